@@ -1,0 +1,218 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type Sqlite from 'better-sqlite3'
+import { createFreezeControl } from '../runtime/freeze-control.ts'
+import { CriClient } from '../runtime/cri-client.ts'
+import { findSocket } from '../runtime/find-socket.ts'
+import { FreezeGuard } from '../runtime/freeze-guard.ts'
+import { errorText } from '../shared/errors.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Logger } from '../shared/logger.ts'
+import { openDatabase } from '../store/database.ts'
+import { JobStore } from '../store/job-store.ts'
+import { Captures } from './capture/captures.ts'
+import type { CaptureTools } from './capture/capture-run.ts'
+import { recoverCaptures } from './capture/recovery.ts'
+import { lockDirectory, type DirectoryLock } from './directory-lock.ts'
+import type { DiskFloor } from './disk-space.ts'
+import { ForeignFreezes } from './foreign-freezes.ts'
+import { checkHealth, type HealthCheck } from './health.ts'
+import { KubeletEndpoint } from './kubelet-endpoint.ts'
+import { AgentMetrics } from './metrics.ts'
+import { NodeContainers } from './node-containers.ts'
+import { describeNode, type NodeStatus } from './node-status.ts'
+import { listRunningContainers, type RunningContainer } from './running-containers.ts'
+import { RuntimeMonitor } from './runtime-monitor.ts'
+import { Staging } from './staging.ts'
+
+export interface AgentOptions {
+  readonly version: string
+  readonly nodeName: string
+  readonly checkpointsDirectory: string
+  readonly stateDirectory: string
+  /** Undefined: looked for in the usual places. */
+  readonly runtimeSocket: string | undefined
+  readonly containerdNamespace: string
+  readonly kubeletEndpoint: boolean
+  readonly capture: {
+    readonly concurrency: number
+    readonly queueLimit: number
+    readonly maxDurationMs: number
+    readonly minimumWaitMs: number
+    readonly diskFloor: DiskFloor
+    readonly sizeFactor: number | undefined
+  }
+  readonly freezeGuard: {
+    readonly foreign: 'report' | 'resume'
+    readonly foreignAfterMs: number
+    readonly intervalMs: number
+    readonly cgroupRoot: string
+  }
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
+export class Agent {
+  readonly captures: Captures
+  readonly kubelet: KubeletEndpoint
+  readonly metrics = new AgentMetrics()
+  readonly #options: AgentOptions
+  readonly #lock: DirectoryLock
+  readonly #database: Sqlite.Database
+  readonly #store: JobStore
+  readonly #runtime: CriClient
+  readonly #monitor: RuntimeMonitor
+  readonly #containers: NodeContainers
+  readonly #staging: Staging
+  readonly #guard: FreezeGuard
+  readonly #foreign: ForeignFreezes
+  readonly #recovery: Promise<void>
+
+  /** Throws an UnavailableError when the directories cannot be used, another agent holding them included. */
+  constructor(options: AgentOptions) {
+    const { checkpointsDirectory, clock, logger, capture } = options
+    this.#options = options
+    this.#staging = prepareStaging(checkpointsDirectory)
+    this.#lock = lockDirectory(this.#staging.root)
+    try {
+      this.#database = openDatabase({ file: join(options.stateDirectory, 'index.db'), clock, logger })
+    } catch (error) {
+      this.#lock.release()
+      throw error
+    }
+    this.#store = new JobStore(this.#database)
+    this.#runtime = new CriClient({
+      socketPath: () => options.runtimeSocket ?? findSocket(),
+      containerdNamespace: options.containerdNamespace,
+    })
+    this.#monitor = new RuntimeMonitor({ runtime: this.#runtime, clock, logger })
+    this.#containers = new NodeContainers(this.#runtime)
+
+    const control = createFreezeControl({ runtime: this.#runtime, cgroupRoot: options.freezeGuard.cgroupRoot })
+    this.#guard = new FreezeGuard({
+      control,
+      logger,
+      onResumed: () => {
+        this.metrics.countResumed('own')
+      },
+    })
+    const tools: CaptureTools = {
+      runtime: this.#runtime,
+      freezeControl: control,
+      freezeGuard: this.#guard,
+      staging: this.#staging,
+      checkpointsDirectory,
+      clock,
+      logger,
+      diskFloor: capture.diskFloor,
+      sizeFactor: capture.sizeFactor,
+      runtimeName: () => this.#monitor.state.version?.name,
+      reservations: new Set(),
+    }
+    this.captures = new Captures({
+      containers: this.#containers,
+      store: this.#store,
+      tools,
+      concurrency: capture.concurrency,
+      queueLimit: capture.queueLimit,
+      maxDurationMs: capture.maxDurationMs,
+      onEnd: (ended) => {
+        this.metrics.countCapture(ended)
+      },
+    })
+    this.kubelet = new KubeletEndpoint({
+      enabled: options.kubeletEndpoint,
+      minimumWaitSeconds: capture.minimumWaitMs / 1000,
+      checkpointsDirectory,
+      containers: this.#containers,
+      captures: this.captures,
+    })
+    this.#foreign = new ForeignFreezes({
+      listRunning: async () => (await this.#containers.read()).listRunning(),
+      control,
+      isOurs: (id) => this.captures.findInFlight(id) !== undefined || this.#guard.isWatching(id),
+      policy: options.freezeGuard.foreign,
+      intervalMs: options.freezeGuard.intervalMs,
+      afterMs: options.freezeGuard.foreignAfterMs,
+      longestDumpMs: () => this.#store.longestDumpMs(),
+      onResumed: () => {
+        this.metrics.countResumed('foreign')
+      },
+      logger,
+    })
+    this.metrics.observe({
+      version: options.version,
+      runtimeState: () => this.#monitor.state,
+      captureCounts: () => this.captures.counts,
+      frozenContainers: () => this.#foreign.frozen.length,
+    })
+    this.#monitor.start()
+    this.#foreign.start()
+    this.#recovery = recoverCaptures({
+      store: this.#store,
+      tools,
+      hold: (containerId, jobId, until) => {
+        this.captures.hold(containerId, jobId, until)
+      },
+    }).catch((error: unknown) => {
+      logger.error({ error: errorText(error) }, 'Cannot clean up after the earlier run')
+    })
+  }
+
+  status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
+    const { nodeName, version, checkpointsDirectory, capture, freezeGuard } = this.#options
+    return describeNode({
+      node: nodeName,
+      agentVersion: version,
+      checkpointsDirectory,
+      diskFloor: capture.diskFloor,
+      runtime: () => this.#monitor.freshState(),
+      captures: this.captures.counts,
+      freezeGuard: {
+        policy: freezeGuard.foreign,
+        frozenNow: this.#foreign.frozen.length,
+        resumedTotal: this.metrics.resumed.own,
+        foreignResumedTotal: this.metrics.resumed.foreign,
+        canLook: this.#foreign.canLook,
+      },
+      tlsFingerprint,
+    })
+  }
+
+  listRunning(): Promise<readonly RunningContainer[]> {
+    return listRunningContainers({
+      runtime: this.#runtime,
+      containers: this.#containers,
+      store: this.#store,
+      captureInFlight: (containerId) => this.captures.findInFlight(containerId),
+    })
+  }
+
+  health(): readonly HealthCheck[] {
+    return checkHealth({
+      runtime: this.#monitor.state,
+      staging: this.#staging,
+      database: this.#database,
+      frozenContainers: this.#foreign.frozen.length,
+      canSeeFreezes: this.#foreign.canLook,
+    })
+  }
+
+  /** Leaves nothing open. Captures must have been shut down before. */
+  async stop(): Promise<void> {
+    this.#guard.close()
+    await Promise.all([this.#foreign.stop(), this.#monitor.stop(), this.#recovery])
+    this.#runtime.close()
+    this.#database.close()
+    this.#lock.release()
+  }
+}
+
+/** The kubelet makes the directory only while its feature gate is on; on other nodes we do. */
+function prepareStaging(checkpointsDirectory: string): Staging {
+  const staging = new Staging(checkpointsDirectory)
+  mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
+  staging.prepare()
+  return staging
+}

@@ -1,0 +1,60 @@
+import type { CaptureFailure } from '../../checkpoint/capture-job.ts'
+import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
+import { explainDiskError } from './publish.ts'
+
+/** Any error of a capture as it is kept and shown. */
+export function toCaptureFailure(thrown: unknown): CaptureFailure {
+  const error = explainDiskError(thrown)
+  if (error instanceof AgentError) {
+    const kubeletText = error.extra['kubeletText']
+    return {
+      code: error.code,
+      detail: error.message,
+      ...(error.hint !== undefined && { hint: error.hint }),
+      ...(error.runtimeMessage !== undefined && { runtimeMessage: error.runtimeMessage }),
+      ...(typeof kubeletText === 'string' && { kubeletText }),
+    }
+  }
+  if (isSystemError(error, 'EROFS', 'EACCES', 'EPERM', 'EIO')) {
+    return {
+      code: 'LocationNotWritable',
+      detail: `Cannot write into the checkpoint directory: ${String(error.code)}`,
+      hint: 'See that its file system is writable and healthy, and what the kernel log says of it.',
+    }
+  }
+  return {
+    code: 'InternalError',
+    detail: errorText(error),
+    hint: 'This is a defect of the agent: please report it with its log.',
+  }
+}
+
+export const CANCELLED: CaptureFailure = {
+  code: 'CaptureCancelled',
+  detail: 'the capture was cancelled before its archive was whole',
+  hint: 'Ask again if the checkpoint is still wanted.',
+}
+
+export const TIMED_OUT: CaptureFailure = {
+  code: 'CaptureTimedOut',
+  detail: 'the runtime did not finish within capture.maxDuration, and the capture was cancelled',
+  hint: 'See how large the container is and how busy the disk; raise capture.maxDuration if it needs longer.',
+}
+
+export const SHUT_DOWN: CaptureFailure = {
+  code: 'ShuttingDown',
+  detail: 'the agent was stopped before the capture was done',
+  hint: 'Ask again when the agent has been started anew; shutdown.captureGrace sets how long a stop waits.',
+}
+
+export const RESTARTED_BEFORE_BEGIN: CaptureFailure = {
+  code: 'AgentRestarted',
+  detail: 'the agent ended while the capture was still waiting; nothing was done to the container',
+  hint: 'Ask again if the checkpoint is still wanted.',
+}
+
+export const OUTCOME_UNKNOWN: CaptureFailure = {
+  code: 'AgentRestarted',
+  detail: 'the agent ended during the capture, and no whole archive was left',
+  hint: 'The container was watched until it ran again; take the checkpoint anew.',
+}

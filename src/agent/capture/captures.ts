@@ -1,0 +1,267 @@
+import { monotonicFactory } from 'ulid'
+import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture } from '../../checkpoint/capture-job.ts'
+import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
+import { failPoint } from '../../shared/fail-point.ts'
+import type { JobStore } from '../../store/job-store.ts'
+import type { NodeContainer, NodeContainers } from '../node-containers.ts'
+import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
+import { CaptureQueue } from './capture-queue.ts'
+import { CaptureRecord } from './capture-record.ts'
+import { admit, runCapture, type CaptureTools } from './capture-run.ts'
+
+export interface CapturesOptions {
+  readonly containers: NodeContainers
+  readonly store: JobStore
+  readonly tools: CaptureTools
+  readonly concurrency: number
+  readonly queueLimit: number
+  /** Our own limit for one capture; the call itself carries none. */
+  readonly maxDurationMs: number
+  readonly onEnd?: (capture: ContainerCapture) => void
+}
+
+export interface CaptureWish {
+  readonly namespace: string
+  readonly pod: string
+  readonly container?: string
+  readonly podUid?: string
+  readonly reason?: string
+  readonly pin?: boolean
+  readonly requestedBy: string
+}
+
+interface ActiveJob {
+  readonly head: Omit<CaptureJob, 'captures'>
+  readonly records: readonly CaptureRecord[]
+  readonly abort: AbortController
+  readonly done: PromiseWithResolvers<void>
+}
+
+/** Every capture of the node: admits, queues, runs, cancels and remembers them. */
+export class Captures {
+  readonly #containers: NodeContainers
+  readonly #store: JobStore
+  readonly #tools: CaptureTools
+  readonly #queue: CaptureQueue
+  readonly #maxDurationMs: number
+  readonly #onEnd: (capture: ContainerCapture) => void
+  readonly #active = new Map<string, ActiveJob>()
+  /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
+  readonly #newUlid = monotonicFactory()
+
+  constructor({ containers, store, tools, concurrency, queueLimit, maxDurationMs, onEnd }: CapturesOptions) {
+    this.#containers = containers
+    this.#store = store
+    this.#tools = tools
+    this.#queue = new CaptureQueue({ concurrency, limit: queueLimit })
+    this.#maxDurationMs = maxDurationMs
+    this.#onEnd = onEnd ?? (() => {})
+  }
+
+  get counts(): { readonly running: number; readonly queued: number; readonly queueLimit: number } {
+    return this.#queue.counts
+  }
+
+  /** Refuses where one of the containers is being captured already. */
+  async request(wish: CaptureWish): Promise<CaptureJob> {
+    const selected = await this.#select(wish)
+    for (const { identity } of selected) {
+      const job = this.#queue.findJob(identity.containerId)
+      if (job !== undefined) throw inFlight(identity, job)
+    }
+    return this.#begin(wish, selected)
+  }
+
+  /** Queues behind a capture of the same container that is under way. */
+  async requestBehind(wish: CaptureWish): Promise<CaptureJob> {
+    return this.#begin(wish, await this.#select(wish))
+  }
+
+  async wait(
+    jobId: string,
+    { timeoutMs, signal }: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  ): Promise<CaptureJob> {
+    const active = this.#active.get(jobId)
+    if (active !== undefined) await firstOf(active.done.promise, { timeoutMs, signal })
+    return this.get(jobId)
+  }
+
+  get(jobId: string): CaptureJob {
+    const active = this.#active.get(jobId)
+    const job = active === undefined ? this.#store.find(jobId) : snapshot(active)
+    if (job !== undefined) return job
+    throw new NotFoundError(`Cannot find capture "${jobId}"`, {
+      code: 'CaptureNotFound',
+      hint: 'See the captures of this node with GET /v1/captures; old ones are forgotten.',
+    })
+  }
+
+  list(page: { readonly limit: number; readonly before?: string }): {
+    readonly jobs: readonly CaptureJob[]
+    readonly remaining: number
+  } {
+    const { jobs, remaining } = this.#store.list(page)
+    return { jobs: jobs.map((job) => this.#current(job)), remaining }
+  }
+
+  /** The job that waits for or works on this container. */
+  findInFlight(containerId: string): string | undefined {
+    return this.#queue.findJob(containerId)
+  }
+
+  async cancel(jobId: string): Promise<CaptureJob> {
+    const active = this.#active.get(jobId)
+    if (active === undefined) {
+      const job = this.get(jobId)
+      throw new ConflictError(`Cannot cancel capture "${jobId}": it has ended already`, {
+        code: 'CaptureFinished',
+        hint: `Its state is "${jobState(job)}".`,
+      })
+    }
+    this.#stop(active, CANCELLED)
+    await active.done.promise
+    return this.get(jobId)
+  }
+
+  /** Keeps others off a container whose capture an earlier run of the agent left behind. */
+  hold(containerId: string, jobId: string, until: Promise<unknown>): void {
+    this.#queue.hold(containerId, jobId, until)
+  }
+
+  /** Lets nothing new begin, waits for what runs, and cancels what is not done after the grace. */
+  async shutDown(graceMs: number): Promise<void> {
+    for (const { jobId } of this.#queue.close()) {
+      const active = this.#active.get(jobId)
+      if (active !== undefined) this.#endUnstarted(active, SHUT_DOWN)
+    }
+    const running = () => [...this.#active.values()].map(({ done }) => done.promise)
+    await firstOf(Promise.all(running()), { timeoutMs: graceMs })
+    for (const active of this.#active.values()) active.abort.abort(SHUT_DOWN)
+    await Promise.all(running())
+  }
+
+  /** The containers that are meant, with all that can refuse them at this moment; each is looked at again when its turn comes. */
+  async #select(wish: CaptureWish): Promise<readonly NodeContainer[]> {
+    this.#queue.assertRoom([])
+    const selected = (await this.#containers.read()).select(wish)
+    for (const { identity } of selected) await admit(identity.containerId, this.#tools)
+    return selected
+  }
+
+  #begin(wish: CaptureWish, selected: readonly NodeContainer[]): CaptureJob {
+    const { store, clock, logger } = { store: this.#store, ...this.#tools }
+    const containerIds = selected.map(({ identity }) => identity.containerId)
+    this.#queue.assertRoom(containerIds)
+    const head = {
+      id: this.#newUlid(clock.now().getTime()),
+      requestedBy: wish.requestedBy,
+      wholePod: wish.container === undefined,
+      ...(wish.reason !== undefined && { reason: wish.reason }),
+      pin: wish.pin ?? false,
+      queuedAt: clock.now(),
+    }
+    const records = selected.map(({ identity }, ordinal) => {
+      const capture: ContainerCapture = { identity, state: 'queued', bytesWritten: 0, phases: [] }
+      return new CaptureRecord({ jobId: head.id, ordinal, capture, store, clock, logger })
+    })
+    const active = { head, records, abort: new AbortController(), done: Promise.withResolvers<void>() }
+    this.#insert(snapshot(active))
+    failPoint('capture.queued')
+    this.#active.set(head.id, active)
+    this.#queue.enqueue({ jobId: head.id, containerIds, run: () => this.#run(active) })
+    return snapshot(active)
+  }
+
+  #insert(job: CaptureJob): void {
+    try {
+      this.#store.insert(job)
+    } catch (error) {
+      throw new UnavailableError(`Cannot take a checkpoint: the index cannot be written: ${errorText(error)}`, {
+        code: 'StateUnavailable',
+        hint: 'See that the disk of state.directory has free space and is writable.',
+        cause: error,
+      })
+    }
+  }
+
+  async #run(active: ActiveJob): Promise<void> {
+    const { head, records, abort } = active
+    for (const record of records) {
+      const limit = setTimeout(() => {
+        limited.abort(TIMED_OUT)
+      }, this.#maxDurationMs)
+      const limited = new AbortController()
+      const signal = AbortSignal.any([abort.signal, limited.signal])
+      await runCapture(
+        record,
+        {
+          stagingId: `${head.id}-${record.ordinal}`,
+          pin: head.pin,
+          reason: head.reason,
+          requestedBy: head.requestedBy,
+          signal,
+          holdUntil: (settled) => {
+            this.#queue.hold(record.capture.identity.containerId, head.id, settled)
+          },
+        },
+        this.#tools,
+      )
+      clearTimeout(limit)
+      this.#onEnd(record.capture)
+    }
+    this.#finish(active)
+  }
+
+  #stop(active: ActiveJob, failure: CaptureFailure): void {
+    if (this.#queue.remove(active.head.id)) this.#endUnstarted(active, failure)
+    else active.abort.abort(failure)
+  }
+
+  #endUnstarted(active: ActiveJob, failure: CaptureFailure): void {
+    for (const record of active.records) {
+      record.end('cancelled', failure)
+      this.#onEnd(record.capture)
+    }
+    this.#finish(active)
+  }
+
+  #finish(active: ActiveJob): void {
+    this.#active.delete(active.head.id)
+    active.done.resolve()
+  }
+
+  #current(job: CaptureJob): CaptureJob {
+    const active = this.#active.get(job.id)
+    return active === undefined ? job : snapshot(active)
+  }
+}
+
+/** The answer of the store while the job is active would be older than what is in memory. */
+function snapshot({ head, records }: ActiveJob): CaptureJob {
+  return { ...head, captures: records.map(({ capture }) => capture) }
+}
+
+function inFlight(
+  identity: { readonly namespace: string; readonly pod: string; readonly container: string },
+  job: string,
+): ConflictError {
+  const name = `${identity.namespace}/${identity.pod}/${identity.container}`
+  return new ConflictError(`Cannot checkpoint "${name}": a capture of it is under way`, {
+    code: 'CaptureInFlight',
+    hint: `Wait for it with GET /v1/captures/${job}, or ask again when it has ended.`,
+    extra: { job },
+  })
+}
+
+/** Resolves with the first of: the promise, the end of the time, the abort of the signal. */
+async function firstOf(
+  promise: Promise<unknown>,
+  { timeoutMs, signal }: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
+): Promise<void> {
+  const over = Promise.withResolvers<void>()
+  const timer = timeoutMs === undefined ? undefined : setTimeout(over.resolve, timeoutMs)
+  signal?.addEventListener('abort', () => over.resolve(), { once: true })
+  if (signal?.aborted === true) over.resolve()
+  await Promise.race([promise, over.promise])
+  clearTimeout(timer)
+}

@@ -1,0 +1,56 @@
+import { constants } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isSystemError } from '../../shared/errors.ts'
+
+/** How much may be written before it is sent to the disk: less costs more flushes, more leaves a longer wait at the end. */
+const SYNC_EVERY_BYTES = 32 * 1024 * 1024
+
+const LOOK_EVERY_MS = 25
+
+export interface GrowingFile {
+  /** Stops the look-out and returns once no sync is under way. */
+  stop(): Promise<void>
+}
+
+/**
+ * Follows a file that somebody else writes: reports its size, and syncs what is there while the rest is still being
+ * written, so that the last sync finds little left to do. Errors are left to that last sync, which reports them.
+ */
+export function followGrowingFile(path: string, onSize: (bytes: number) => void): GrowingFile {
+  const stop = new AbortController()
+  const done = follow(path, onSize, stop.signal)
+  return {
+    async stop() {
+      stop.abort()
+      await done
+    },
+  }
+}
+
+async function follow(path: string, onSize: (bytes: number) => void, signal: AbortSignal): Promise<void> {
+  await using handles = new AsyncDisposableStack()
+  let file: FileHandle | undefined
+  let synced = 0
+  while (!signal.aborted) {
+    file ??= await openIfThere(path, handles)
+    if (file !== undefined) {
+      const size = (await file.stat().catch(() => undefined))?.size ?? 0
+      onSize(size)
+      if (size - synced >= SYNC_EVERY_BYTES) {
+        await file.datasync().catch(() => undefined)
+        synced = size
+      }
+    }
+    await sleep(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined)
+  }
+}
+
+async function openIfThere(path: string, handles: AsyncDisposableStack): Promise<FileHandle | undefined> {
+  try {
+    return handles.use(await open(path, constants.O_RDONLY | constants.O_NOFOLLOW))
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    return undefined
+  }
+}

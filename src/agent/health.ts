@@ -1,0 +1,64 @@
+import type Sqlite from 'better-sqlite3'
+import { errorText } from '../shared/errors.ts'
+import type { RuntimeState } from './runtime-monitor.ts'
+import type { Staging } from './staging.ts'
+
+export interface HealthCheck {
+  readonly name: string
+  /** `degraded` is shown, and does not make the agent unready: what it knows can still be asked for. */
+  readonly state: 'ok' | 'degraded' | 'failed'
+  readonly detail?: string
+}
+
+export interface HealthSources {
+  readonly runtime: RuntimeState
+  readonly staging: Staging
+  readonly database: Sqlite.Database
+  readonly frozenContainers: number
+  readonly canSeeFreezes: boolean
+}
+
+/** No names in here: anybody may ask. */
+export function checkHealth({
+  runtime,
+  staging,
+  database,
+  frozenContainers,
+  canSeeFreezes,
+}: HealthSources): readonly HealthCheck[] {
+  const { trouble, ability } = runtime
+  return [
+    check('index', 'failed', () => {
+      database.prepare('SELECT 1').get()
+    }),
+    check('staging', 'degraded', () => {
+      staging.prepare()
+    }),
+    trouble === undefined
+      ? { name: 'runtime', state: 'ok' }
+      : { name: 'runtime', state: 'degraded', detail: 'the container runtime does not answer, or is not ready' },
+    ability.state === 'yes'
+      ? { name: 'can-checkpoint', state: 'ok' }
+      : { name: 'can-checkpoint', state: 'degraded', detail: ability.code },
+    canSeeFreezes
+      ? { name: 'freeze-guard', state: 'ok' }
+      : {
+          name: 'freeze-guard',
+          state: 'degraded',
+          detail: 'this runtime has no task API, and no cgroup tree is mounted at freezeGuard.cgroupRoot',
+        },
+    frozenContainers === 0
+      ? { name: 'frozen-containers', state: 'ok' }
+      : { name: 'frozen-containers', state: 'degraded', detail: `${frozenContainers} frozen` },
+  ]
+}
+
+function check(name: string, badState: 'degraded' | 'failed', look: () => void): HealthCheck {
+  try {
+    look()
+    return { name, state: 'ok' }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : errorText(error)
+    return { name, state: badState, detail: code }
+  }
+}

@@ -1,0 +1,135 @@
+import type { ContainerIdentity } from '../checkpoint/identity.ts'
+import type { ContainerRuntime, RuntimeContainer, Sandbox } from '../runtime/container-runtime.ts'
+import { ConflictError, NotFoundError } from '../shared/errors.ts'
+
+/** A container with the pod it is in. */
+export interface NodeContainer {
+  readonly identity: ContainerIdentity
+  readonly image: string
+  readonly isRunning: boolean
+  readonly createdAt: Date
+}
+
+/** Every container that the runtime knows, ended ones included, with its pod; read in two calls. */
+export class NodeContainers {
+  readonly #runtime: ContainerRuntime
+
+  constructor(runtime: ContainerRuntime) {
+    this.#runtime = runtime
+  }
+
+  async read(): Promise<NodeView> {
+    const [sandboxes, containers] = await Promise.all([this.#runtime.listSandboxes(), this.#runtime.listContainers()])
+    return new NodeView(sandboxes, containers)
+  }
+}
+
+/** What runs on the node, at one moment. */
+export class NodeView {
+  readonly #sandboxes: readonly Sandbox[]
+  readonly #containers: readonly RuntimeContainer[]
+
+  constructor(sandboxes: readonly Sandbox[], containers: readonly RuntimeContainer[]) {
+    this.#sandboxes = sandboxes
+    this.#containers = containers
+  }
+
+  listRunning(): NodeContainer[] {
+    return this.#sandboxes.flatMap((sandbox) => this.#inSandbox(sandbox).filter(({ isRunning }) => isRunning))
+  }
+
+  hasPod(namespace: string, pod: string): boolean {
+    return this.#sandboxesOf(namespace, pod).length > 0
+  }
+
+  hasContainer(namespace: string, pod: string, container: string): boolean {
+    return this.#sandboxesOf(namespace, pod).some((sandbox) =>
+      this.#inSandbox(sandbox).some(({ identity }) => identity.container === container),
+    )
+  }
+
+  /** As the kubelet picks it: in the newest sandbox that is ready. Undefined when none runs. */
+  findRunning(namespace: string, pod: string, container: string): NodeContainer | undefined {
+    return this.#runningIn(namespace, pod).find(({ identity }) => identity.container === container)
+  }
+
+  /**
+   * The containers that a capture of this pod, or of one container of it, means. Throws NotFoundError or ConflictError
+   * with what is in the way.
+   */
+  select(wanted: {
+    readonly namespace: string
+    readonly pod: string
+    readonly container?: string
+    readonly podUid?: string
+  }): readonly NodeContainer[] {
+    const { namespace, pod, container, podUid } = wanted
+    const name = `${namespace}/${pod}`
+    const sandbox = this.#newest(namespace, pod)
+    if (sandbox === undefined) {
+      throw new NotFoundError(`Cannot find pod "${name}" on this node`, {
+        code: 'PodNotFound',
+        hint: 'See what runs here with GET /v1/containers; the pod may be on another node.',
+      })
+    }
+    if (podUid !== undefined && podUid !== sandbox.podUid) {
+      throw new ConflictError(`Cannot checkpoint pod "${name}": its UID is "${sandbox.podUid}", not "${podUid}"`, {
+        code: 'PodUidMismatch',
+        hint: 'The pod was replaced by another of the same name: look at it again before you ask.',
+      })
+    }
+    const running = this.#runningIn(namespace, pod)
+    const selected = running.filter(({ identity }) => container === undefined || identity.container === container)
+    if (selected.length > 0) return selected
+    if (container !== undefined && !this.hasContainer(namespace, pod, container)) {
+      throw new NotFoundError(`Cannot find container "${container}" in pod "${name}"`, {
+        code: 'ContainerNotFound',
+        hint: 'See the names of its containers with GET /v1/containers.',
+      })
+    }
+    const what =
+      container === undefined
+        ? `pod "${name}": none of its containers runs`
+        : `container "${container}" of pod "${name}": it is not running`
+    throw new ConflictError(`Cannot checkpoint ${what}`, {
+      code: 'ContainerNotRunning',
+      hint: 'Only a running container can be checkpointed; wait until it is started.',
+    })
+  }
+
+  #runningIn(namespace: string, pod: string): NodeContainer[] {
+    const ready = this.#sandboxesOf(namespace, pod).find(({ isReady }) => isReady)
+    return ready === undefined ? [] : this.#inSandbox(ready).filter(({ isRunning }) => isRunning)
+  }
+
+  #newest(namespace: string, pod: string): Sandbox | undefined {
+    const sandboxes = this.#sandboxesOf(namespace, pod)
+    return sandboxes.find(({ isReady }) => isReady) ?? sandboxes[0]
+  }
+
+  /** Newest first. */
+  #sandboxesOf(namespace: string, pod: string): Sandbox[] {
+    return this.#sandboxes
+      .filter((sandbox) => sandbox.namespace === namespace && sandbox.pod === pod)
+      .toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
+  }
+
+  /** Newest first, so that a restarted container stands before its ended forerunners. */
+  #inSandbox(sandbox: Sandbox): NodeContainer[] {
+    return this.#containers
+      .filter(({ sandboxId }) => sandboxId === sandbox.id)
+      .toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
+      .map((container) => ({
+        identity: {
+          namespace: sandbox.namespace,
+          pod: sandbox.pod,
+          podUid: sandbox.podUid,
+          container: container.name,
+          containerId: container.id,
+        },
+        image: container.image,
+        isRunning: container.state === 'running',
+        createdAt: container.createdAt,
+      }))
+  }
+}

@@ -1,0 +1,64 @@
+import { countArchives } from './archive-census.ts'
+import { floorBytes, readDiskSpace, type DiskFloor } from './disk-space.ts'
+import type { RuntimeState } from './runtime-monitor.ts'
+
+export interface NodeStatus {
+  readonly node: string
+  readonly agentVersion: string
+  readonly runtime: { readonly name: string; readonly version: string } | undefined
+  readonly canCheckpoint: {
+    readonly state: 'yes' | 'no' | 'unknown'
+    readonly code?: string
+    readonly reason?: string
+    readonly hint?: string
+    readonly checkedAt?: Date
+  }
+  readonly disk: {
+    readonly totalBytes: number
+    readonly freeBytes: number
+    readonly archiveBytes: number
+    readonly floorBytes: number
+  }
+  readonly checkpoints: { readonly count: number; readonly byState: Readonly<Record<string, number>> }
+  readonly captures: { readonly running: number; readonly queued: number; readonly queueLimit: number }
+  readonly freezeGuard: {
+    readonly policy: 'report' | 'resume'
+    readonly frozenNow: number
+    readonly resumedTotal: number
+    readonly foreignResumedTotal: number
+    readonly canLook: boolean
+  }
+  readonly tlsFingerprint: string | undefined
+}
+
+export interface NodeStatusSources {
+  readonly node: string
+  readonly agentVersion: string
+  readonly checkpointsDirectory: string
+  readonly diskFloor: DiskFloor
+  readonly runtime: () => Promise<RuntimeState>
+  readonly captures: NodeStatus['captures']
+  readonly freezeGuard: NodeStatus['freezeGuard']
+  readonly tlsFingerprint: string | undefined
+}
+
+/** Counts and capability, no names: every authenticated caller may see it. */
+export async function describeNode(sources: NodeStatusSources): Promise<NodeStatus> {
+  const { node, agentVersion, checkpointsDirectory, diskFloor, captures, freezeGuard, tlsFingerprint } = sources
+  const [{ version, ability, checkedAt }, disk, archives] = await Promise.all([
+    sources.runtime(),
+    readDiskSpace(checkpointsDirectory),
+    countArchives(checkpointsDirectory),
+  ])
+  return {
+    node,
+    agentVersion,
+    runtime: version,
+    canCheckpoint: { ...ability, ...(checkedAt !== undefined && { checkedAt }) },
+    disk: { ...disk, archiveBytes: archives.bytes, floorBytes: floorBytes(diskFloor, disk) },
+    checkpoints: { count: archives.count, byState: archives.count === 0 ? {} : { discovered: archives.count } },
+    captures,
+    freezeGuard,
+    tlsFingerprint,
+  }
+}

@@ -1,0 +1,90 @@
+import { lstatSync, mkdirSync } from 'node:fs'
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isSystemError, UnavailableError } from '../shared/errors.ts'
+import { assertSafeDirectory } from './safe-directory.ts'
+
+/** A hidden folder beside the archives, on their file system, so that publishing is a link and never a copy. */
+export const STAGING_FOLDER = '.checkpoint-agent'
+
+const ARCHIVE = 'archive.tar'
+
+/** What is inside: one folder a capture in flight, and the lock. Nobody but us can reach into it. */
+export class Staging {
+  readonly #directory: string
+  readonly #root: string
+
+  constructor(checkpointsDirectory: string) {
+    this.#directory = checkpointsDirectory
+    this.#root = join(checkpointsDirectory, STAGING_FOLDER)
+  }
+
+  get root(): string {
+    return this.#root
+  }
+
+  /** Makes the root where it is missing. Throws an UnavailableError while the place is not safe. */
+  prepare(): void {
+    assertSafeDirectory(this.#directory)
+    try {
+      mkdirSync(this.#root, { mode: 0o700 })
+    } catch (error) {
+      if (!isSystemError(error, 'EEXIST')) throw cannotPrepare(this.#root, error)
+    }
+    const stat = lstatSync(this.#root)
+    const isOurs = stat.isDirectory() && stat.uid === (process.geteuid?.() ?? stat.uid) && (stat.mode & 0o077) === 0
+    if (!isOurs) {
+      throw new UnavailableError(
+        `Cannot stage a checkpoint in "${this.#root}": it is not a folder of ours that others cannot open`,
+        {
+          code: 'UnsafeDirectory',
+          hint: `As root on the node: chown root: ${this.#root} && chmod 0700 ${this.#root}, or remove it.`,
+        },
+      )
+    }
+  }
+
+  /** Where the runtime is told to write. */
+  archivePath(id: string): string {
+    return join(this.#root, id, ARCHIVE)
+  }
+
+  /** Throws when the folder is already there: nothing of an older capture may get into this one. */
+  async create(id: string): Promise<string> {
+    this.prepare()
+    await mkdir(join(this.#root, id), { mode: 0o700 })
+    return this.archivePath(id)
+  }
+
+  async remove(id: string): Promise<void> {
+    await rm(join(this.#root, id), { recursive: true, force: true })
+  }
+
+  /** Ids of captures that an earlier run of the agent left here. */
+  async listLeftovers(): Promise<string[]> {
+    const entries = await readdir(this.#root, { withFileTypes: true }).catch((error: unknown) => {
+      if (isSystemError(error, 'ENOENT')) return []
+      throw error
+    })
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+  }
+
+  /** The size of what the runtime has written so far; undefined before it has begun. */
+  async bytesWritten(id: string): Promise<number | undefined> {
+    try {
+      return (await lstat(this.archivePath(id))).size
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return undefined
+      throw error
+    }
+  }
+}
+
+function cannotPrepare(root: string, error: unknown): UnavailableError {
+  const reason = isSystemError(error, 'EROFS') ? 'the file system is read-only' : String(error)
+  return new UnavailableError(`Cannot make the staging folder "${root}": ${reason}`, {
+    code: 'LocationNotWritable',
+    hint: 'The agent must be able to write into checkpoints.directory.',
+    cause: error,
+  })
+}

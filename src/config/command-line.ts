@@ -1,0 +1,45 @@
+import { loadConfig, type ConfigSources } from './load-config.ts'
+import type { Config } from './config.ts'
+import { readCommandLine } from './flag-source.ts'
+import { SETTING_KEYS, SETTINGS, variableName } from './settings.ts'
+
+/** What the command line asks of the agent: run, or say something and end. */
+export type Command =
+  | { readonly kind: 'run'; readonly config: Config }
+  | { readonly kind: 'print'; readonly text: string }
+
+/** Throws ConfigError; `--help` and `--version` answer even where the configuration is wrong. */
+export function readCommand(sources: ConfigSources, version: string): Command {
+  const { action } = readCommandLine(sources.argv)
+  if (action === 'help') return { kind: 'print', text: helpText() }
+  if (action === 'version') return { kind: 'print', text: `checkpoint-agent ${version}\n` }
+  const config = loadConfig(sources)
+  return action === 'check' ? { kind: 'print', text: 'ok\n' } : { kind: 'run', config }
+}
+
+/** Every setting with its default and meaning. */
+export function helpText(): string {
+  return `checkpoint-agent: takes checkpoints of the containers of this node
+
+Usage: checkpoint-agent [--config FILE] [--SETTING=VALUE ...]
+
+  --config FILE    YAML file with the settings below, one section for each dot
+  --check-config   say "ok" or what is wrong with the configuration, and end
+  --help           this text
+  --version        the version
+
+Each setting can stand in the file, in an environment variable, or in a flag; the later in this row wins.
+The variable of ${EXAMPLE} is ${variableName(EXAMPLE)}.
+
+Settings (with their defaults):
+
+${SETTING_KEYS.map(describeSetting).join('\n')}
+`
+}
+
+const EXAMPLE = 'server.tls.certFile'
+
+function describeSetting(key: (typeof SETTING_KEYS)[number]): string {
+  const { defaultText, meaning } = SETTINGS[key]
+  return `  --${key}=${defaultText === '' ? '""' : defaultText}\n        ${meaning}`
+}

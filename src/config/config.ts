@@ -1,0 +1,98 @@
+import type { SettingValues } from './settings.ts'
+
+/** How the agent runs, complete and checked: durations in milliseconds, sizes in bytes, all paths absolute. */
+export interface Config {
+  readonly node: { readonly name: string }
+  readonly checkpoints: { readonly directory: string }
+  readonly state: { readonly directory: string }
+  readonly runtime: {
+    /** Undefined: look for it in the usual places. */
+    readonly socket: string | undefined
+    readonly containerdNamespace: string
+  }
+  readonly server: {
+    /** `host:port`, an IPv6 host in brackets. Undefined: no TCP. */
+    readonly address: string | undefined
+    /** Undefined: no unix socket. At least one of the two is there. */
+    readonly socket: string | undefined
+    readonly kubeletEndpoint: boolean
+    readonly auth: { readonly mode: 'none' }
+    readonly tls: TlsConfig
+  }
+  readonly capture: {
+    readonly concurrency: number
+    readonly queueLimit: number
+    readonly maxDurationMs: number
+    /** A whole number of seconds. */
+    readonly minimumWaitMs: number
+    readonly diskFloor: { readonly fraction: number; readonly minFreeBytes: number }
+    /** Undefined: by engine. */
+    readonly sizeFactor: number | undefined
+  }
+  readonly freezeGuard: {
+    readonly foreign: 'report' | 'resume'
+    readonly foreignAfterMs: number
+    readonly intervalMs: number
+    readonly cgroupRoot: string
+  }
+  readonly shutdown: { readonly captureGraceMs: number }
+  readonly log: { readonly level: LogLevel }
+  readonly debug: {
+    /** Undefined: the agent does not kill itself anywhere. */
+    readonly failPoint: string | undefined
+  }
+}
+
+export type TlsConfig =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'files'; readonly certFile: string; readonly keyFile: string }
+  | { readonly kind: 'selfSigned' }
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+/** Puts checked settings in their places. `fallbackNodeName` is for an empty `node.name`. */
+export function toConfig(values: SettingValues, fallbackNodeName: string): Config {
+  return {
+    node: { name: values['node.name'] || fallbackNodeName },
+    checkpoints: { directory: values['checkpoints.directory'] },
+    state: { directory: values['state.directory'] },
+    runtime: {
+      socket: values['runtime.socket'] || undefined,
+      containerdNamespace: values['runtime.containerdNamespace'],
+    },
+    server: {
+      address: values['server.address'] || undefined,
+      socket: values['server.socket'] || undefined,
+      kubeletEndpoint: values['server.kubeletEndpoint'],
+      auth: { mode: values['server.auth.mode'] },
+      tls: toTls(values),
+    },
+    capture: {
+      concurrency: values['capture.concurrency'],
+      queueLimit: values['capture.queueLimit'],
+      maxDurationMs: values['capture.maxDuration'],
+      minimumWaitMs: values['capture.minimumWait'],
+      diskFloor: {
+        fraction: values['capture.diskFloor.percent'],
+        minFreeBytes: values['capture.diskFloor.minFree'],
+      },
+      sizeFactor: values['capture.sizeFactor'],
+    },
+    freezeGuard: {
+      foreign: values['freezeGuard.foreign'],
+      foreignAfterMs: values['freezeGuard.foreignAfter'],
+      intervalMs: values['freezeGuard.interval'],
+      cgroupRoot: values['freezeGuard.cgroupRoot'],
+    },
+    shutdown: { captureGraceMs: values['shutdown.captureGrace'] },
+    log: { level: values['log.level'] },
+    debug: { failPoint: values['debug.failPoint'] || undefined },
+  }
+}
+
+function toTls(values: SettingValues): TlsConfig {
+  if (values['server.tls.selfSigned']) return { kind: 'selfSigned' }
+  const certFile = values['server.tls.certFile']
+  const keyFile = values['server.tls.keyFile']
+  return certFile === '' || keyFile === '' ? { kind: 'none' } : { kind: 'files', certFile, keyFile }
+}

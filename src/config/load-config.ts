@@ -1,0 +1,154 @@
+import { hostname } from 'node:os'
+import { errorText, InvalidInputError } from '../shared/errors.ts'
+import { toConfig, type Config } from './config.ts'
+import { readCommandLine } from './flag-source.ts'
+import { isLoopback, parseListenAddress } from './server-setting-types.ts'
+import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
+import { SETTING_KEYS, SETTINGS, type SettingKey, type SettingValues } from './settings.ts'
+import { readVariableSettings, type Environment } from './variable-source.ts'
+import { readYamlSettings } from './yaml-source.ts'
+
+export interface ConfigSources {
+  /** Without the names of node and the script. */
+  readonly argv: readonly string[]
+  readonly env: Environment
+  readonly readFile: (path: string) => string
+  /** For tests; otherwise the system's. */
+  readonly hostName?: string
+}
+
+/** All that is wrong with the configuration, one line each. */
+export class ConfigError extends InvalidInputError {
+  readonly mistakes: readonly string[]
+
+  constructor(mistakes: readonly string[]) {
+    const count = mistakes.length === 1 ? '1 mistake' : `${mistakes.length} mistakes`
+    super(`Cannot use the configuration: ${count}\n${mistakes.map((mistake) => `  ${mistake}`).join('\n')}`, {
+      code: 'InvalidConfiguration',
+    })
+    this.mistakes = mistakes
+  }
+}
+
+/** Defaults, then the file, then variables, then flags; the later wins. Throws ConfigError with every mistake in them. */
+export function loadConfig({ argv, env, readFile, hostName = hostname() }: ConfigSources): Config {
+  const flags = readCommandLine(argv)
+  const file = readConfigFile(flags.configFile, readFile)
+  const variables = readVariableSettings(env)
+  const sources = [file, variables, flags]
+
+  const { values, wrong, mistakes } = readValues(sources)
+  mistakes.unshift(...sources.flatMap((source) => source.mistakes))
+  const given = lastGiven(sources)
+  const fallbackNodeName = readFallbackNodeName(env, hostName, mistakes)
+  mistakes.push(
+    ...findContradictions(values, wrong).map(({ key, reason }) => describeMistake(key, reason, given.get(key))),
+  )
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
+  return toConfig(values, fallbackNodeName)
+}
+
+function readConfigFile(path: string | undefined, readFile: (path: string) => string): SourceReading {
+  const nothing = { given: new Map<SettingKey, GivenText>() }
+  if (path === undefined) return { ...nothing, mistakes: [] }
+  try {
+    return readYamlSettings(readFile(path), path)
+  } catch (error) {
+    return {
+      ...nothing,
+      mistakes: [describeMistake('--config', `cannot be read: ${errorText(error)}`, { text: path })],
+    }
+  }
+}
+
+/** A value that a later source overrides must still be right: it is a mistake waiting for that source to go. */
+function readValues(sources: readonly SourceReading[]) {
+  const values: Record<string, unknown> = {}
+  const mistakes: string[] = []
+  const wrong = new Set<SettingKey>()
+  for (const key of SETTING_KEYS) {
+    const { schema, defaultText } = SETTINGS[key]
+    values[key] = schema.parse(defaultText)
+    for (const { given } of sources) {
+      const from = given.get(key)
+      if (from === undefined) continue
+      const parsed = schema.safeParse(from.text)
+      if (parsed.success) values[key] = parsed.data
+      else {
+        wrong.add(key)
+        mistakes.push(describeMistake(key, parsed.error.issues[0]?.message ?? 'it is not valid', from))
+      }
+    }
+  }
+  return { values: values as SettingValues, wrong, mistakes }
+}
+
+function lastGiven(sources: readonly SourceReading[]): ReadonlyMap<SettingKey, GivenText> {
+  return new Map(sources.flatMap(({ given }) => [...given]))
+}
+
+function readFallbackNodeName(env: Environment, hostName: string, mistakes: string[]): string {
+  const text = env['NODE_NAME'] ?? ''
+  // The kubelet registers its node under the host's name in small letters.
+  if (text === '') return hostName.toLowerCase()
+  const parsed = SETTINGS['node.name'].schema.safeParse(text)
+  if (parsed.success) return parsed.data
+  mistakes.push(
+    describeMistake('node.name', parsed.error.issues[0]?.message ?? '', { text, origin: 'variable NODE_NAME' }),
+  )
+  return ''
+}
+
+interface Contradiction {
+  readonly key: SettingKey
+  readonly reason: string
+}
+
+/** What is wrong although each value alone is right. Says nothing about values that are not. */
+function findContradictions(values: SettingValues, wrong: ReadonlySet<SettingKey>): Contradiction[] {
+  const found: Contradiction[] = []
+  const unless = (isWrong: boolean, reason: string, key: SettingKey, ...others: SettingKey[]) => {
+    if (isWrong && ![key, ...others].some((name) => wrong.has(name))) found.push({ key, reason })
+  }
+  const address = parseListenAddress(values['server.address'])
+  const certFile = values['server.tls.certFile']
+  const keyFile = values['server.tls.keyFile']
+  const isSelfSigned = values['server.tls.selfSigned']
+
+  unless(
+    values['server.address'] === '' && values['server.socket'] === '',
+    'it must not be empty together with server.socket: the agent would listen nowhere',
+    'server.address',
+    'server.socket',
+  )
+  unless(
+    address !== undefined && !isLoopback(address),
+    'with server.auth.mode none it must be a loopback address (127.0.0.0/8, ::1, localhost): anyone who can reach it could take checkpoints',
+    'server.address',
+    'server.auth.mode',
+  )
+  unless(
+    keyFile === '' && certFile !== '',
+    'it is missing: server.tls.certFile needs its key',
+    'server.tls.keyFile',
+    'server.tls.certFile',
+  )
+  unless(
+    certFile === '' && keyFile !== '',
+    'it is missing: server.tls.keyFile needs its certificate',
+    'server.tls.certFile',
+    'server.tls.keyFile',
+  )
+  unless(
+    isSelfSigned && (certFile !== '' || keyFile !== ''),
+    'it must be false where server.tls.certFile or server.tls.keyFile is set',
+    'server.tls.selfSigned',
+  )
+  unless(
+    `${values['state.directory']}/`.startsWith(`${values['checkpoints.directory']}/`),
+    'it must not be inside checkpoints.directory: others delete files there',
+    'state.directory',
+    'checkpoints.directory',
+  )
+  return found
+}

@@ -1,0 +1,70 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import { z } from 'zod'
+import { pathProblem, tidyPath } from './setting-types.ts'
+
+// sockaddr_un of Linux has 108 bytes, the last one a zero.
+const SOCKET_PATH_BYTES = 107
+
+export interface ListenAddress {
+  /** Without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+/** Splits `host:port` and `[host]:port`; undefined when the text is neither. */
+export function parseListenAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
+  const [, bracketed, plain, digits] = match ?? []
+  const port = Number(digits)
+  if (digits === undefined || port > 65_535) return undefined
+  if (bracketed !== undefined) return isIPv6(bracketed) ? { host: bracketed, port } : undefined
+  const host = plain ?? ''
+  // Only digits and dots is meant as an IPv4 address, and 127.0.0.300 must not become a question to a name server.
+  if (/^[\d.]*$/.test(host)) return isIPv4(host) ? { host, port } : undefined
+  return /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(host) ? { host, port } : undefined
+}
+
+/** Whether only this machine can reach it. */
+export function isLoopback({ host }: ListenAddress): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}
+
+export function listenAddress() {
+  return z.string().refine((text) => text === '' || parseListenAddress(text) !== undefined, {
+    error: 'it must be host:port, an IPv6 address in brackets, such as 127.0.0.1:9443 or [::1]:9443',
+  })
+}
+
+export function socketPath() {
+  return z.string().transform((text, context) => {
+    const reason = text === '' ? undefined : socketPathProblem(text)
+    if (reason === undefined) return text === '' ? '' : tidyPath(text)
+    context.addIssue(reason)
+    return z.NEVER
+  })
+}
+
+/** Takes `unix:///run/…` too: the kubelet and crictl want it like that. */
+export function runtimeSocket() {
+  return z
+    .string()
+    .transform((text) => text.replace(/^unix:\/\//, ''))
+    .pipe(socketPath())
+}
+
+export function authMode() {
+  return z
+    .enum(['kubernetes', 'tokens', 'none'], { error: 'it must be kubernetes, tokens or none' })
+    .refine((mode) => mode === 'none', { error: 'not in this version yet: only none works' })
+    .transform((): 'none' => 'none')
+}
+
+function socketPathProblem(text: string): string | undefined {
+  const problem = pathProblem(text)
+  if (problem !== undefined) return problem
+  if (text.endsWith('/')) return 'it must be the path of a socket, not of a folder'
+  const tooLong = Buffer.byteLength(tidyPath(text)) > SOCKET_PATH_BYTES
+  return tooLong
+    ? `it must not be longer than ${SOCKET_PATH_BYTES} bytes: the system allows no more for a socket`
+    : undefined
+}

@@ -1,0 +1,174 @@
+import type { z } from 'zod'
+import {
+  size,
+  duration,
+  flag,
+  integer,
+  mode,
+  optionalFactor,
+  optionalPath,
+  path,
+  percentage,
+  word,
+} from './setting-types.ts'
+import { authMode, listenAddress, runtimeSocket, socketPath } from './server-setting-types.ts'
+
+/** One setting: how its text is read, what it is when nobody says anything, and what it is for. */
+export interface Setting {
+  readonly schema: z.ZodType<unknown, string>
+  readonly defaultText: string
+  readonly meaning: string
+}
+
+/** Every setting there is. Names, defaults, `--help` and docs/configuration.md follow from this table. */
+export const SETTINGS = {
+  'node.name': {
+    schema: word({ maxLength: 253, optional: true }),
+    defaultText: '',
+    meaning: 'name of this Kubernetes node; empty: the variable NODE_NAME, or else the name of the host',
+  },
+  'checkpoints.directory': {
+    schema: path(),
+    defaultText: '/var/lib/kubelet/checkpoints',
+    meaning: 'where the archives are',
+  },
+  'state.directory': {
+    schema: path(),
+    defaultText: '/var/lib/checkpoint-agent',
+    meaning: "the agent's own folder: its database, its self-signed certificate",
+  },
+  'runtime.socket': {
+    schema: runtimeSocket(),
+    defaultText: '',
+    meaning: 'CRI socket of the container runtime; empty: look for it in the usual places',
+  },
+  'runtime.containerdNamespace': {
+    schema: word({ maxLength: 76 }),
+    defaultText: 'k8s.io',
+    meaning: "containerd's namespace for the containers of Kubernetes",
+  },
+  'server.address': {
+    schema: listenAddress(),
+    defaultText: '127.0.0.1:9443',
+    meaning: 'TCP address to listen on, as host:port or [host]:port; empty: none',
+  },
+  'server.socket': {
+    schema: socketPath(),
+    defaultText: '/run/checkpoint-agent/agent.sock',
+    meaning: 'unix socket to listen on; empty: none',
+  },
+  'server.kubeletEndpoint': {
+    schema: flag(),
+    defaultText: 'true',
+    meaning: "whether the kubelet's route POST /checkpoint/... is served",
+  },
+  'server.auth.mode': {
+    schema: authMode(),
+    defaultText: 'none',
+    meaning: 'who may call: kubernetes, tokens or none; this version knows only none, on loopback and the unix socket',
+  },
+  'server.tls.certFile': {
+    schema: optionalPath(),
+    defaultText: '',
+    meaning: 'certificate (PEM) of the TCP listener; empty: plain HTTP',
+  },
+  'server.tls.keyFile': {
+    schema: optionalPath(),
+    defaultText: '',
+    meaning: 'private key (PEM) of the certificate',
+  },
+  'server.tls.selfSigned': {
+    schema: flag(),
+    defaultText: 'false',
+    meaning: 'use a certificate of its own making, kept in state.directory',
+  },
+  'capture.concurrency': {
+    schema: integer({ min: 1, max: 16 }),
+    defaultText: '1',
+    meaning: 'how many containers of the node are checkpointed at once',
+  },
+  'capture.queueLimit': {
+    schema: integer({ min: 1, max: 10_000 }),
+    defaultText: '64',
+    meaning: 'how many captures may wait for their turn',
+  },
+  'capture.maxDuration': {
+    schema: duration({ min: '1s' }),
+    defaultText: '1h',
+    meaning: 'after this long a running capture is cancelled',
+  },
+  'capture.minimumWait': {
+    schema: duration({ min: '1s', wholeSeconds: true }),
+    defaultText: '120s',
+    meaning: "a smaller timeout of a caller of the kubelet's route is raised to this, as the kubelet does",
+  },
+  'capture.diskFloor.percent': {
+    schema: percentage(),
+    defaultText: '5%',
+    meaning: 'a capture that may leave less than this part of the disk free is refused',
+  },
+  'capture.diskFloor.minFree': {
+    schema: size(),
+    defaultText: '2GiB',
+    meaning: 'a capture that may leave less than this free is refused',
+  },
+  'capture.sizeFactor': {
+    schema: optionalFactor({ max: 100 }),
+    defaultText: '',
+    meaning:
+      "room a capture needs, as a multiple of the container's memory and writable layer; empty: containerd 4, cri-o 2",
+  },
+  'freezeGuard.foreign': {
+    schema: mode('report', 'resume'),
+    defaultText: 'report',
+    meaning: 'what to do with a container that somebody else left frozen: report or resume',
+  },
+  'freezeGuard.foreignAfter': {
+    schema: duration({ min: '0s' }),
+    defaultText: '5m',
+    meaning: 'how long a container must be frozen before it counts as left frozen by somebody else',
+  },
+  'freezeGuard.interval': {
+    schema: duration({ min: '100ms' }),
+    defaultText: '30s',
+    meaning: 'how often the guard looks at all containers of the node',
+  },
+  'freezeGuard.cgroupRoot': {
+    schema: path(),
+    defaultText: '/sys/fs/cgroup',
+    meaning: 'where the cgroup file systems are mounted',
+  },
+  'shutdown.captureGrace': {
+    schema: duration({ min: '0s' }),
+    defaultText: '10m',
+    meaning: 'how long captures in flight may go on after SIGTERM before they are cancelled',
+  },
+  'log.level': {
+    schema: mode('debug', 'info', 'warn', 'error'),
+    defaultText: 'info',
+    meaning: 'debug, info, warn or error',
+  },
+  'debug.failPoint': {
+    schema: word({ maxLength: 100, optional: true }),
+    defaultText: '',
+    meaning: 'for tests only: the agent kills itself when it comes to this point',
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingKey = keyof typeof SETTINGS
+
+export type SettingValues = { readonly [K in SettingKey]: z.output<(typeof SETTINGS)[K]['schema']> }
+
+export const SETTING_KEYS = Object.keys(SETTINGS) as readonly SettingKey[]
+
+export function isSettingKey(key: string): key is SettingKey {
+  return Object.hasOwn(SETTINGS, key)
+}
+
+/** `server.tls.certFile` is `CHECKPOINT_AGENT_SERVER_TLS_CERT_FILE`. */
+export function variableName(key: SettingKey): string {
+  return `CHECKPOINT_AGENT_${key
+    .replaceAll(/[A-Z]/g, (letter) => `_${letter}`)
+    .replaceAll('.', '_')
+    .toUpperCase()}`
+}

@@ -1,0 +1,43 @@
+import { nearestName } from './did-you-mean.ts'
+import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
+import { SETTING_KEYS, variableName, type SettingKey } from './settings.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+const PREFIX = 'CHECKPOINT_AGENT_'
+
+/** Where the development tools keep what takes minutes to build. It is theirs, and may be set where they run the agent. */
+const CACHE_FOLDER = 'CHECKPOINT_AGENT_CACHE'
+
+// Kubernetes puts these into every pod for every Service of the namespace whose name begins with "checkpoint-agent".
+const SERVICE = /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/
+const SERVICE_LINK = /_PORT(?:_\d+_(?:TCP|UDP|SCTP))?$/
+const SERVICE_LINK_PART = /_PORT_\d+_(?:TCP|UDP|SCTP)_(?:ADDR|PORT|PROTO)$/
+
+/** Reads the settings among the environment variables. */
+export function readVariableSettings(env: Environment): SourceReading {
+  const keyByVariable = new Map<string, SettingKey>(SETTING_KEYS.map((key) => [variableName(key), key]))
+  const given = new Map<SettingKey, GivenText>()
+  const mistakes: string[] = []
+  for (const [variable, text] of Object.entries(env)) {
+    if (text === undefined || !variable.startsWith(PREFIX) || variable === CACHE_FOLDER) continue
+    const key = keyByVariable.get(variable)
+    if (key !== undefined) given.set(key, { text, origin: `variable ${variable}` })
+    else if (!isServiceVariable(variable, text)) {
+      const meant = nearestName(variable.slice(PREFIX.length), suffixes(keyByVariable))
+      const suggestion = meant === undefined ? '' : `; did you mean ${PREFIX}${meant}?`
+      mistakes.push(describeMistake(variable, `there is no such setting${suggestion}`, { text }))
+    }
+  }
+  return { given, mistakes }
+}
+
+/** `…_PORT` of a Service is an address, which tells it from a setting that somebody spelled wrongly. */
+function isServiceVariable(variable: string, text: string): boolean {
+  if (SERVICE.test(variable) || SERVICE_LINK_PART.test(variable)) return true
+  return SERVICE_LINK.test(variable) && /^(?:tcp|udp|sctp):\/\//.test(text)
+}
+
+function suffixes(keyByVariable: ReadonlyMap<string, SettingKey>): string[] {
+  return [...keyByVariable.keys()].map((variable) => variable.slice(PREFIX.length))
+}

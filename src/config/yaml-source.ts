@@ -1,0 +1,100 @@
+import { isAlias, isMap, isScalar, LineCounter, parseDocument, type Document, type Node, type YAMLMap } from 'yaml'
+import { nearestName } from './did-you-mean.ts'
+import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
+import { isSettingKey, SETTING_KEYS, type SettingKey } from './settings.ts'
+
+/** Reads the settings of a YAML file; `fileName` is for messages. */
+export function readYamlSettings(text: string, fileName: string): SourceReading {
+  return new YamlReader(text, fileName).read()
+}
+
+// One slip often makes the parser complain about all that follows it.
+const SHOWN_PROBLEMS = 3
+
+class YamlReader {
+  readonly #given = new Map<SettingKey, GivenText>()
+  readonly #mistakes: string[] = []
+  readonly #lines = new LineCounter()
+  readonly #document: Document.Parsed
+  readonly #fileName: string
+
+  constructor(text: string, fileName: string) {
+    this.#fileName = fileName
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, version: '1.2' })
+  }
+
+  read(): SourceReading {
+    const problems = [...this.#document.errors, ...this.#document.warnings]
+    for (const { message, pos } of problems.slice(0, SHOWN_PROBLEMS)) {
+      const reason = `cannot be read as YAML: ${plainReason(message)}`
+      this.#mistakes.push(describeMistake('--config', reason, { origin: this.#at(pos[0]) }))
+    }
+    // What a broken file seems to say is of no use: one slip would be reported as many.
+    const root: Node | null = this.#document.contents
+    if (problems.length === 0 && !isEmpty(root)) {
+      if (isMap(root)) this.#readSection(root, '')
+      else this.#mistakes.push(describeMistake('--config', 'must hold keys and values', { origin: this.#fileName }))
+    }
+    return { given: this.#given, mistakes: this.#mistakes }
+  }
+
+  #readSection(section: YAMLMap, prefix: string): void {
+    for (const { key: keyNode, value } of section.items) {
+      const origin = this.#at((keyNode as Node | null)?.range?.[0] ?? 0)
+      if (!isScalar(keyNode)) {
+        this.#mistakes.push(describeMistake(`${prefix}?`, 'a key must be a plain word', { origin }))
+        continue
+      }
+      const name = String(keyNode.value)
+      if (name.includes('.')) {
+        this.#mistakes.push(describeMistake(prefix + name, 'write it nested, one section for each dot', { origin }))
+      } else this.#readEntry(prefix + name, value as Node | null, origin)
+    }
+  }
+
+  #readEntry(key: string, written: Node | null, origin: string): void {
+    const value = isAlias(written) ? (written.resolve(this.#document) ?? null) : written
+    if (isSettingKey(key)) this.#readSetting(key, value, origin)
+    else if (!SETTING_KEYS.some((known) => known.startsWith(`${key}.`))) {
+      this.#mistakes.push(describeMistake(key, `there is no such setting${suggestion(key)}`, { origin }))
+    } else if (isMap(value)) this.#readSection(value, `${key}.`)
+    else if (!isEmpty(value)) {
+      this.#mistakes.push(
+        describeMistake(key, 'it must be a section, with settings below it', { ...textOf(value), origin }),
+      )
+    }
+  }
+
+  #readSetting(key: SettingKey, value: Node | null, origin: string): void {
+    if (isEmpty(value)) {
+      this.#mistakes.push(describeMistake(key, 'it has no value; to leave it empty write ""', { origin }))
+    } else if (!isScalar(value)) {
+      this.#mistakes.push(describeMistake(key, 'it must be a single value', { origin }))
+    } else {
+      this.#given.set(key, { text: textOf(value).text ?? '', origin })
+    }
+  }
+
+  #at(offset: number): string {
+    return `${this.#fileName} line ${this.#lines.linePos(offset).line}`
+  }
+}
+
+function isEmpty(node: Node | null): boolean {
+  return node === null || (isScalar(node) && node.value === null)
+}
+
+/** A scalar as it stands in the file: `0x10` and `1e3` are not numbers to us until a setting says so. */
+function textOf(node: Node | null): { text?: string } {
+  return isScalar(node) ? { text: node.source ?? String(node.value) } : {}
+}
+
+function plainReason(message: string): string {
+  if (message.startsWith('Source contains multiple documents')) return 'it must hold one document'
+  return message.startsWith('Maximum call stack') ? 'it is nested too deeply' : message
+}
+
+function suggestion(key: string): string {
+  const meant = nearestName(key, SETTING_KEYS)
+  return meant === undefined ? '' : `; did you mean ${meant}?`
+}

@@ -1,0 +1,34 @@
+import express, { type Express } from 'express'
+import type { Logger } from '../shared/logger.ts'
+import { captureRoutes } from './capture-routes.ts'
+import { containerRoutes } from './container-routes.ts'
+import { errorHandler, unknownRoute } from './error-handler.ts'
+import { kubeletRoutes } from './kubelet-routes.ts'
+import { nodeRoutes } from './node-routes.ts'
+import { operationsRoutes } from './operations-routes.ts'
+import { requestLog } from './request-log.ts'
+import type { HttpServices } from './services.ts'
+
+export interface AppOptions {
+  readonly logger: Logger
+  readonly nodeName: string
+}
+
+/** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
+export function createApp(services: HttpServices, { logger, nodeName }: AppOptions): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  // Queries are read by `request-input.ts`, which knows what each route takes.
+  app.set('query parser', false)
+
+  app.use(requestLog(logger))
+  app.use(kubeletRoutes(services.kubelet, logger))
+  app.use(operationsRoutes(services))
+  app.use(nodeRoutes(services.node))
+  app.use(containerRoutes(services.containers))
+  app.use(captureRoutes(services.captures, { nodeName }))
+  app.use(unknownRoute())
+  app.use(errorHandler(logger))
+  return app
+}

@@ -1,0 +1,14 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+
+const localSockets = new WeakSet<Socket>()
+
+/** Notes that this connection came in over the unix socket, which only root of this node can open. */
+export function markAsLocalRoot(socket: Socket): void {
+  localSockets.add(socket)
+}
+
+/** The name of who asks, as it is kept in jobs. */
+export function callerOf(request: IncomingMessage): string {
+  return localSockets.has(request.socket) ? 'system:local-root' : 'system:anonymous'
+}

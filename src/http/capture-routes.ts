@@ -1,0 +1,140 @@
+import { Router, type Request, type Response } from 'express'
+import { isFinal, jobState, type CaptureJob } from '../checkpoint/capture-job.ts'
+import { InvalidInputError } from '../shared/errors.ts'
+import {
+  captureListQuery,
+  captureQuery,
+  captureRequest,
+  noQuery,
+  type CaptureJobList,
+  type CaptureRequestBody,
+} from './api-types.ts'
+import { callerOf } from './caller.ts'
+import { toCaptureResult, toJobResponse } from './capture-response.ts'
+import { otherMethods } from './error-handler.ts'
+import { jsonBody, readBody, readQuery } from './request-input.ts'
+import type { CaptureRequest, CaptureServices } from './services.ts'
+
+/** Taking checkpoints: a job for each request, which the caller may wait for. */
+export function captureRoutes(captures: CaptureServices, options: { readonly nodeName: string }): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  router
+    .route('/v1/captures')
+    .get((req, res) => {
+      const query = readQuery(req, captureListQuery)
+      const before = query.continue === undefined ? {} : { before: readContinue(query.continue) }
+      const { jobs, remaining } = captures.list({ limit: query.limit, ...before })
+      const last = jobs.at(-1)
+      const body: CaptureJobList = {
+        items: jobs.map(toJobResponse),
+        continue: remaining > 0 && last !== undefined ? writeContinue(last.id) : undefined,
+        remaining,
+      }
+      res.json(body)
+    })
+    .post(jsonBody(), async (req, res) => {
+      const query = readQuery(req, captureQuery)
+      const body = readBody(req, captureRequest)
+      const wait = waitOf(req, query.wait, body)
+      const job = await captures.request(toRequest(body, callerOf(req)))
+      if (wait === undefined) {
+        answerAccepted(res, job)
+        return
+      }
+      if (wait.preference !== undefined) res.set('Preference-Applied', wait.preference)
+      const later = await waitFor(res, job, wait.timeoutMs)
+      if (res.destroyed) return
+      if (!isFinal(jobState(later))) {
+        answerAccepted(res, later)
+        return
+      }
+      res.status(201).json(toCaptureResult(later, options.nodeName))
+    })
+    .all(otherMethods('GET', 'HEAD', 'POST'))
+
+  router
+    .route('/v1/captures/:id')
+    .get((req, res) => {
+      readQuery(req, noQuery)
+      res.json(toJobResponse(captures.get(req.params.id)))
+    })
+    .delete(async (req, res) => {
+      readQuery(req, noQuery)
+      res.json(toJobResponse(await captures.cancel(req.params.id)))
+    })
+    .all(otherMethods('GET', 'HEAD', 'DELETE'))
+
+  return router
+
+  /** The caller's leaving ends the wait, as its timeout does; the capture goes on. */
+  async function waitFor(res: Response, job: CaptureJob, timeoutMs: number | undefined): Promise<CaptureJob> {
+    const caller = new AbortController()
+    res.once('close', () => caller.abort())
+    return captures.wait(job.id, { signal: caller.signal, ...(timeoutMs !== undefined && { timeoutMs }) })
+  }
+}
+
+function answerAccepted(res: Response, job: CaptureJob): void {
+  res
+    .status(202)
+    .location(`/v1/captures/${encodeURIComponent(job.id)}`)
+    .json(toJobResponse(job))
+}
+
+function toRequest(body: CaptureRequestBody, requestedBy: string): CaptureRequest {
+  const { namespace, pod, container, podUid, reason, pin } = body
+  return {
+    namespace,
+    pod,
+    ...(container !== undefined && { container }),
+    ...(podUid !== undefined && { podUid }),
+    ...(reason !== undefined && { reason }),
+    ...(pin !== undefined && { pin }),
+    requestedBy,
+  }
+}
+
+/** How long the caller wants to wait; undefined when it does not. */
+function waitOf(
+  req: Request,
+  wanted: 'true' | 'false' | undefined,
+  { timeoutSeconds }: CaptureRequestBody,
+): { readonly timeoutMs: number | undefined; readonly preference: string | undefined } | undefined {
+  const preferred = wanted === 'false' ? undefined : preferredWaitSeconds(req.get('prefer'))
+  if (wanted !== 'true' && preferred === undefined) return undefined
+  const limits = [timeoutSeconds, preferred].filter((seconds) => seconds !== undefined)
+  return {
+    timeoutMs: limits.length === 0 ? undefined : Math.min(...limits) * 1000,
+    preference: preferred === undefined ? undefined : `wait=${String(preferred)}`,
+  }
+}
+
+/** RFC 7240: preferences that are unknown or make no sense are passed over in silence. */
+function preferredWaitSeconds(prefer = ''): number | undefined {
+  for (const preference of prefer.split(',')) {
+    const [nameAndValue = ''] = preference.split(';', 1)
+    const seconds = /^wait\s*=\s*"?(\d{1,6})"?$/i.exec(nameAndValue.trim())?.[1]
+    if (seconds !== undefined) return Number(seconds)
+  }
+  return undefined
+}
+
+/** The keyset: the last job of a page. Callers get it as something they have no reason to take apart. */
+function writeContinue(jobId: string): string {
+  return Buffer.from(JSON.stringify({ before: jobId })).toString('base64url')
+}
+
+function readContinue(token: string): string {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(token, 'base64url').toString())
+    if (typeof value === 'object' && value !== null && 'before' in value && typeof value.before === 'string') {
+      return value.before
+    }
+  } catch {
+    // Falls through: text that is no JSON is refused like JSON of another shape.
+  }
+  throw new InvalidInputError(`Cannot read the request query: "continue" is no token of a page of this list`, {
+    code: 'InvalidRequest',
+  })
+}

@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Problem } from './api-types.ts'
+
+/** What Node's parser refuses before there is a request that the app could answer. */
+const PROBLEM_BY_CODE: ReadonlyMap<
+  string,
+  { readonly status: number; readonly code: string; readonly detail: string }
+> = new Map([
+  ['HPE_HEADER_OVERFLOW', { status: 431, code: 'HeadersTooLarge', detail: 'the headers are larger than 64 KiB' }],
+  ['ERR_HTTP_REQUEST_TIMEOUT', { status: 408, code: 'RequestTimeout', detail: 'it did not arrive in time' }],
+])
+
+const MALFORMED = { status: 400, code: 'InvalidRequest', detail: 'it is no HTTP/1.1 request' }
+
+/** Answers on the bare connection in the form of every other error, and ends it. */
+export function answerClientErrors(server: Server): void {
+  const answering = new WeakSet<Duplex>()
+  server.on('request', (req, res) => {
+    answering.add(req.socket)
+    res.once('close', () => answering.delete(req.socket))
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // What stands on the wire then may be half of another answer.
+    if (answering.has(socket) || !socket.writable) socket.destroy()
+    else answer(error.code ?? '', socket)
+  })
+}
+
+function answer(errorCode: string, socket: Duplex): void {
+  const { status, code, detail } = PROBLEM_BY_CODE.get(errorCode) ?? MALFORMED
+  const title = STATUS_CODES[status] ?? 'Error'
+  const body: Problem = {
+    type: `urn:checkpoint-agent:problem:${code}`,
+    title,
+    status,
+    detail: `Cannot read the request: ${detail}`,
+    code,
+  }
+  const text = JSON.stringify(body)
+  const lines = [
+    `HTTP/1.1 ${String(status)} ${title}`,
+    'Content-Type: application/problem+json; charset=utf-8',
+    `Content-Length: ${String(Buffer.byteLength(text))}`,
+    `X-Request-Id: ${randomUUID()}`,
+    'Connection: close',
+  ]
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
+}

@@ -1,0 +1,36 @@
+import { Router } from 'express'
+import { noQuery, type RunningContainerList, type RunningContainerResponse } from './api-types.ts'
+import { toIdentity } from './identity-response.ts'
+import { otherMethods } from './error-handler.ts'
+import { readQuery } from './request-input.ts'
+import type { HttpServices, RunningContainer } from './services.ts'
+
+/** The running containers of the node. */
+export function containerRoutes(containers: HttpServices['containers']): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  router
+    .route('/v1/containers')
+    .get(async (req, res) => {
+      readQuery(req, noQuery)
+      const body: RunningContainerList = { items: (await containers.listRunning()).map(toResponse) }
+      res.json(body)
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  return router
+}
+
+function toResponse(container: RunningContainer): RunningContainerResponse {
+  const { identity, lastCheckpoint } = container
+  return {
+    identity: toIdentity(identity),
+    containerId: identity.containerId,
+    image: container.image,
+    startedAt: container.startedAt?.toISOString(),
+    memoryBytes: container.memoryBytes,
+    writableLayerBytes: container.writableLayerBytes,
+    lastCheckpoint: lastCheckpoint && { id: lastCheckpoint.id, takenAt: lastCheckpoint.takenAt.toISOString() },
+    captureInFlight: container.captureInFlight,
+  }
+}

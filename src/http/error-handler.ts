@@ -1,0 +1,130 @@
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express'
+import { STATUS_CODES } from 'node:http'
+import {
+  AgentError,
+  ConflictError,
+  InvalidInputError,
+  NotAllowedError,
+  NotFoundError,
+  OutOfSpaceError,
+  RuntimeFailureError,
+  UnavailableError,
+} from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { Problem } from './api-types.ts'
+
+const STATUS_BY_ERROR = [
+  [InvalidInputError, 400],
+  [NotAllowedError, 403],
+  [NotFoundError, 404],
+  [ConflictError, 409],
+  [RuntimeFailureError, 500],
+  [UnavailableError, 503],
+  [OutOfSpaceError, 507],
+] as const
+
+/** Codes whose status says more than that of their error. A capture that failed has nothing but its code. */
+const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
+  ['PodNotFound', 404],
+  ['ContainerNotFound', 404],
+  ['MethodNotAllowed', 405],
+  ['ContainerNotRunning', 409],
+  ['CaptureCancelled', 409],
+  ['CaptureInFlight', 409],
+  ['BodyTooLarge', 413],
+  ['UnsupportedMediaType', 415],
+  ['CheckpointNotImplemented', 501],
+  ['RuntimeNotInitialized', 503],
+  ['RuntimeUnavailable', 503],
+  ['ShuttingDown', 503],
+  ['DiskFloor', 507],
+  ['DiskFull', 507],
+])
+
+/** A full queue moves on with every capture that ends. */
+const RETRY_AFTER_SECONDS = new Map([['QueueFull', 30]])
+
+/** Why a capture that somebody waited for gave no checkpoint. Thrown by the route, mapped here like any other error. */
+export class CaptureFailedError extends AgentError {}
+
+/** The only place where an error becomes a status. */
+export function errorHandler(logger: Logger): ErrorRequestHandler {
+  return (thrown: unknown, req, res, next) => {
+    if (res.headersSent) {
+      next(thrown)
+      return
+    }
+    const error = asAgentError(thrown)
+    if (error === undefined) {
+      logger.error({ err: thrown, requestId: res.get('x-request-id'), method: req.method }, 'Request failed')
+      sendProblem(res, {
+        ...problemType('InternalError', 500),
+        detail: 'The agent met an error of its own; its log tells more under the request id of this answer',
+      })
+      return
+    }
+    const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
+    if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
+    sendProblem(res, {
+      ...error.extra,
+      ...problemType(error.code, statusOf(error)),
+      detail: error.message,
+      hint: error.hint,
+      runtimeMessage: error.runtimeMessage,
+    })
+  }
+}
+
+/** Ends the chain of routes: nothing else knew this path. */
+export function unknownRoute(): RequestHandler {
+  return (req) => {
+    throw new NotFoundError(`Cannot find "${req.path}": there is no such route`, {
+      code: 'RouteNotFound',
+      hint: 'See GET /openapi.json for the routes of this agent.',
+    })
+  }
+}
+
+/** Ends the handlers of one path: none of them was for this method. */
+export function otherMethods(...allowed: readonly string[]): RequestHandler {
+  return (req, res) => {
+    res.set('Allow', allowed.join(', '))
+    throw new InvalidInputError(`Cannot ${req.method} "${req.path}": this route knows ${allowed.join(' and ')}`, {
+      code: 'MethodNotAllowed',
+    })
+  }
+}
+
+function statusOf(error: AgentError): number {
+  return STATUS_BY_CODE.get(error.code) ?? STATUS_BY_ERROR.find(([type]) => error instanceof type)?.[1] ?? 500
+}
+
+/** Express and its body parser throw errors of their own for what is wrong with a request. */
+function asAgentError(thrown: unknown): AgentError | undefined {
+  if (thrown instanceof AgentError) return thrown
+  if (!(thrown instanceof Error)) return undefined
+  const { type, status } = thrown as { readonly type?: unknown; readonly status?: unknown }
+  if (type === 'entity.too.large') {
+    return new InvalidInputError('Cannot read the request body: it is too large', { code: 'BodyTooLarge' })
+  }
+  if (type === 'entity.parse.failed') return invalidRequest('Cannot read the request body: it is not JSON')
+  if (type === 'charset.unsupported' || type === 'encoding.unsupported') {
+    return new InvalidInputError('Cannot read the request body: it is neither plain nor UTF-8', {
+      code: 'UnsupportedMediaType',
+    })
+  }
+  if (thrown instanceof URIError) return invalidRequest('Cannot read the path: it is no percent-encoded UTF-8')
+  return status === 400 ? invalidRequest('Cannot read the request: it is not whole') : undefined
+}
+
+function invalidRequest(message: string): AgentError {
+  return new InvalidInputError(message, { code: 'InvalidRequest' })
+}
+
+function problemType(code: string, status: number): Pick<Problem, 'type' | 'title' | 'status' | 'code'> {
+  return { type: `urn:checkpoint-agent:problem:${code}`, title: STATUS_CODES[status] ?? 'Error', status, code }
+}
+
+function sendProblem(res: Response, body: Problem): void {
+  res.status(body.status).type('application/problem+json').send(JSON.stringify(body))
+}

@@ -1,0 +1,151 @@
+import type { RequestHandler, Response } from 'express'
+import type { IncomingMessage } from 'node:http'
+import { AgentError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { readableText } from '../shared/readable-text.ts'
+import { callerOf } from './caller.ts'
+import { readKubeletTarget, trimOf } from './kubelet-target.ts'
+import { readKubeletTimeout } from './kubelet-timeout.ts'
+import type { KubeletServices } from './services.ts'
+
+/** One answer of the kubelet's, byte for byte. */
+interface KubeletAnswer {
+  readonly status: number
+  readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * The kubelet's `POST /checkpoint/{namespace}/{pod}/{container}`, with the kubelet's answers to everything else under
+ * that path. It stands before the router of express, which would decode and normalize what the kubelet redirects or
+ * answers, and it reads `Accept` and the query by itself for the same reason.
+ */
+export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): RequestHandler {
+  return async (req, res, next) => {
+    const target = readKubeletTarget(req.url, { isServed: kubelet.enabled })
+    if (target.kind === 'elsewhere') {
+      next()
+      return
+    }
+    // A body means nothing here, but one left unread for the hour of a capture would end the connection.
+    req.resume()
+
+    if (target.kind === 'malformed') {
+      send(res, { status: 400, body: '400 Bad Request', headers: { connection: 'close' } })
+    } else if (target.kind === 'redirect') {
+      sendRedirect(res, target.location)
+    } else if (!kubelet.enabled) {
+      const headers = { 'x-content-type-options': 'nosniff' }
+      send(res, { status: 404, body: '404 page not found\n', headers })
+    } else {
+      // Authentication and authorization belong here: the kubelet asks for them after redirects and before all else.
+      const answer = routeError(req, target.segments) ?? (await checkpoint(req, res, target.segments, target.query))
+      if (!res.destroyed) send(res, answer)
+    }
+  }
+
+  async function checkpoint(
+    req: IncomingMessage,
+    res: Response,
+    segments: readonly string[],
+    query: string,
+  ): Promise<KubeletAnswer> {
+    const [namespace = '', pod = '', container = ''] = segments.map((segment) => {
+      return readableText(Buffer.from(segment, 'latin1'))
+    })
+    const failed = (reason: string) => {
+      return { status: 500, body: `checkpointing of ${namespace}/${pod}/${container} failed (${reason})` }
+    }
+
+    // A runtime that fails is told last: the kubelet looks pods up in its own memory and asks the runtime later.
+    const found = await kubelet.lookUp(namespace, pod, container).catch((error: unknown) => failed(failureText(error)))
+    if (found === 'pod') return { status: 404, body: 'pod does not exist' }
+    if (found === 'container') return { status: 404, body: `container ${container} does not exist` }
+    const timeout = readKubeletTimeout(query, kubelet.minimumWaitSeconds)
+    if (timeout === undefined) return { status: 404, body: 'cannot parse value of timeout parameter' }
+    if (found !== 'found') return found
+
+    const caller = new AbortController()
+    res.once('close', () => caller.abort())
+    try {
+      const outcome = await kubelet.checkpoint({
+        namespace,
+        pod,
+        container,
+        timeoutMs: timeout.timeoutMs,
+        requestedBy: callerOf(req),
+        signal: caller.signal,
+      })
+      if ('error' in outcome) return failed(outcome.error)
+      // The kubelet puts the path between the quotes as it is, and so do we.
+      const headers = { 'content-type': 'application/json' }
+      return { status: 200, body: `{"items":["${outcome.path}"]}`, headers }
+    } catch (error) {
+      return failed(failureText(error))
+    }
+  }
+
+  function failureText(error: unknown): string {
+    if (error instanceof AgentError) return error.runtimeMessage ?? error.message
+    logger.error({ err: error }, 'Request to the kubelet endpoint failed')
+    return 'internal error'
+  }
+}
+
+/** What the kubelet's router refuses before its handler is asked: the path, then the method, then the media type. */
+function routeError(req: IncomingMessage, segments: readonly string[]): KubeletAnswer | undefined {
+  if (segments.length !== 3) return { status: 404, body: '404: Page Not Found' }
+  if (req.method !== 'POST') return { status: 405, body: '405: Method Not Allowed', headers: { allow: 'POST' } }
+  if (!acceptsJson(req)) {
+    return { status: 406, body: '406: Not Acceptable\n\nAvailable representations: application/json' }
+  }
+  return undefined
+}
+
+/** Only the first `Accept` header counts, `application/*` is not understood, and a quality of 0 is none. */
+function acceptsJson(req: IncomingMessage): boolean {
+  const name = req.rawHeaders.findIndex((header, at) => at % 2 === 0 && header.toLowerCase() === 'accept')
+  const accept = name === -1 ? '' : (req.rawHeaders[name + 1] ?? '')
+  if (accept === '') return true
+  return accept.split(',').some((range) => {
+    const type = trimOf(range.split(';', 1)[0] ?? '', ' ')
+    return type === '*/*' || type === 'application/json'
+  })
+}
+
+function send(res: Response, { status, body, headers = {} }: KubeletAnswer): void {
+  const bytes = Buffer.from(body)
+  res.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': bytes.length,
+    ...headers,
+  })
+  res.end(bytes)
+}
+
+/** Go's http.Redirect: a small page for GET, its type alone for HEAD, nothing for the other methods. */
+function sendRedirect(res: Response, location: string): void {
+  const { method } = res.req
+  if (method === 'HEAD') {
+    res.writeHead(307, { location, 'content-type': 'text/html; charset=utf-8' }).end()
+    return
+  }
+  if (method !== 'GET') {
+    res.writeHead(307, { location, 'content-length': 0 }).end()
+    return
+  }
+  const page = Buffer.from(`<a href="${escapeHtml(location)}">Temporary Redirect</a>.\n\n`)
+  res.writeHead(307, { location, 'content-type': 'text/html; charset=utf-8', 'content-length': page.length })
+  res.end(page)
+}
+
+function escapeHtml(text: string): string {
+  const entities: Readonly<Record<string, string>> = {
+    '&': '&amp;',
+    '<': '&lt;',
+    '>': '&gt;',
+    '"': '&#34;',
+    "'": '&#39;',
+  }
+  return text.replace(/[&<>"']/g, (character) => entities[character] ?? character)
+}

@@ -1,0 +1,135 @@
+import { createServer as createPlainServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { errorText, InvalidInputError, isSystemError, UnavailableError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { markAsLocalRoot } from './caller.ts'
+import { answerClientErrors } from './client-error.ts'
+import type { ServingCertificate } from './serving-certificate.ts'
+import { listenOnUnixSocket } from './unix-socket.ts'
+
+export interface ListenOptions {
+  /** `host:port`, `[::]:port` for every address of both families; "" for none. */
+  readonly address: string
+  /** "" for none. */
+  readonly socket: string
+  /** Plain HTTP without one. */
+  readonly certificate?: ServingCertificate
+  readonly logger: Logger
+}
+
+export interface Listeners {
+  /** Where the TCP listener ended up, for a port of 0. */
+  readonly tcp: AddressInfo | undefined
+  /** Accepts no more, lets the requests under way end, and cuts what is left after this time. */
+  readonly close: (drainMs: number) => Promise<void>
+}
+
+/**
+ * No limit here ends a request that waits an hour for its capture: `requestTimeout` is for reading a request, and no
+ * `timeout` is set. Dead peers are found by TCP's own probes.
+ */
+const LIMITS: ServerOptions = {
+  headersTimeout: 20_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 90_000,
+  maxHeaderSize: 64 * 1024,
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+}
+
+const HANDSHAKE_TIMEOUT_MS = 20_000
+
+/** How often a closing listener looks for connections whose last request has ended. */
+const DRAIN_STEP_MS = 50
+
+/** Opens the listeners, all or none. Throws InvalidInputError, ConflictError or UnavailableError. */
+export async function openListeners(app: RequestListener, options: ListenOptions): Promise<Listeners> {
+  const { address, socket, logger } = options
+  const servers: Server[] = []
+  let tcp: AddressInfo | undefined
+  try {
+    if (address !== '') {
+      const server = tcpServer(app, options)
+      await listenOnTcp(server, address)
+      servers.push(server)
+      tcp = server.address() as AddressInfo
+      logger.info({ address: tcp.address, port: tcp.port, tls: options.certificate !== undefined }, 'Listening')
+    }
+    if (socket !== '') {
+      const server = createPlainServer(LIMITS, app)
+      server.on('connection', markAsLocalRoot)
+      await listenOnUnixSocket(server, socket)
+      servers.push(server)
+      logger.info({ socket }, 'Listening')
+    }
+  } catch (error) {
+    await Promise.all(servers.map((server) => closeServer(server, 0)))
+    throw error
+  }
+  for (const server of servers) {
+    answerClientErrors(server)
+    server.on('error', (error) => logger.error({ err: error }, 'Listener failed'))
+  }
+  return {
+    tcp,
+    close: async (drainMs) => {
+      await Promise.all(servers.map((server) => closeServer(server, drainMs)))
+    },
+  }
+}
+
+function tcpServer(app: RequestListener, { certificate, logger }: ListenOptions): Server {
+  if (certificate === undefined) return createPlainServer(LIMITS, app)
+  const secure = () => {
+    const { key, certificate: cert } = certificate.current()
+    return { key, cert, minVersion: 'TLSv1.2' } as const
+  }
+  const server = createTlsServer({ ...LIMITS, ...secure(), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app)
+  certificate.onChange(() => server.setSecureContext(secure()))
+  server.on('tlsClientError', (error) => logger.debug({ err: error }, 'TLS handshake failed'))
+  return server
+}
+
+async function listenOnTcp(server: Server, address: string): Promise<void> {
+  const { host, port } = parseAddress(address)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ port, ...(host !== undefined && { host }) }, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+  } catch (error) {
+    const reason = isSystemError(error, 'EADDRINUSE') ? 'another process listens there' : errorText(error)
+    throw new UnavailableError(`Cannot listen on "${address}": ${reason}`, { code: 'AddressUnavailable', cause: error })
+  }
+}
+
+/** Without a host Node takes `::` for both families, and `0.0.0.0` on a machine that has no IPv6. */
+function parseAddress(address: string): { readonly host: string | undefined; readonly port: number } {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? []
+  const port = Number(digits)
+  if (digits === undefined || port > 65_535) {
+    throw new InvalidInputError(`Cannot listen on "${address}": it must be "host:port" or "[IPv6 address]:port"`, {
+      code: 'InvalidAddress',
+    })
+  }
+  const host = bracketed ?? plain ?? ''
+  return { host: host === '' || host === '::' ? undefined : host, port }
+}
+
+async function closeServer(server: Server, drainMs: number): Promise<void> {
+  const closed = new Promise<true>((resolve) => {
+    server.close(() => resolve(true))
+  })
+  const deadline = performance.now() + drainMs
+  while (performance.now() < deadline) {
+    if (await Promise.race([closed, delay(DRAIN_STEP_MS, false)])) return
+    server.closeIdleConnections()
+  }
+  server.closeAllConnections()
+  await closed
+}

@@ -1,0 +1,52 @@
+import { Router } from 'express'
+import { noQuery, type NodeResponse } from './api-types.ts'
+import { otherMethods } from './error-handler.ts'
+import { readQuery } from './request-input.ts'
+import type { HttpServices, NodeStatus } from './services.ts'
+
+/** What this node is and can, in counts: any caller may see it, so it names no pod. */
+export function nodeRoutes(node: HttpServices['node']): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  router
+    .route('/v1/node')
+    .get(async (req, res) => {
+      readQuery(req, noQuery)
+      res.json(toResponse(await node.status()))
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  return router
+}
+
+function toResponse(status: NodeStatus): NodeResponse {
+  const { runtime, canCheckpoint, disk, checkpoints, captures, freezeGuard } = status
+  return {
+    node: status.node,
+    agentVersion: status.agentVersion,
+    runtime: runtime && { name: runtime.name, version: runtime.version },
+    canCheckpoint: {
+      state: canCheckpoint.state,
+      code: canCheckpoint.code,
+      reason: canCheckpoint.reason,
+      hint: canCheckpoint.hint,
+      checkedAt: canCheckpoint.checkedAt?.toISOString(),
+    },
+    disk: {
+      totalBytes: disk.totalBytes,
+      freeBytes: disk.freeBytes,
+      archiveBytes: disk.archiveBytes,
+      floorBytes: disk.floorBytes,
+    },
+    checkpoints: { count: checkpoints.count, byState: { ...checkpoints.byState } },
+    captures: { running: captures.running, queued: captures.queued, queueLimit: captures.queueLimit },
+    freezeGuard: {
+      policy: freezeGuard.policy,
+      frozenNow: freezeGuard.frozenNow,
+      resumedTotal: freezeGuard.resumedTotal,
+      foreignResumedTotal: freezeGuard.foreignResumedTotal,
+      canLook: freezeGuard.canLook,
+    },
+    tlsFingerprint: status.tlsFingerprint,
+  }
+}

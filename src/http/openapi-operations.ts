@@ -1,0 +1,181 @@
+import { z } from 'zod'
+import * as api from './api-types.ts'
+
+/** One route as the OpenAPI document describes it. */
+export interface Operation {
+  readonly method: 'get' | 'post' | 'delete'
+  /** As in OpenAPI: `/v1/captures/{id}`. */
+  readonly path: string
+  readonly id: string
+  readonly summary: string
+  readonly description?: string
+  readonly query?: z.ZodObject
+  readonly headers?: readonly { readonly name: string; readonly description: string }[]
+  readonly body?: z.ZodType
+  readonly answers: Readonly<Record<number, Answer>>
+}
+
+export interface Answer {
+  readonly description: string
+  /** Without one there is only text. */
+  readonly schema?: z.ZodType
+  readonly mediaType?: string
+  readonly headers?: readonly string[]
+}
+
+/** Why a request can fail: the statuses of `error-handler.ts`, in the words of this API. */
+const PROBLEMS: Readonly<Record<number, string>> = {
+  400: 'The request is wrong; the detail names everything that is',
+  403: 'The caller may not do this',
+  404: 'There is no such thing',
+  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already',
+  413: 'The body is too large',
+  415: 'The body is not JSON',
+  500: 'The runtime failed, or the agent did',
+  501: 'The runtime of this node cannot take checkpoints',
+  503: 'Not now: the queue is full, the runtime does not answer, the agent is ending',
+  507: 'There is no room for the archive',
+}
+
+const READ_PROBLEMS = [400, 403, 500] as const
+
+export const operations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/checkpoint/{namespace}/{pod}/{container}',
+    id: 'kubeletCheckpoint',
+    summary: "The kubelet's endpoint",
+    description:
+      'Takes a checkpoint and waits for it. Answers as the kubelet does, in status, text and media type. `timeout` is in ' +
+      'seconds; the last one counts, and one below the configured minimum is raised to it. It ends the wait, not the capture.',
+    query: z.object({ timeout: z.string().optional() }),
+    answers: {
+      200: { description: 'The archive is in place', schema: api.kubeletResult },
+      307: { description: 'The path is not canonical', headers: ['Location'] },
+      400: { description: 'The path cannot be decoded', mediaType: 'text/plain' },
+      404: { description: 'No such pod or container, or a timeout that is no number', mediaType: 'text/plain' },
+      406: { description: 'The caller accepts no JSON', mediaType: 'text/plain' },
+      500: { description: 'The checkpoint failed, or the wait is over', mediaType: 'text/plain' },
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/node',
+    id: 'getNode',
+    summary: 'What this node is and can',
+    answers: { 200: { description: 'The node', schema: api.nodeResponse }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'get',
+    path: '/v1/containers',
+    id: 'listContainers',
+    summary: 'The running containers of this node',
+    answers: {
+      200: { description: 'The containers', schema: api.runningContainerList },
+      ...problems(...READ_PROBLEMS, 503),
+    },
+  },
+  {
+    method: 'post',
+    path: '/v1/captures',
+    id: 'createCapture',
+    summary: 'Takes a checkpoint of a container, or of every running container of a pod',
+    description:
+      'Answers at once with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the job has ' +
+      'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on.',
+    query: api.captureQuery,
+    headers: [{ name: 'Prefer', description: '`wait=N`: wait for at most N seconds' }],
+    body: api.captureRequest,
+    answers: {
+      201: {
+        description: 'The caller waited, and the checkpoints are there',
+        schema: api.captureResult,
+        headers: ['Preference-Applied'],
+      },
+      202: {
+        description: 'The job is queued or running',
+        schema: api.captureJobResponse,
+        headers: ['Location', 'Preference-Applied'],
+      },
+      ...problems(400, 403, 404, 409, 413, 415, 500, 501, 503, 507),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/captures',
+    id: 'listCaptures',
+    summary: 'Capture jobs, newest first',
+    query: api.captureListQuery,
+    answers: { 200: { description: 'A page of jobs', schema: api.captureJobList }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'get',
+    path: '/v1/captures/{id}',
+    id: 'getCapture',
+    summary: 'One capture job',
+    answers: { 200: { description: 'The job', schema: api.captureJobResponse }, ...problems(...READ_PROBLEMS, 404) },
+  },
+  {
+    method: 'delete',
+    path: '/v1/captures/{id}',
+    id: 'cancelCapture',
+    summary: 'Takes a job out of the queue, or cancels it while it runs',
+    description: 'Answers when the job has ended: it is `succeeded` where the runtime finished all the same.',
+    answers: {
+      200: { description: 'The job as it ended', schema: api.captureJobResponse },
+      ...problems(...READ_PROBLEMS, 404, 409),
+    },
+  },
+  {
+    method: 'get',
+    path: '/healthz',
+    id: 'getHealth',
+    summary: 'Whether the agent is alive',
+    answers: {
+      200: { description: 'It is', schema: api.healthResponse },
+      503: { description: 'It is not', schema: api.healthResponse },
+      ...problems(400),
+    },
+  },
+  {
+    method: 'get',
+    path: '/readyz',
+    id: 'getReadiness',
+    summary: 'Whether the agent can do its work',
+    query: api.readinessQuery,
+    answers: {
+      200: { description: 'It can, perhaps not all of it', schema: api.readinessResponse },
+      503: { description: 'It cannot', schema: api.readinessResponse },
+      ...problems(400),
+    },
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    id: 'getMetrics',
+    summary: 'Metrics for Prometheus',
+    answers: {
+      200: { description: "Prometheus' text format", mediaType: 'text/plain' },
+      ...problems(...READ_PROBLEMS),
+    },
+  },
+  {
+    method: 'get',
+    path: '/openapi.json',
+    id: 'getOpenApi',
+    summary: 'This document',
+    answers: {
+      200: { description: 'An OpenAPI 3.1 document', schema: z.looseObject({ openapi: z.string() }) },
+      ...problems(400),
+    },
+  },
+]
+
+function problems(...statuses: readonly number[]): Record<number, Answer> {
+  return Object.fromEntries(
+    statuses.map((status) => [
+      status,
+      { description: PROBLEMS[status] ?? '', schema: api.problem, mediaType: 'application/problem+json' },
+    ]),
+  )
+}

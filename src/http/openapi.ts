@@ -1,0 +1,140 @@
+import { z } from 'zod'
+import * as api from './api-types.ts'
+import { operations, type Answer, type Operation } from './openapi-operations.ts'
+
+/** A piece of JSON Schema or OpenAPI; nobody takes it apart but the clients. */
+type Json = Readonly<Record<string, unknown>>
+
+/** The schemas that get a name of their own in the document, and so a type of their own in generated clients. */
+const NAMED: Readonly<Record<string, z.ZodType>> = {
+  CaptureError: api.captureError,
+  CaptureJob: api.captureJobResponse,
+  CaptureJobList: api.captureJobList,
+  CaptureRequest: api.captureRequest,
+  CaptureResult: api.captureResult,
+  Checkpoint: api.checkpointResponse,
+  ContainerCapture: api.containerCaptureResponse,
+  ContainerIdentity: api.containerIdentity,
+  Health: api.healthResponse,
+  KubeletResult: api.kubeletResult,
+  Node: api.nodeResponse,
+  Problem: api.problem,
+  Readiness: api.readinessResponse,
+  RunningContainer: api.runningContainerResponse,
+  RunningContainerList: api.runningContainerList,
+}
+
+const HEADERS: Readonly<Record<string, string>> = {
+  Location: 'Where the job is',
+  'Preference-Applied': 'The preference that was followed',
+}
+
+/** The OpenAPI 3.1 document of this API, made of the schemas that check its requests. */
+export function openApiDocument(): Json {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'checkpoint-agent',
+      version: 'v1',
+      description: 'Takes container checkpoints on one node of a Kubernetes cluster.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    paths: Object.fromEntries(
+      [...new Set(operations.map(({ path }) => path))].map((path) => [
+        path,
+        Object.fromEntries(
+          operations
+            .filter((operation) => operation.path === path)
+            .map((operation) => [operation.method, toOperationObject(operation)]),
+        ),
+      ]),
+    ),
+    components: { schemas: componentSchemas() },
+  }
+}
+
+function toOperationObject(operation: Operation): Json {
+  const { id, summary, description, body } = operation
+  return {
+    operationId: id,
+    summary,
+    ...(description !== undefined && { description }),
+    parameters: [...pathParameters(operation), ...queryParameters(operation), ...headerParameters(operation)],
+    ...(body !== undefined && {
+      requestBody: { required: true, content: { 'application/json': { schema: toSchema(body) } } },
+    }),
+    responses: Object.fromEntries(
+      Object.entries(operation.answers).map(([status, answer]) => [status, toResponseObject(answer)]),
+    ),
+  }
+}
+
+function toResponseObject({ description, schema, mediaType, headers = [] }: Answer): Json {
+  const shown = { 'X-Request-Id': textHeader('The id of this request in the log'), ...namedHeaders(headers) }
+  if (schema === undefined && mediaType === undefined) return { description, headers: shown }
+  const content = {
+    [mediaType ?? 'application/json']: { schema: schema === undefined ? { type: 'string' } : toSchema(schema) },
+  }
+  return { description, headers: shown, content }
+}
+
+function namedHeaders(names: readonly string[]): Json {
+  return Object.fromEntries(names.map((name) => [name, textHeader(HEADERS[name] ?? name)]))
+}
+
+function textHeader(description: string): Json {
+  return { description, schema: { type: 'string' } }
+}
+
+function pathParameters({ path }: Operation): Json[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => {
+    return { name, in: 'path', required: true, schema: { type: 'string' } }
+  })
+}
+
+function queryParameters({ query }: Operation): Json[] {
+  return Object.entries(query?.shape ?? {}).map(([name, schema]) => {
+    const { description, ...json } = withoutNoise(z.toJSONSchema(schema, { io: 'input' }))
+    return { name, in: 'query', required: false, ...(description !== undefined && { description }), schema: json }
+  })
+}
+
+function headerParameters({ headers = [] }: Operation): Json[] {
+  return headers.map(({ name, description }) => ({
+    name,
+    in: 'header',
+    required: false,
+    description,
+    schema: { type: 'string' },
+  }))
+}
+
+/** A reference where the schema has a name. */
+function toSchema(schema: z.ZodType): Json {
+  const name = Object.keys(NAMED).find((key) => NAMED[key] === schema)
+  return name === undefined ? withoutNoise(z.toJSONSchema(schema, { io: 'input' })) : { $ref: componentUri(name) }
+}
+
+function componentSchemas(): Json {
+  const registry = z.registry<{ id: string }>()
+  for (const [id, schema] of Object.entries(NAMED)) registry.add(schema, { id })
+  const { schemas } = z.toJSONSchema(registry, {
+    io: 'input',
+    uri: componentUri,
+    // The pattern of a date is 300 characters that say no more than the format does.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+    },
+  })
+  return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withoutNoise(schema)]))
+}
+
+/** What is right for a schema that stands alone, and wrong inside a document that says it once. */
+function withoutNoise(schema: object): Json {
+  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id'))
+}
+
+function componentUri(name: string): string {
+  return `#/components/schemas/${name}`
+}

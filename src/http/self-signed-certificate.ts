@@ -1,0 +1,140 @@
+import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto'
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import type { Clock } from '../shared/clock.ts'
+import { isSystemError } from '../shared/errors.ts'
+
+/** A private key and its certificate, as PEM. */
+export interface CertificatePair {
+  readonly key: string
+  readonly certificate: string
+}
+
+export interface SelfSignedOptions {
+  readonly directory: string
+  readonly nodeName: string
+  readonly clock: Clock
+}
+
+const KEY_FILE = 'tls-key.pem'
+const CERTIFICATE_FILE = 'tls-certificate.pem'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const VALID_DAYS = 365
+/** Renewed while the old one still works, so that nobody meets an expired one. */
+const RENEW_DAYS = 30
+/** For callers whose clock is behind ours. */
+const BACKDATED_MS = 60 * 60 * 1000
+
+/** The certificate that is kept in this directory; a new one where there is none, it ends soon or the node's name is another. */
+export async function selfSignedCertificate(options: SelfSignedOptions): Promise<CertificatePair> {
+  const kept = await readKept(options.directory)
+  if (kept !== undefined && isUsable(kept, options)) return kept
+
+  const made = await generate(options)
+  await mkdir(options.directory, { recursive: true, mode: 0o700 })
+  await writeWhole(join(options.directory, KEY_FILE), made.key, 0o600)
+  await writeWhole(join(options.directory, CERTIFICATE_FILE), made.certificate, 0o644)
+  return made
+}
+
+async function readKept(directory: string): Promise<CertificatePair | undefined> {
+  try {
+    const key = await readFile(join(directory, KEY_FILE), 'utf8')
+    await chmod(join(directory, KEY_FILE), 0o600)
+    return { key, certificate: await readFile(join(directory, CERTIFICATE_FILE), 'utf8') }
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+function isUsable({ key, certificate }: CertificatePair, { nodeName, clock }: SelfSignedOptions): boolean {
+  try {
+    const parsed = new X509Certificate(certificate)
+    const now = clock.now().getTime()
+    return (
+      parsed.checkPrivateKey(createPrivateKey(key)) &&
+      parsed.validFromDate.getTime() <= now &&
+      parsed.validToDate.getTime() - now > RENEW_DAYS * DAY_MS &&
+      alternativeNames(nodeName).every(({ type, value }) => {
+        return (type === 'ip' ? parsed.checkIP(value) : parsed.checkHost(value)) !== undefined
+      })
+    )
+  } catch {
+    // A file that is damaged or cut short: a new pair takes its place.
+    return false
+  }
+}
+
+async function generate({ nodeName, clock }: SelfSignedOptions): Promise<CertificatePair> {
+  const x509 = await importX509()
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const now = clock.now().getTime()
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: 'CN=checkpoint-agent',
+      keys,
+      signingAlgorithm: algorithm,
+      notBefore: new Date(now - BACKDATED_MS),
+      notAfter: new Date(now + VALID_DAYS * DAY_MS),
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        new x509.SubjectAlternativeNameExtension([...alternativeNames(nodeName)]),
+      ],
+    },
+    webcrypto,
+  )
+  const exported = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
+  const key = createPrivateKey({ key: exported, format: 'der', type: 'pkcs8' })
+  return {
+    key: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    certificate: `${certificate.toString('pem')}\n`,
+  }
+}
+
+const DNS_NAME = /^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/
+
+function alternativeNames(nodeName: string): readonly { readonly type: 'dns' | 'ip'; readonly value: string }[] {
+  const node = isIP(nodeName) !== 0 ? 'ip' : DNS_NAME.test(nodeName) ? 'dns' : undefined
+  return [
+    ...(node === undefined ? [] : [{ type: node, value: nodeName } as const]),
+    { type: 'dns', value: 'localhost' },
+    { type: 'ip', value: '127.0.0.1' },
+    { type: 'ip', value: '::1' },
+  ]
+}
+
+/** Only here, since most agents are given a certificate: the library takes 15 MB and a tenth of a second. */
+async function importX509() {
+  provideReflectMetadata()
+  return import('@peculiar/x509')
+}
+
+/** The library's injector asks for three functions of a proposal that no engine has, and for no more of them than this. */
+function provideReflectMetadata(): void {
+  if ('getMetadata' in Reflect) return
+  const known = new WeakMap<object, Map<unknown, unknown>>()
+  const getOwnMetadata = (key: unknown, target: object) => known.get(target)?.get(key)
+  const getMetadata = (key: unknown, target: object | null): unknown => {
+    return target === null
+      ? undefined
+      : (getOwnMetadata(key, target) ?? getMetadata(key, Reflect.getPrototypeOf(target)))
+  }
+  const defineMetadata = (key: unknown, value: unknown, target: object) => {
+    known.set(target, (known.get(target) ?? new Map<unknown, unknown>()).set(key, value))
+  }
+  Object.assign(Reflect, { getOwnMetadata, getMetadata, defineMetadata })
+}
+
+/** A reader, and an agent that is killed, sees the old file or the new one. */
+async function writeWhole(path: string, text: string, mode: number): Promise<void> {
+  const temporary = `${path}.new`
+  await writeFile(temporary, text, { mode, flush: true })
+  await chmod(temporary, mode)
+  await rename(temporary, path)
+}

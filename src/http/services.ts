@@ -1,0 +1,125 @@
+import type { CaptureJob } from '../checkpoint/capture-job.ts'
+import type { ContainerIdentity } from '../checkpoint/identity.ts'
+
+/** What the routes need of the agent. `agent/` provides it; tests pass plain functions. */
+export interface HttpServices {
+  readonly node: { readonly status: () => Promise<NodeStatus> }
+  readonly containers: { readonly listRunning: () => Promise<readonly RunningContainer[]> }
+  readonly captures: CaptureServices
+  readonly kubelet: KubeletServices
+  readonly health: HealthServices
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+}
+
+export interface CaptureRequest {
+  readonly namespace: string
+  readonly pod: string
+  readonly container?: string
+  readonly podUid?: string
+  readonly reason?: string
+  readonly pin?: boolean
+  readonly requestedBy: string
+}
+
+export interface CaptureServices {
+  /**
+   * Looks the pod up, admits and queues it. Throws NotFoundError (`PodNotFound`, `ContainerNotFound`), ConflictError
+   * (`ContainerNotRunning`, `CaptureInFlight` with `extra.job`, `PodUidMismatch`), UnavailableError (`QueueFull`,
+   * `ShuttingDown`, `RuntimeUnavailable`), OutOfSpaceError (`DiskFloor`), RuntimeFailureError.
+   */
+  readonly request: (request: CaptureRequest) => Promise<CaptureJob>
+  /** Resolves when the job is final, the time is over or the signal aborts; with the job as it is then. */
+  readonly wait: (
+    jobId: string,
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  ) => Promise<CaptureJob>
+  /** Newest first. */
+  readonly list: (page: { readonly limit: number; readonly before?: string }) => {
+    readonly jobs: readonly CaptureJob[]
+    readonly remaining: number
+  }
+  /** Throws NotFoundError. */
+  readonly get: (jobId: string) => CaptureJob
+  /** Resolves once the job is final. Throws NotFoundError, ConflictError (`CaptureFinished`). */
+  readonly cancel: (jobId: string) => Promise<CaptureJob>
+}
+
+/** The kubelet's endpoint in three questions, in the order in which the kubelet asks them. */
+export interface KubeletServices {
+  /** Whether the route exists at all (`kubelet.enabled`). */
+  readonly enabled: boolean
+  /** `pod`: no such pod here; `container`: the pod has no such container. Throws an Error for a runtime that fails. */
+  readonly lookUp: (namespace: string, pod: string, container: string) => Promise<'pod' | 'container' | 'found'>
+  /**
+   * Takes the checkpoint, waiting in the queue behind a capture of the same container. The wait ends after `timeoutMs`
+   * or with the signal, the capture does not. Answers with the absolute path, or with the text of the kubelet's error.
+   */
+  readonly checkpoint: (
+    request: KubeletCheckpointRequest,
+  ) => Promise<{ readonly path: string } | { readonly error: string }>
+  /** `capture.minimumWait` in seconds. */
+  readonly minimumWaitSeconds: number
+}
+
+export interface KubeletCheckpointRequest {
+  readonly namespace: string
+  readonly pod: string
+  readonly container: string
+  /** Undefined: the caller's timeout was negative, which the kubelet refuses only after it has found the container running. */
+  readonly timeoutMs: number | undefined
+  readonly requestedBy: string
+  readonly signal: AbortSignal
+}
+
+export interface RunningContainer {
+  readonly identity: ContainerIdentity
+  readonly image: string
+  readonly startedAt: Date | undefined
+  readonly memoryBytes: number | undefined
+  readonly writableLayerBytes: number | undefined
+  readonly lastCheckpoint: { readonly id: string; readonly takenAt: Date } | undefined
+  /** The id of the job. */
+  readonly captureInFlight: string | undefined
+}
+
+export interface NodeStatus {
+  readonly node: string
+  readonly agentVersion: string
+  readonly runtime: { readonly name: string; readonly version: string } | undefined
+  readonly canCheckpoint: {
+    readonly state: 'yes' | 'no' | 'unknown'
+    readonly code?: string
+    readonly reason?: string
+    readonly hint?: string
+    readonly checkedAt?: Date
+  }
+  readonly disk: {
+    readonly totalBytes: number
+    readonly freeBytes: number
+    readonly archiveBytes: number
+    readonly floorBytes: number
+  }
+  readonly checkpoints: { readonly count: number; readonly byState: Readonly<Record<string, number>> }
+  readonly captures: { readonly running: number; readonly queued: number; readonly queueLimit: number }
+  readonly freezeGuard: {
+    readonly policy: 'report' | 'resume'
+    /** Containers somebody else left frozen; counts only, no names. */
+    readonly frozenNow: number
+    readonly resumedTotal: number
+    readonly foreignResumedTotal: number
+    readonly canLook: boolean
+  }
+  readonly tlsFingerprint: string | undefined
+}
+
+export interface HealthCheck {
+  readonly name: string
+  /** `degraded` is shown, and does not make the agent unready. */
+  readonly state: 'ok' | 'degraded' | 'failed'
+  readonly detail?: string
+}
+
+export interface HealthServices {
+  readonly isAlive: () => boolean
+  readonly checks: () => readonly HealthCheck[]
+}

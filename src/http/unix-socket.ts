@@ -1,0 +1,87 @@
+import { lstatSync, rmSync } from 'node:fs'
+import { chmod, lstat, mkdir, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
+import { connect, type Server } from 'node:net'
+import { dirname, join } from 'node:path'
+import { ConflictError, InvalidInputError, isSystemError } from '../shared/errors.ts'
+
+/** Linux keeps 108 bytes for the path of a socket, its end included. The path that is bound first is a little longer. */
+const MAX_PATH_BYTES = 107
+
+/**
+ * Listens on a unix socket that only its owner can open, at no moment anybody else. A socket that a dead agent left
+ * behind is replaced; one that answers is not: throws ConflictError. A parent folder that is missing is made, 0700.
+ */
+export async function listenOnUnixSocket(server: Server, path: string): Promise<void> {
+  await refuseLive(path)
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+
+  const privateFolder = await mkdtemp(join(dirname(path), '.'))
+  const boundPath = join(privateFolder, 's')
+  try {
+    if (Buffer.byteLength(boundPath) > MAX_PATH_BYTES) {
+      throw new InvalidInputError(`Cannot listen on "${path}": the path is too long for a unix socket`, {
+        code: 'InvalidSocketPath',
+      })
+    }
+    await listen(server, boundPath)
+    await chmod(boundPath, 0o600)
+    await rename(boundPath, path)
+  } catch (error) {
+    server.close()
+    await rm(boundPath, { force: true })
+    throw error
+  } finally {
+    await rmdir(privateFolder)
+  }
+
+  const { ino } = await lstat(path)
+  server.once('close', () => removeOwn(path, ino))
+}
+
+async function refuseLive(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: unknown) => {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
+  })
+  if (found === undefined) return
+  if (!found.isSocket()) {
+    throw new ConflictError(`Cannot listen on "${path}": there is a file that is no socket`, {
+      code: 'SocketPathTaken',
+    })
+  }
+  if (await answers(path)) {
+    throw new ConflictError(`Cannot listen on "${path}": another process answers there`, {
+      code: 'SocketInUse',
+      hint: 'Stop the other agent, or give this one a server.socket of its own.',
+    })
+  }
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', (error) => {
+      if (isSystemError(error, 'ECONNREFUSED', 'ENOENT')) resolve(false)
+      else reject(error)
+    })
+  })
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+/** Another agent may have taken the path over meanwhile. At once, since the process may be about to end. */
+function removeOwn(path: string, ino: number): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true })
+}

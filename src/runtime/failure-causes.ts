@@ -1,0 +1,250 @@
+import { status } from '@grpc/grpc-js'
+import { cutFromMiddle } from '../shared/cut-text.ts'
+
+/** What a runtime answered: the gRPC status and its text. */
+export interface RuntimeAnswer {
+  readonly code: number
+  readonly text: string
+}
+
+export interface FailureCause {
+  readonly code: FailureCode
+  /** One sentence: what is the case. */
+  readonly cause: string
+  /** The next step for whoever asked. */
+  readonly hint: string
+}
+
+export type FailureCode =
+  | 'CaptureCancelled'
+  | 'CheckpointNameTaken'
+  | 'CheckpointNotImplemented'
+  | 'ContainerIdAmbiguous'
+  | 'ContainerNotFound'
+  | 'ContainerNotRunning'
+  | 'ContainerPaused'
+  | 'CriPluginDisabled'
+  | 'CriuCannotDump'
+  | 'CriuDisabled'
+  | 'CriuMissing'
+  | 'CriuTooOld'
+  | 'DeviceBusy'
+  | 'DirectoryMissing'
+  | 'DiskFull'
+  | 'ExternalUnixSocket'
+  | 'FileLocks'
+  | 'LocationNotWritable'
+  | 'RuntimeAnswerTooLarge'
+  | 'RuntimeDeadline'
+  | 'RuntimeNotInitialized'
+  | 'RuntimeUnavailable'
+  | 'TaskStuck'
+  | 'TcpEstablished'
+  | 'TerminalAttached'
+  | 'Unclassified'
+
+interface Row extends FailureCause {
+  /** Only for these gRPC codes; without it, for any. */
+  readonly grpc?: readonly number[]
+  /** Only for this text; without it, for any. */
+  readonly text?: RegExp
+}
+
+/** The most of a runtime's text that is kept: CRI-O quotes whole log files. */
+const MAX_TEXT_BYTES = 8 * 1024
+
+/**
+ * Read top down, first match wins. Nearly every real failure comes as `Unknown`, so the text decides; what is more
+ * special stands higher. Each pattern is the stable part of a text seen in the runtimes (`test/runtime/failure-causes`).
+ */
+const ROWS: readonly Row[] = [
+  {
+    code: 'RuntimeNotInitialized',
+    text: /server is not initialized yet/,
+    cause: 'the container runtime is still starting',
+    hint: 'Try again in a few seconds.',
+  },
+  {
+    code: 'CriPluginDisabled',
+    grpc: [status.UNIMPLEMENTED],
+    text: /unknown service runtime\.v1\.RuntimeService/,
+    cause: 'the runtime does not serve CRI v1 on this socket',
+    hint: 'Remove "cri" from disabled_plugins in the runtime\'s configuration, or point runtime.socket at a CRI v1 runtime.',
+  },
+  {
+    code: 'CheckpointNotImplemented',
+    text: /(unknown method|method) CheckpointContainer\b|checkpointing not implemented for runtime|configured runtime does not support checkpoint\/restore/,
+    cause: 'this runtime cannot take checkpoints',
+    hint: 'Use containerd 2.0 or later, or CRI-O 1.25 or later, with runc or crun and CRIU.',
+  },
+  {
+    code: 'CheckpointNotImplemented',
+    grpc: [status.UNIMPLEMENTED],
+    cause: 'this runtime cannot take checkpoints',
+    hint: 'Use containerd 2.0 or later, or CRI-O 1.25 or later, with runc or crun and CRIU.',
+  },
+  {
+    code: 'CriuDisabled',
+    text: /criu support is disabled by configuration|checkpoint\/restore support not available/,
+    cause: 'checkpointing is switched off in the runtime, or CRIU was missing when it started',
+    hint: "Set enable_criu = true (containerd) or enable_criu_support = true (CRI-O), see that criu is on the runtime's PATH, and restart the runtime.",
+  },
+  {
+    code: 'CriuMissing',
+    text: /criu"?: executable file not found|criu binary not found in shim path/i,
+    cause: "CRIU is not installed on the node, or not on the runtime's PATH",
+    hint: 'Install criu (3.16 or later) on the node and restart the container runtime.',
+  },
+  {
+    code: 'CriuTooOld',
+    text: /requires at least CRIU \d+|CRIU version is too old|checkpoint\/restore requires .*CRIU/i,
+    cause: 'the CRIU of this node is too old',
+    hint: 'Install criu 3.16 or later on the node and restart the container runtime.',
+  },
+  {
+    code: 'CriuMissing',
+    text: /CRIU binary not found or too old|check for CRIU/,
+    cause: 'CRIU is missing on the node, or older than 3.16',
+    hint: 'Install criu (3.16 or later) on the node and restart the container runtime.',
+  },
+  {
+    code: 'DiskFull',
+    text: /no space left on device|disk quota exceeded|\bENOSPC\b|\bEDQUOT\b/i,
+    cause: 'a disk of the node was full before the archive was whole',
+    hint: "Free space in the checkpoint directory and under the runtime's own root: a dump needs two to four times its size while it runs.",
+  },
+  {
+    code: 'TcpEstablished',
+    text: /--tcp-established|Connected TCP socket/,
+    cause: 'a process of the container holds an established TCP connection, and CRIU was not told to dump those',
+    hint: 'Put a line "tcp-established" into /etc/criu/runc.conf (crun: /etc/criu/crun.conf) on the node and take the checkpoint again.',
+  },
+  {
+    code: 'FileLocks',
+    text: /--file-locks|file locks are hold by dumping tasks/,
+    cause: 'a process of the container holds file locks, and CRIU was not told to dump those',
+    hint: 'Put a line "file-locks" into /etc/criu/runc.conf (crun: /etc/criu/crun.conf) on the node and take the checkpoint again.',
+  },
+  {
+    code: 'ExternalUnixSocket',
+    text: /--ext-unix-sk|External socket is used/,
+    cause: 'a process of the container is connected to a unix socket outside of it',
+    hint: 'Put a line "ext-unix-sk" into /etc/criu/runc.conf (crun: /etc/criu/crun.conf) on the node, or close that connection first.',
+  },
+  {
+    code: 'TerminalAttached',
+    text: /tty: Found (slave peer|dangling tty|sid)|--shell-job/,
+    cause: 'the container holds a terminal that begins outside of it, as an open exec or attach session does',
+    hint: 'End interactive exec and attach sessions in the container and take the checkpoint again.',
+  },
+  {
+    code: 'TaskStuck',
+    text: /Unable to freeze tasks|Can't seize|Couldn't seize|task .* is in unexpected state|freezing timed? ?out/i,
+    cause: 'CRIU could not stop every process of the container',
+    hint: 'A process in uninterruptible sleep cannot be dumped: see what it waits for, and try again later.',
+  },
+  {
+    code: 'DeviceBusy',
+    text: /device or resource busy/i,
+    cause: 'a mount or cgroup that the dump needs is still in use',
+    hint: 'Try again in a minute; if it stays, a leftover of an earlier dump is mounted on the node: update the runtime, or restart the container.',
+  },
+  {
+    code: 'ContainerPaused',
+    text: /failed to pause container|cannot pause a (container in the|paused)|cannot checkpoint a paused/i,
+    cause: 'the container is already paused, or another checkpoint of it is under way',
+    hint: 'Wait for the other checkpoint to end, or resume the container, and try again.',
+  },
+  {
+    code: 'ContainerNotRunning',
+    text: /only CONTAINER_RUNNING containers can be checkpointed|^(failed to checkpoint container [^:]*: )?container \S+ is not running|cannot checkpoint a (stopped|created|deleted)/,
+    cause: 'the container is not running',
+    hint: 'Only a running container can be checkpointed; see its state with GET /v1/containers.',
+  },
+  {
+    code: 'ContainerIdAmbiguous',
+    text: /multiple IDs found with provided prefix|ambiguous/i,
+    cause: 'the runtime knows several containers whose ids begin like this',
+    hint: 'Name the container by its full id.',
+  },
+  {
+    code: 'CheckpointNameTaken',
+    grpc: [status.ALREADY_EXISTS],
+    cause: 'another checkpoint of this container was taken within the same second, not through this agent',
+    hint: 'Try again in a second.',
+  },
+  {
+    code: 'ContainerNotFound',
+    grpc: [status.NOT_FOUND],
+    cause: 'the runtime knows no such container',
+    hint: 'It may just have ended; see what runs with GET /v1/containers.',
+  },
+  {
+    code: 'ContainerNotFound',
+    text: /could not find container|trying to find container|when try to find container/,
+    cause: 'the runtime knows no such container',
+    hint: 'It may just have ended; see what runs with GET /v1/containers.',
+  },
+  {
+    code: 'DirectoryMissing',
+    text: /(open|creat\w*|export file)\b.*no such file or directory/i,
+    cause: 'a folder that the runtime writes to does not exist where the runtime runs',
+    hint: 'The checkpoint directory must be the same path for the agent and for the runtime on the node: check checkpoints.directory.',
+  },
+  {
+    code: 'LocationNotWritable',
+    text: /(open|creat\w*|export file)\b.*(permission denied|read-only file system|operation not permitted)/i,
+    cause: 'the runtime may not write into the checkpoint directory',
+    hint: 'Check that the file system of checkpoints.directory is writable and that no security module confines the runtime.',
+  },
+  {
+    code: 'CriuCannotDump',
+    text: /criu failed|CRIU (dump|checkpoint) failed|criu-dump\.log|dump\.log|Dumping FAILED/i,
+    cause: 'CRIU could not dump the container',
+    hint: 'The runtime\'s text names the log of the dump on the node; its last "Error" lines say what CRIU met.',
+  },
+  {
+    code: 'RuntimeDeadline',
+    grpc: [status.DEADLINE_EXCEEDED],
+    cause: 'the runtime did not answer in time',
+    hint: 'See how busy the runtime is; the agent tries again by itself.',
+  },
+  {
+    code: 'CaptureCancelled',
+    grpc: [status.CANCELLED],
+    cause: 'the call was cancelled',
+    hint: 'Ask again if the checkpoint is still wanted.',
+  },
+  {
+    code: 'RuntimeAnswerTooLarge',
+    grpc: [status.RESOURCE_EXHAUSTED],
+    cause: "the runtime's answer is larger than 16 MiB",
+    hint: 'The node holds too many ended containers for one list: let the kubelet remove some.',
+  },
+  {
+    code: 'RuntimeUnavailable',
+    grpc: [status.UNAVAILABLE],
+    cause: 'the container runtime does not answer on its socket',
+    hint: 'See that the runtime runs on the node and that runtime.socket names its socket; the agent connects again by itself.',
+  },
+]
+
+const UNCLASSIFIED: FailureCause = {
+  code: 'Unclassified',
+  cause: 'the runtime failed in a way that this agent does not know',
+  hint: "Read the runtime's own text in runtimeMessage and its log on the node.",
+}
+
+/** Names the cause of a runtime's failure. */
+export function classifyFailure(answer: RuntimeAnswer): FailureCause {
+  const row = ROWS.find(
+    ({ grpc, text }) =>
+      (grpc === undefined || grpc.includes(answer.code)) && (text === undefined || text.test(answer.text)),
+  )
+  return row === undefined ? UNCLASSIFIED : { code: row.code, cause: row.cause, hint: row.hint }
+}
+
+/** The runtime's text as it is kept and shown. */
+export function keptRuntimeText(text: string): string {
+  return cutFromMiddle(text, MAX_TEXT_BYTES)
+}

@@ -1,0 +1,83 @@
+import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs'
+import { dirname } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import { errorText, UnavailableError } from '../shared/errors.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Logger } from '../shared/logger.ts'
+import { migrate } from './migrations.ts'
+
+export interface DatabaseOptions {
+  readonly file: string
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+/**
+ * Opens the index, which is a cache: a damaged one, or one of a newer agent, is set aside and begun anew.
+ * The file is 0600 in a 0700 folder: it names what runs on the node.
+ */
+export function openDatabase(options: DatabaseOptions): Sqlite.Database {
+  const { file } = options
+  makePrivateFolder(dirname(file))
+  try {
+    return open(file)
+  } catch (error) {
+    if (!isBeyondRepair(error)) throw cannotOpen(file, error)
+    setAside(options, error)
+    try {
+      return open(file)
+    } catch (again) {
+      throw cannotOpen(file, again)
+    }
+  }
+}
+
+function open(file: string): Sqlite.Database {
+  const database = new Sqlite(file)
+  try {
+    chmodSync(file, 0o600)
+    database.pragma('journal_mode = WAL')
+    database.pragma('synchronous = NORMAL')
+    database.pragma('busy_timeout = 5000')
+    migrate(database)
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/** Makes the folder, or checks that nobody else can reach into it. */
+export function makePrivateFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const stat = lstatSync(folder)
+  const isOurs = stat.isDirectory() && stat.uid === (process.geteuid?.() ?? stat.uid)
+  if (!isOurs) {
+    throw new UnavailableError(`Cannot use folder "${folder}": it belongs to user ${stat.uid}, or is no folder`, {
+      code: 'UnsafeDirectory',
+      hint: 'Give the agent a folder of its own.',
+    })
+  }
+  if ((stat.mode & 0o077) !== 0) chmodSync(folder, 0o700)
+}
+
+function isBeyondRepair(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB' || code === 'NEWER_SCHEMA'
+}
+
+function setAside({ file, logger, clock }: DatabaseOptions, error: unknown): void {
+  const aside = `${file}.unusable-${clock.now().toISOString().replaceAll(':', '')}`
+  for (const suffix of ['', '-wal', '-shm']) {
+    if (existsSync(file + suffix)) renameSync(file + suffix, aside + suffix)
+  }
+  logger.error({ file, aside, error: errorText(error) }, 'The index cannot be used; it is set aside and begun anew')
+}
+
+function cannotOpen(file: string, error: unknown): UnavailableError {
+  return new UnavailableError(`Cannot open the index "${file}": ${errorText(error)}`, {
+    code: 'StateUnavailable',
+    hint: 'See that state.directory is on a writable disk with free space and belongs to the user the agent runs as.',
+    cause: error,
+  })
+}
