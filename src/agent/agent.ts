@@ -99,6 +99,7 @@ export class Agent {
     })
     const tools: CaptureTools = {
       runtime: this.#runtime,
+      containers: this.#containers,
       freezeControl: control,
       freezeGuard: this.#guard,
       staging: this.#staging,
@@ -111,7 +112,6 @@ export class Agent {
       reservations: new Set(),
     }
     this.captures = new Captures({
-      containers: this.#containers,
       store: this.#store,
       tools,
       concurrency: capture.concurrency,

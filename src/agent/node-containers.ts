@@ -38,6 +38,10 @@ export class NodeView {
     return this.#sandboxes.flatMap((sandbox) => this.#inSandbox(sandbox).filter(({ isRunning }) => isRunning))
   }
 
+  isRunning(containerId: string): boolean {
+    return this.#containers.some(({ id, state }) => id === containerId && state === 'running')
+  }
+
   hasPod(namespace: string, pod: string): boolean {
     return this.#sandboxesOf(namespace, pod).length > 0
   }

@@ -44,11 +44,13 @@ interface Method {
   readonly responseDeserialize: (bytes: Buffer) => object
 }
 
+type GrpcFailure = Pick<ServiceError, 'code' | 'details'>
+
 /** A call failed; `RuntimeFailureError` and `UnavailableError` carry this as their cause. */
 export class GrpcCallError extends Error {
   readonly grpcCode: number
 
-  constructor(call: string, error: ServiceError) {
+  constructor(call: string, error: GrpcFailure) {
     super(`${call}: ${error.details}`)
     this.name = 'GrpcCallError'
     this.grpcCode = error.code
@@ -77,6 +79,8 @@ export class CriConnection {
   async call(name: CallName, request: object, { deadlineMs, signal, metadata }: CallOptions): Promise<object> {
     const method = this.#methods.get(name)
     if (method === undefined) throw new Error(`no such call: ${name}`)
+    // Cancelled at once after it was sent, a checkpoint would still be taken: the runtime may see it before the cancel.
+    if (signal?.aborted === true) throw toAgentError(name, { code: status.CANCELLED, details: 'cancelled before it began' })
     const client = this.#connect()
     const { promise, resolve, reject } = Promise.withResolvers<object>()
     const call = client.makeUnaryRequest(
@@ -94,7 +98,6 @@ export class CriConnection {
     const cancel = () => {
       call.cancel()
     }
-    if (signal?.aborted === true) cancel()
     signal?.addEventListener('abort', cancel, { once: true })
     try {
       return await promise
@@ -153,7 +156,7 @@ function toMetadata(fields: Readonly<Record<string, string>> | undefined): Metad
   return metadata
 }
 
-function toAgentError(call: string, error: ServiceError): RuntimeFailureError | UnavailableError {
+function toAgentError(call: string, error: GrpcFailure): RuntimeFailureError | UnavailableError {
   const text = keptRuntimeText(error.details)
   const { code, cause, hint } = classifyFailure({ code: error.code, text: error.details })
   const details = {

@@ -1,5 +1,5 @@
 import { findFreezer, type CgroupFreezer } from './cgroup-freezer.ts'
-import type { ContainerRuntime } from './container-runtime.ts'
+import type { ContainerRuntime, TaskState } from './container-runtime.ts'
 import { isNotPaused } from './cri-client.ts'
 
 /** `unknown`: neither the task API nor a cgroup tree could be asked. `gone`: the container runs no more. */
@@ -17,6 +17,12 @@ export interface FreezeControlOptions {
   readonly cgroupRoot: string
 }
 
+/** While CRIU works containerd may not get an answer from the shim, and says "unknown". */
+function fromTask(task: TaskState): FreezeState {
+  if (task === 'paused' || task === 'pausing') return 'frozen'
+  return task === 'running' ? 'running' : 'unknown'
+}
+
 /**
  * On containerd the task API is asked and used: a raw thaw would let the processes run while the shim goes on believing
  * the task paused, and every exec would fail for ever. A runtime without that API has the cgroup freezer.
@@ -27,7 +33,7 @@ export function createFreezeControl({ runtime, cgroupRoot }: FreezeControlOption
   async function look(containerId: string): Promise<FreezeState> {
     const task = await runtime.taskState(containerId)
     if (task === 'stopped') return 'gone'
-    if (task !== undefined) return task === 'paused' || task === 'pausing' ? 'frozen' : 'running'
+    if (task !== undefined) return fromTask(task)
     const container = await runtime.findContainer(containerId)
     if (container?.state !== 'running') return 'gone'
     const freezer = openFreezer(container.cgroupsPath)

@@ -1,38 +1,28 @@
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import type { CapturedArchive, CaptureFailure } from '../../checkpoint/capture-job.ts'
-import { errorText, ConflictError } from '../../shared/errors.ts'
+import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { ContainerRuntime } from '../../runtime/container-runtime.ts'
-import type { FreezeControl, FreezeState } from '../../runtime/freeze-control.ts'
+import type { FreezeState } from '../../runtime/freeze-control.ts'
 import type { FreezeGuard } from '../../runtime/freeze-guard.ts'
-import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../disk-space.ts'
 import { writePin } from '../pins.ts'
-import type { Staging } from '../staging.ts'
+import { admitInTurn, type Admission, type AdmissionTools } from './admission.ts'
 import { awaitAbandonedDump } from './abandoned-dump.ts'
 import { TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
 import type { CaptureRecord } from './capture-record.ts'
 import { followGrowingFile } from './growing-file.ts'
 import { assertWhole, openStaged, publish } from './publish.ts'
 
-export interface CaptureTools {
-  readonly runtime: ContainerRuntime
-  readonly freezeControl: FreezeControl
+export interface CaptureTools extends AdmissionTools {
   readonly freezeGuard: FreezeGuard
-  readonly staging: Staging
-  readonly checkpointsDirectory: string
   readonly clock: Clock
   readonly logger: Logger
-  readonly diskFloor: DiskFloor
-  readonly runtimeName: () => string | undefined
-  /** Overrides the factor by engine. */
-  readonly sizeFactor: number | undefined
-  /** Bytes that captures under way may still need; kept here, as they share the disk. */
-  readonly reservations: Set<{ readonly bytes: number }>
 }
 
 export interface CaptureOrder {
+  /** Undefined when it had to wait from the beginning. */
+  readonly admission: Admission | undefined
   readonly stagingId: string
   readonly pin: boolean
   readonly reason: string | undefined
@@ -43,12 +33,6 @@ export interface CaptureOrder {
   readonly holdUntil: (settled: Promise<unknown>) => void
 }
 
-/** A dump of so many bytes a second is slow even for a busy disk: a pause that is longer is no longer the dump's. */
-const SLOW_BYTES_PER_SECOND = 40 * 1024 * 1024
-const SHORTEST_DUMP_MS = 5_000
-/** What an archive holds beside memory and files. */
-const ARCHIVE_OVERHEAD_BYTES = 2 * 1024 * 1024
-
 /** Takes the checkpoint of one container. Never throws: how it ends is in the record. */
 export async function runCapture(record: CaptureRecord, order: CaptureOrder, tools: CaptureTools): Promise<void> {
   const { stagingId, signal } = order
@@ -57,12 +41,10 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
   tools.reservations.add(reservation)
   try {
     signal.throwIfAborted()
-    const { dumpMayTakeMs } = await record.phase('admission', async () => {
-      const need = await admit(identity.containerId, tools)
-      reservation.bytes = need.diskBytes
-      return need
-    })
-    const wasPaused = (await lookOnce(identity.containerId, tools)) === 'frozen'
+    const { diskBytes, dumpMayTakeMs, wasPaused } = await record.phase('admission', () =>
+      admitInTurn(identity.containerId, order.admission, tools),
+    )
+    reservation.bytes = diskBytes
     signal.throwIfAborted()
     tools.freezeGuard.release(identity.containerId)
     record.trace({ stagingId, wasPaused, dumpMayTakeMs })
@@ -88,32 +70,6 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
       tools.logger.error({ stagingId, error: errorText(error) }, 'Cannot clean the staging folder')
     })
   }
-}
-
-/** Everything that can refuse a capture, before the container is touched. */
-export async function admit(
-  containerId: string,
-  { runtime, staging, checkpointsDirectory, diskFloor, reservations, ...tools }: CaptureTools,
-): Promise<{ readonly diskBytes: number; readonly dumpMayTakeMs: number }> {
-  staging.prepare()
-  const [container, usage, disk] = await Promise.all([
-    runtime.findContainer(containerId),
-    // A runtime without figures is no reason to refuse: the floor alone still holds.
-    runtime.listUsage(containerId).catch(() => undefined),
-    readDiskSpace(checkpointsDirectory),
-  ])
-  if (container?.state !== 'running') {
-    throw new ConflictError('Cannot checkpoint the container: it is not running any more', {
-      code: 'ContainerNotRunning',
-      hint: 'Look at the pod again; a restarted container is another one.',
-    })
-  }
-  const { memoryBytes = 0, writableLayerBytes = 0 } = usage?.get(containerId) ?? {}
-  const archiveBytes = memoryBytes + writableLayerBytes + ARCHIVE_OVERHEAD_BYTES
-  const diskBytes = Math.ceil(archiveBytes * (tools.sizeFactor ?? sizeFactor(tools.runtimeName())))
-  const reserved = [...reservations].reduce((sum, { bytes }) => sum + bytes, 0)
-  assertRoom(diskBytes + reserved, diskFloor, disk)
-  return { diskBytes, dumpMayTakeMs: SHORTEST_DUMP_MS + Math.ceil((archiveBytes / SLOW_BYTES_PER_SECOND) * 1000) }
 }
 
 interface Dump {

@@ -1,16 +1,16 @@
 import { monotonicFactory } from 'ulid'
 import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture } from '../../checkpoint/capture-job.ts'
+import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { JobStore } from '../../store/job-store.ts'
-import type { NodeContainer, NodeContainers } from '../node-containers.ts'
+import { admit, type Admission } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
 import { CaptureQueue } from './capture-queue.ts'
 import { CaptureRecord } from './capture-record.ts'
-import { admit, runCapture, type CaptureTools } from './capture-run.ts'
+import { runCapture, type CaptureTools } from './capture-run.ts'
 
 export interface CapturesOptions {
-  readonly containers: NodeContainers
   readonly store: JobStore
   readonly tools: CaptureTools
   readonly concurrency: number
@@ -30,16 +30,22 @@ export interface CaptureWish {
   readonly requestedBy: string
 }
 
+interface Selected {
+  readonly identity: ContainerIdentity
+  /** Undefined where another capture of it is under way: it is looked at when its turn comes. */
+  readonly admission: Admission | undefined
+}
+
 interface ActiveJob {
   readonly head: Omit<CaptureJob, 'captures'>
   readonly records: readonly CaptureRecord[]
+  readonly selected: readonly Selected[]
   readonly abort: AbortController
   readonly done: PromiseWithResolvers<void>
 }
 
 /** Every capture of the node: admits, queues, runs, cancels and remembers them. */
 export class Captures {
-  readonly #containers: NodeContainers
   readonly #store: JobStore
   readonly #tools: CaptureTools
   readonly #queue: CaptureQueue
@@ -49,8 +55,7 @@ export class Captures {
   /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
   readonly #newUlid = monotonicFactory()
 
-  constructor({ containers, store, tools, concurrency, queueLimit, maxDurationMs, onEnd }: CapturesOptions) {
-    this.#containers = containers
+  constructor({ store, tools, concurrency, queueLimit, maxDurationMs, onEnd }: CapturesOptions) {
     this.#store = store
     this.#tools = tools
     this.#queue = new CaptureQueue({ concurrency, limit: queueLimit })
@@ -65,16 +70,15 @@ export class Captures {
   /** Refuses where one of the containers is being captured already. */
   async request(wish: CaptureWish): Promise<CaptureJob> {
     const selected = await this.#select(wish)
-    for (const { identity } of selected) {
-      const job = this.#queue.findJob(identity.containerId)
-      if (job !== undefined) throw inFlight(identity, job)
-    }
-    return this.#begin(wish, selected)
+    this.#assertNoneInFlight(selected)
+    const admitted = await this.#admit(selected)
+    this.#assertNoneInFlight(selected)
+    return this.#begin(wish, admitted)
   }
 
   /** Queues behind a capture of the same container that is under way. */
   async requestBehind(wish: CaptureWish): Promise<CaptureJob> {
-    return this.#begin(wish, await this.#select(wish))
+    return this.#begin(wish, await this.#admit(await this.#select(wish)))
   }
 
   async wait(
@@ -140,15 +144,29 @@ export class Captures {
     await Promise.all(running())
   }
 
-  /** The containers that are meant, with all that can refuse them at this moment; each is looked at again when its turn comes. */
-  async #select(wish: CaptureWish): Promise<readonly NodeContainer[]> {
+  /** The containers that are meant, with all that can refuse them at this moment. */
+  async #select(wish: CaptureWish): Promise<readonly ContainerIdentity[]> {
     this.#queue.assertRoom([])
-    const selected = (await this.#containers.read()).select(wish)
-    for (const { identity } of selected) await admit(identity.containerId, this.#tools)
-    return selected
+    return (await this.#tools.containers.read()).select(wish).map(({ identity }) => identity)
   }
 
-  #begin(wish: CaptureWish, selected: readonly NodeContainer[]): CaptureJob {
+  #assertNoneInFlight(identities: readonly ContainerIdentity[]): void {
+    for (const identity of identities) {
+      const job = this.#queue.findJob(identity.containerId)
+      if (job !== undefined) throw inFlight(identity, job)
+    }
+  }
+
+  async #admit(identities: readonly ContainerIdentity[]): Promise<readonly Selected[]> {
+    return await Promise.all(
+      identities.map(async (identity) => {
+        const mustWait = this.#queue.findJob(identity.containerId) !== undefined
+        return { identity, admission: mustWait ? undefined : await admit(identity.containerId, this.#tools) }
+      }),
+    )
+  }
+
+  #begin(wish: CaptureWish, selected: readonly Selected[]): CaptureJob {
     const { store, clock, logger } = { store: this.#store, ...this.#tools }
     const containerIds = selected.map(({ identity }) => identity.containerId)
     this.#queue.assertRoom(containerIds)
@@ -164,7 +182,7 @@ export class Captures {
       const capture: ContainerCapture = { identity, state: 'queued', bytesWritten: 0, phases: [] }
       return new CaptureRecord({ jobId: head.id, ordinal, capture, store, clock, logger })
     })
-    const active = { head, records, abort: new AbortController(), done: Promise.withResolvers<void>() }
+    const active = { head, records, selected, abort: new AbortController(), done: Promise.withResolvers<void>() }
     this.#insert(snapshot(active))
     failPoint('capture.queued')
     this.#active.set(head.id, active)
@@ -185,8 +203,10 @@ export class Captures {
   }
 
   async #run(active: ActiveJob): Promise<void> {
-    const { head, records, abort } = active
-    for (const record of records) {
+    const { head, records, selected, abort } = active
+    for (const [ordinal, { admission }] of selected.entries()) {
+      const record = records[ordinal]
+      if (record === undefined) continue
       const limit = setTimeout(() => {
         limited.abort(TIMED_OUT)
       }, this.#maxDurationMs)
@@ -195,6 +215,7 @@ export class Captures {
       await runCapture(
         record,
         {
+          admission,
           stagingId: `${head.id}-${record.ordinal}`,
           pin: head.pin,
           reason: head.reason,

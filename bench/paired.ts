@@ -1,0 +1,57 @@
+import process from 'node:process'
+
+export interface PairedRun {
+  readonly name: string
+  /** What is measured, and the peer that it is held against; each resolves with its own milliseconds. */
+  readonly ours: () => Promise<number>
+  readonly peer: () => Promise<number>
+  readonly peerName: string
+  readonly pairs: number
+  /** The ratio of medians that is promised. */
+  readonly bound: number
+}
+
+export interface PairedResult {
+  readonly ratio: number
+  readonly oursMs: number
+  readonly peerMs: number
+}
+
+/** A ratio beyond the bound by this much fails; what is closer is reported only, machines being noisy. */
+const FAILING_MARGIN = 1.5
+
+/** Runs both sides by turns, the first of each pair changing, and prints the ratio of their medians in one line. */
+export async function comparePaired({ name, ours, peer, peerName, pairs, bound }: PairedRun): Promise<PairedResult> {
+  await ours()
+  await peer()
+  const oursMs: number[] = []
+  const peerMs: number[] = []
+  for (let pair = 0; pair < pairs; pair += 1) {
+    if (pair % 2 === 0) oursMs.push(await ours())
+    peerMs.push(await peer())
+    if (pair % 2 === 1) oursMs.push(await ours())
+  }
+  const result = { ratio: median(oursMs) / median(peerMs), oursMs: median(oursMs), peerMs: median(peerMs) }
+  const verdict = result.ratio <= bound ? 'ok' : 'OVER'
+  const figures = `${format(result.oursMs)} against ${format(result.peerMs)} for ${peerName}, ${pairs} pairs`
+  console.log(`bench ${name}: ratio ${result.ratio.toFixed(3)} (bound ${bound}) ${verdict}: ${figures}`)
+  if (result.ratio > bound * FAILING_MARGIN) process.exitCode = 1
+  return result
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  const [low, high] = [sorted[Math.ceil(sorted.length / 2) - 1] ?? Number.NaN, sorted[middle] ?? Number.NaN]
+  return (low + high) / 2
+}
+
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await work()
+  return performance.now() - begun
+}
+
+function format(millis: number): string {
+  return millis < 10 ? `${millis.toFixed(2)} ms` : `${Math.round(millis)} ms`
+}

@@ -1,0 +1,125 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
+import { STAGING_FOLDER } from '../../src/agent/staging.ts'
+import { systemClock } from '../../src/shared/clock.ts'
+import { silentLogger, type Logger } from '../../src/shared/logger.ts'
+import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
+
+export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'freezeGuard'>> & {
+  readonly capture?: Partial<AgentOptions['capture']>
+  readonly freezeGuard?: Partial<AgentOptions['freezeGuard']>
+}
+
+/** A folder of its own for one test. */
+export interface TestFolder {
+  readonly path: string
+  readonly checkpoints: string
+  readonly state: string
+  remove(): void
+}
+
+export function makeTestFolder(): TestFolder {
+  const path = mkdtempSync(join(tmpdir(), 'checkpoint-agent-test-'))
+  return {
+    path,
+    checkpoints: join(path, 'checkpoints'),
+    state: join(path, 'state'),
+    remove: () => {
+      rmSync(path, { recursive: true, force: true })
+    },
+  }
+}
+
+export function agentOptions(folder: TestFolder, socketPath: string, settings: AgentSettings = {}): AgentOptions {
+  return {
+    version: '0.0.0-test',
+    nodeName: 'node-a',
+    checkpointsDirectory: folder.checkpoints,
+    stateDirectory: folder.state,
+    runtimeSocket: socketPath,
+    containerdNamespace: 'k8s.io',
+    kubeletEndpoint: true,
+    clock: systemClock,
+    logger: silentLogger,
+    ...settings,
+    capture: {
+      concurrency: 1,
+      queueLimit: 64,
+      maxDurationMs: 3_600_000,
+      minimumWaitMs: 120_000,
+      diskFloor: { fraction: 0, minFreeBytes: 0 },
+      sizeFactor: undefined,
+      ...settings.capture,
+    },
+    freezeGuard: {
+      foreign: 'report',
+      foreignAfterMs: 300_000,
+      intervalMs: 30_000,
+      cgroupRoot: join(folder.path, 'cgroup'),
+      ...settings.freezeGuard,
+    },
+  }
+}
+
+/** An agent in this process, in front of a simulated runtime. */
+export interface TestAgent {
+  readonly agent: Agent
+  readonly runtime: SimulatedRuntime
+  readonly folder: TestFolder
+  /** Published archives, by name. */
+  archives(): string[]
+  /** Folders that captures left in staging. */
+  leftovers(): string[]
+  /** Ends the agent without its runtime and starts another on the same folders. */
+  restart(settings?: AgentSettings): Promise<Agent>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export async function startTestAgent(
+  settings: AgentSettings = {},
+  simulated: Omit<SimulatedRuntimeOptions, 'socketPath'> = {},
+): Promise<TestAgent> {
+  const folder = makeTestFolder()
+  const runtime = await startSimulatedRuntime({ socketPath: join(folder.path, 'runtime.sock'), ...simulated })
+  let agent = new Agent(agentOptions(folder, runtime.socketPath, settings))
+  const stop = async () => {
+    await agent.captures.shutDown(0)
+    await agent.stop()
+  }
+  return {
+    get agent() {
+      return agent
+    },
+    runtime,
+    folder,
+    archives: () => readdirSync(folder.checkpoints).filter((name) => !name.startsWith('.')),
+    leftovers: () => stagingFolders(folder.checkpoints),
+    async restart(next = settings) {
+      await stop()
+      agent = new Agent(agentOptions(folder, runtime.socketPath, next))
+      return agent
+    },
+    async [Symbol.asyncDispose]() {
+      await stop()
+      await runtime[Symbol.asyncDispose]()
+      folder.remove()
+    },
+  }
+}
+
+export function stagingFolders(checkpointsDirectory: string): string[] {
+  return readdirSync(join(checkpointsDirectory, STAGING_FOLDER), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+}
+
+/** Keeps what was logged, for tests that look at it. */
+export function recordingLogger(): Logger & { readonly lines: { level: string; fields: object; message: string }[] } {
+  const lines: { level: string; fields: object; message: string }[] = []
+  const record = (level: string) => (fields: object, message: string) => {
+    lines.push({ level, fields, message })
+  }
+  return { lines, debug: record('debug'), info: record('info'), warn: record('warn'), error: record('error') }
+}
