@@ -129,7 +129,7 @@ export class Agent {
       captures: this.captures,
     })
     this.#foreign = new ForeignFreezes({
-      listRunning: async () => (await this.#containers.read()).listRunning(),
+      listAlive: async () => (await this.#containers.read()).listAlive(),
       control,
       isOurs: (id) => this.captures.findInFlight(id) !== undefined || this.#guard.isWatching(id),
       policy: options.freezeGuard.foreign,

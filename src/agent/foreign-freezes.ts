@@ -5,7 +5,7 @@ import type { FreezeControl } from '../runtime/freeze-control.ts'
 import type { NodeContainer } from './node-containers.ts'
 
 export interface ForeignFreezesOptions {
-  readonly listRunning: () => Promise<readonly NodeContainer[]>
+  readonly listAlive: () => Promise<readonly NodeContainer[]>
   readonly control: FreezeControl
   /** Containers that we capture or wind down ourselves. */
   readonly isOurs: (containerId: string) => boolean
@@ -63,8 +63,8 @@ export class ForeignFreezes {
   }
 
   async lookOnce(): Promise<void> {
-    const { listRunning, control, isOurs, logger } = this.#options
-    const containers = await listRunning()
+    const { listAlive, control, isOurs, logger } = this.#options
+    const containers = await listAlive()
     const present = new Set(containers.map(({ identity }) => identity.containerId))
     for (const id of this.#pausedSince.keys()) if (!present.has(id)) this.#forget(id)
     let unknown = 0

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
+import { goErrorText } from '../runtime/cri-connection.ts'
 import { AgentError } from '../shared/errors.ts'
 import type { Captures } from './capture/captures.ts'
 import type { NodeContainers } from './node-containers.ts'
@@ -22,6 +23,11 @@ interface KubeletRequest {
   readonly signal: AbortSignal
 }
 
+/** What stands between the brackets of the kubelet's error. */
+interface KubeletError {
+  readonly error: string
+}
+
 const DEADLINE_EXCEEDED = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
 
 /** What the kubelet would do and say, with our captures behind it. */
@@ -40,15 +46,21 @@ export class KubeletEndpoint {
     this.#captures = captures
   }
 
-  async lookUp(namespace: string, pod: string, container: string): Promise<'pod' | 'container' | 'found'> {
-    const view = await this.#containers.read()
+  async lookUp(
+    namespace: string,
+    pod: string,
+    container: string,
+  ): Promise<'pod' | 'container' | 'found' | KubeletError> {
+    const view = await this.#containers.read().catch((error: unknown) => ({ error: describe(error) }))
+    if ('error' in view) return view
     if (!view.hasPod(namespace, pod)) return 'pod'
     return view.hasContainer(namespace, pod, container) ? 'found' : 'container'
   }
 
-  async checkpoint(request: KubeletRequest): Promise<{ readonly path: string } | { readonly error: string }> {
+  async checkpoint(request: KubeletRequest): Promise<{ readonly path: string } | KubeletError> {
     const { namespace, pod, container, timeoutMs, requestedBy, signal } = request
-    const view = await this.#containers.read()
+    const view = await this.#containers.read().catch((error: unknown) => ({ error: describe(error) }))
+    if ('error' in view) return view
     if (view.findRunning(namespace, pod, container) === undefined) return { error: `container ${container} not found` }
     if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
     if (timeoutMs <= 0) return { error: DEADLINE_EXCEEDED }
@@ -56,12 +68,11 @@ export class KubeletEndpoint {
       const { id } = await this.#captures.requestBehind({ namespace, pod, container, requestedBy })
       return this.#answer(await this.#captures.wait(id, { timeoutMs, signal }))
     } catch (error) {
-      if (error instanceof AgentError) return { error: describe(error) }
-      throw error
+      return { error: describe(error) }
     }
   }
 
-  #answer(job: CaptureJob): { readonly path: string } | { readonly error: string } {
+  #answer(job: CaptureJob): { readonly path: string } | KubeletError {
     const [capture] = job.captures
     if (capture?.archive !== undefined) return { path: join(this.#directory, capture.archive.fileName) }
     if (capture?.failure === undefined) return { error: DEADLINE_EXCEEDED }
@@ -69,7 +80,8 @@ export class KubeletEndpoint {
   }
 }
 
-function describe(error: AgentError): string {
-  const kubeletText = error.extra['kubeletText']
-  return typeof kubeletText === 'string' ? kubeletText : error.message
+/** Throws what is no failure of the world but a defect. */
+function describe(error: unknown): string {
+  if (error instanceof AgentError) return goErrorText(error) ?? error.message
+  throw error
 }

@@ -7,6 +7,7 @@ export interface NodeContainer {
   readonly identity: ContainerIdentity
   readonly image: string
   readonly isRunning: boolean
+  readonly isAlive: boolean
   readonly createdAt: Date
 }
 
@@ -32,6 +33,11 @@ export class NodeView {
   constructor(sandboxes: readonly Sandbox[], containers: readonly RuntimeContainer[]) {
     this.#sandboxes = sandboxes
     this.#containers = containers
+  }
+
+  /** Those that may have processes: a container that was frozen when its runtime died is `unknown` to the next one. */
+  listAlive(): NodeContainer[] {
+    return this.#sandboxes.flatMap((sandbox) => this.#inSandbox(sandbox).filter(({ isAlive }) => isAlive))
   }
 
   listRunning(): NodeContainer[] {
@@ -133,6 +139,7 @@ export class NodeView {
         },
         image: container.image,
         isRunning: container.state === 'running',
+        isAlive: container.state === 'running' || container.state === 'unknown',
         createdAt: container.createdAt,
       }))
   }

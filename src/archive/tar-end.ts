@@ -32,6 +32,8 @@ export async function findTarEnd(file: FileHandle, sizeBytes: number): Promise<T
   for (let members = 0; members <= MAX_MEMBERS; members += 1) {
     if (offset === sizeBytes) return { isWhole: false, reason: 'no end-of-tar marker', offset }
     if (!(await readAt(file, header, offset))) return { isWhole: false, reason: 'cut off', offset }
+    // What a file system leaves of an unwritten file after a power cut is zeros, and no archive.
+    if (isZero(header) && members === 0) return { isWhole: false, reason: 'empty', offset }
     if (isZero(header)) return await judgeEnd(file, offset, { sizeBytes, members })
     const size = readSize(header)
     if (size === undefined || !hasValidChecksum(header)) return { isWhole: false, reason: 'not a tar header', offset }
@@ -41,6 +43,8 @@ export async function findTarEnd(file: FileHandle, sizeBytes: number): Promise<T
       const records = Buffer.alloc(size)
       if (!(await readAt(file, records, offset + BLOCK))) return { isWhole: false, reason: 'cut off', offset }
       extendedSize = findPaxSize(records)
+      offset += BLOCK + padded(size)
+    } else if (type !== undefined && ABOUT_THE_NEXT.has(type)) {
       offset += BLOCK + padded(size)
     } else {
       const content = type !== undefined && WITHOUT_CONTENT.has(type) ? 0 : (extendedSize ?? size)
@@ -53,6 +57,8 @@ export async function findTarEnd(file: FileHandle, sizeBytes: number): Promise<T
 }
 
 const PAX = 'x'.charCodeAt(0)
+/** GNU's long names and PAX's global header: a size told before them is of the member that follows. */
+const ABOUT_THE_NEXT = new Set(Buffer.from('LKg'))
 /** Hard link, symbolic link, devices, directory, FIFO: a size in their header has no content behind it. */
 const WITHOUT_CONTENT = new Set(Buffer.from('123456'))
 
@@ -95,7 +101,7 @@ function isZero(bytes: Buffer): boolean {
 function readSize(header: Buffer): number | undefined {
   const field = header.subarray(124, 136)
   if (((field[0] ?? 0) & 0x80) !== 0) {
-    const value = field.readBigUInt64BE(4) & 0x7fff_ffff_ffff_ffffn
+    const value = field.readBigUInt64BE(4)
     const isSmall = field[0] === 0x80 && field.subarray(1, 4).every((byte) => byte === 0)
     return isSmall && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : undefined
   }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 const localSockets = new WeakSet<Socket>()
@@ -11,4 +11,11 @@ export function markAsLocalRoot(socket: Socket): void {
 /** The name of who asks, as it is kept in jobs. */
 export function callerOf(request: IncomingMessage): string {
   return localSockets.has(request.socket) ? 'system:local-root' : 'system:anonymous'
+}
+
+/** Aborts when the caller leaves, and also once it has its answer. Ask for it before the first `await`. */
+export function presenceOf(response: ServerResponse): AbortSignal {
+  const presence = new AbortController()
+  response.once('close', () => presence.abort())
+  return presence.signal
 }

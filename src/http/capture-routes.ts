@@ -9,7 +9,7 @@ import {
   type CaptureJobList,
   type CaptureRequestBody,
 } from './api-types.ts'
-import { callerOf } from './caller.ts'
+import { callerOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
@@ -37,13 +37,16 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       const query = readQuery(req, captureQuery)
       const body = readBody(req, captureRequest)
       const wait = waitOf(req, query.wait, body)
+      const signal = presenceOf(res)
       const job = await captures.request(toRequest(body, callerOf(req)))
       if (wait === undefined) {
         answerAccepted(res, job)
         return
       }
       if (wait.preference !== undefined) res.set('Preference-Applied', wait.preference)
-      const later = await waitFor(res, job, wait.timeoutMs)
+      // The caller's leaving ends the wait, as its timeout does; the capture goes on.
+      const limit = wait.timeoutMs === undefined ? {} : { timeoutMs: wait.timeoutMs }
+      const later = await captures.wait(job.id, { signal, ...limit })
       if (res.destroyed) return
       if (!isFinal(jobState(later))) {
         answerAccepted(res, later)
@@ -66,13 +69,6 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
     .all(otherMethods('GET', 'HEAD', 'DELETE'))
 
   return router
-
-  /** The caller's leaving ends the wait, as its timeout does; the capture goes on. */
-  async function waitFor(res: Response, job: CaptureJob, timeoutMs: number | undefined): Promise<CaptureJob> {
-    const caller = new AbortController()
-    res.once('close', () => caller.abort())
-    return captures.wait(job.id, { signal: caller.signal, ...(timeoutMs !== undefined && { timeoutMs }) })
-  }
 }
 
 function answerAccepted(res: Response, job: CaptureJob): void {

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { AgentError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { readableText } from '../shared/readable-text.ts'
-import { callerOf } from './caller.ts'
+import { callerOf, presenceOf } from './caller.ts'
 import { readKubeletTarget, trimOf } from './kubelet-target.ts'
 import { readKubeletTimeout } from './kubelet-timeout.ts'
 import type { KubeletServices } from './services.ts'
@@ -50,6 +50,7 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
     segments: readonly string[],
     query: string,
   ): Promise<KubeletAnswer> {
+    const signal = presenceOf(res)
     const [namespace = '', pod = '', container = ''] = segments.map((segment) => {
       return readableText(Buffer.from(segment, 'latin1'))
     })
@@ -58,15 +59,16 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
     }
 
     // A runtime that fails is told last: the kubelet looks pods up in its own memory and asks the runtime later.
-    const found = await kubelet.lookUp(namespace, pod, container).catch((error: unknown) => failed(failureText(error)))
+    const found = await kubelet
+      .lookUp(namespace, pod, container)
+      .catch((error: unknown) => ({ error: failureText(error) }))
     if (found === 'pod') return { status: 404, body: 'pod does not exist' }
     if (found === 'container') return { status: 404, body: `container ${container} does not exist` }
     const timeout = readKubeletTimeout(query, kubelet.minimumWaitSeconds)
     if (timeout === undefined) return { status: 404, body: 'cannot parse value of timeout parameter' }
-    if (found !== 'found') return found
+    if (found !== 'found') return failed(found.error)
 
-    const caller = new AbortController()
-    res.once('close', () => caller.abort())
+    if (signal.aborted) return failed('context canceled')
     try {
       const outcome = await kubelet.checkpoint({
         namespace,
@@ -74,7 +76,7 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
         container,
         timeoutMs: timeout.timeoutMs,
         requestedBy: callerOf(req),
-        signal: caller.signal,
+        signal,
       })
       if ('error' in outcome) return failed(outcome.error)
       // The kubelet puts the path between the quotes as it is, and so do we.

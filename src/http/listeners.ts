@@ -17,6 +17,8 @@ export interface ListenOptions {
   /** Plain HTTP without one. */
   readonly certificate?: ServingCertificate
   readonly logger: Logger
+  /** Tests cannot wait for the real ones. */
+  readonly limits?: ServerOptions
 }
 
 export interface Listeners {
@@ -58,7 +60,7 @@ export async function openListeners(app: RequestListener, options: ListenOptions
       logger.info({ address: tcp.address, port: tcp.port, tls: options.certificate !== undefined }, 'Listening')
     }
     if (socket !== '') {
-      const server = createPlainServer(LIMITS, app)
+      const server = createPlainServer({ ...LIMITS, ...options.limits }, app)
       server.on('connection', markAsLocalRoot)
       await listenOnUnixSocket(server, socket)
       servers.push(server)
@@ -80,13 +82,13 @@ export async function openListeners(app: RequestListener, options: ListenOptions
   }
 }
 
-function tcpServer(app: RequestListener, { certificate, logger }: ListenOptions): Server {
-  if (certificate === undefined) return createPlainServer(LIMITS, app)
+function tcpServer(app: RequestListener, { certificate, logger, limits }: ListenOptions): Server {
+  if (certificate === undefined) return createPlainServer({ ...LIMITS, ...limits }, app)
   const secure = () => {
     const { key, certificate: cert } = certificate.current()
     return { key, cert, minVersion: 'TLSv1.2' } as const
   }
-  const server = createTlsServer({ ...LIMITS, ...secure(), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app)
+  const server = createTlsServer({ ...LIMITS, ...limits, ...secure(), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app)
   certificate.onChange(() => server.setSecureContext(secure()))
   server.on('tlsClientError', (error) => logger.debug({ err: error }, 'TLS handshake failed'))
   return server

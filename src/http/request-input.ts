@@ -1,6 +1,7 @@
 import express, { type Request, type RequestHandler } from 'express'
 import type { z } from 'zod'
 import { InvalidInputError } from '../shared/errors.ts'
+import { escapeUnreadable } from '../shared/readable-text.ts'
 
 /** One thing that is wrong with a request; all of them are named at once. */
 interface InputProblem {
@@ -56,11 +57,13 @@ function check<Schema extends z.ZodType>(
 ): z.infer<Schema> {
   const result = schema.safeParse(value, { reportInput: true })
   if (result.success && before.length === 0) return result.data
-  const problems = [...before, ...(result.error?.issues ?? []).flatMap((issue) => problemsOf(issue, place))]
+  const problems = [...before, ...(result.error?.issues ?? []).flatMap((issue) => problemsOf(issue, place))].map(
+    ({ name, reason }) => ({ name: escapeUnreadable(name), reason }),
+  )
   const listed = problems.map(({ name, reason }) => (name === '' ? reason : `"${name}" ${reason}`)).join('; ')
   throw new InvalidInputError(`Cannot read the request ${place}: ${listed}`, {
     code: 'InvalidRequest',
-    extra: { problems: problems.map((problem) => ({ in: place, name: problem.name, reason: problem.reason })) },
+    extra: { problems: problems.map(({ name, reason }) => ({ in: place, name, reason })) },
   })
 }
 

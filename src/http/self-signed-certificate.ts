@@ -1,9 +1,10 @@
 import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import type { Clock } from '../shared/clock.ts'
 import { isSystemError } from '../shared/errors.ts'
+import { makePrivateFolder } from './private-folder.ts'
 
 /** A private key and its certificate, as PEM. */
 export interface CertificatePair {
@@ -33,7 +34,7 @@ export async function selfSignedCertificate(options: SelfSignedOptions): Promise
   if (kept !== undefined && isUsable(kept, options)) return kept
 
   const made = await generate(options)
-  await mkdir(options.directory, { recursive: true, mode: 0o700 })
+  await makePrivateFolder(options.directory)
   await writeWhole(join(options.directory, KEY_FILE), made.key, 0o600)
   await writeWhole(join(options.directory, CERTIFICATE_FILE), made.certificate, 0o644)
   return made

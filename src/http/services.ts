@@ -28,7 +28,10 @@ export interface CaptureServices {
    * `ShuttingDown`, `RuntimeUnavailable`), OutOfSpaceError (`DiskFloor`), RuntimeFailureError.
    */
   readonly request: (request: CaptureRequest) => Promise<CaptureJob>
-  /** Resolves when the job is final, the time is over or the signal aborts; with the job as it is then. */
+  /**
+   * Resolves when the job is final, the time is over or the signal aborts (it may have aborted already); with the job
+   * as it is then. `timeoutMs` 0 does not wait at all.
+   */
   readonly wait: (
     jobId: string,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
@@ -48,8 +51,12 @@ export interface CaptureServices {
 export interface KubeletServices {
   /** Whether the route exists at all (`kubelet.enabled`). */
   readonly enabled: boolean
-  /** `pod`: no such pod here; `container`: the pod has no such container. Throws an Error for a runtime that fails. */
-  readonly lookUp: (namespace: string, pod: string, container: string) => Promise<'pod' | 'container' | 'found'>
+  /** `pod`: no such pod here; `container`: the pod has no such container; an error: the runtime could not be asked. */
+  readonly lookUp: (
+    namespace: string,
+    pod: string,
+    container: string,
+  ) => Promise<'pod' | 'container' | 'found' | { readonly error: string }>
   /**
    * Takes the checkpoint, waiting in the queue behind a capture of the same container. The wait ends after `timeoutMs`
    * or with the signal, the capture does not. Answers with the absolute path, or with the text of the kubelet's error.
@@ -65,7 +72,10 @@ export interface KubeletCheckpointRequest {
   readonly namespace: string
   readonly pod: string
   readonly container: string
-  /** Undefined: the caller's timeout was negative, which the kubelet refuses only after it has found the container running. */
+  /**
+   * Undefined: the caller's timeout was negative, which the kubelet refuses only after it has found the container
+   * running. 0: the time is over before it begins, so nothing is captured. Never more than a timer can hold.
+   */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string
   readonly signal: AbortSignal

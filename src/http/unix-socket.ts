@@ -1,8 +1,9 @@
 import { lstatSync, rmSync } from 'node:fs'
-import { chmod, lstat, mkdir, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
+import { chmod, lstat, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { ConflictError, InvalidInputError, isSystemError } from '../shared/errors.ts'
+import { makePrivateFolder } from './private-folder.ts'
 
 /** Linux keeps 108 bytes for the path of a socket, its end included. The path that is bound first is a little longer. */
 const MAX_PATH_BYTES = 107
@@ -13,7 +14,7 @@ const MAX_PATH_BYTES = 107
  */
 export async function listenOnUnixSocket(server: Server, path: string): Promise<void> {
   await refuseLive(path)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await makePrivateFolder(dirname(path))
 
   const privateFolder = await mkdtemp(join(dirname(path), '.'))
   const boundPath = join(privateFolder, 's')

@@ -49,12 +49,21 @@ type GrpcFailure = Pick<ServiceError, 'code' | 'details'>
 /** A call failed; `RuntimeFailureError` and `UnavailableError` carry this as their cause. */
 export class GrpcCallError extends Error {
   readonly grpcCode: number
+  /** In the words of Go's gRPC, which is how the kubelet shows it. */
+  readonly goText: string
 
   constructor(call: string, error: GrpcFailure) {
     super(`${call}: ${error.details}`)
     this.name = 'GrpcCallError'
     this.grpcCode = error.code
+    this.goText = `rpc error: code = ${goCodeName(error.code)} desc = ${keptRuntimeText(error.details)}`
   }
+}
+
+/** What the kubelet would say of a failed call to the runtime; undefined for any other error. */
+export function goErrorText(error: unknown): string | undefined {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof GrpcCallError ? cause.goText : undefined
 }
 
 /**
@@ -80,7 +89,8 @@ export class CriConnection {
     const method = this.#methods.get(name)
     if (method === undefined) throw new Error(`no such call: ${name}`)
     // Cancelled at once after it was sent, a checkpoint would still be taken: the runtime may see it before the cancel.
-    if (signal?.aborted === true) throw toAgentError(name, { code: status.CANCELLED, details: 'cancelled before it began' })
+    if (signal?.aborted === true)
+      throw toAgentError(name, { code: status.CANCELLED, details: 'cancelled before it began' })
     const client = this.#connect()
     const { promise, resolve, reject } = Promise.withResolvers<object>()
     const call = client.makeUnaryRequest(
@@ -163,16 +173,10 @@ function toAgentError(call: string, error: GrpcFailure): RuntimeFailureError | U
     code,
     hint,
     runtimeMessage: escapeText(text),
-    extra: { kubeletText: kubeletText(error.code, text) },
     cause: new GrpcCallError(call, error),
   }
   const isUnavailable = code === 'RuntimeUnavailable' || code === 'RuntimeNotInitialized'
   return isUnavailable ? new UnavailableError(cause, details) : new RuntimeFailureError(cause, details)
-}
-
-/** The same failure in the words of Go's gRPC, which is how the kubelet shows it. */
-function kubeletText(code: number, text: string): string {
-  return `rpc error: code = ${goCodeName(code)} desc = ${text}`
 }
 
 function goCodeName(code: number): string {

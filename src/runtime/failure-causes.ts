@@ -97,7 +97,7 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'CriuTooOld',
-    text: /requires at least CRIU \d+|CRIU version is too old|checkpoint\/restore requires .*CRIU/i,
+    text: /requires at least CRIU \d+|CRIU version is too old|checkpoint\/restore requires .{0,100}CRIU/i,
     cause: 'the CRIU of this node is too old',
     hint: 'Install criu 3.16 or later on the node and restart the container runtime.',
   },
@@ -139,7 +139,7 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'TaskStuck',
-    text: /Unable to freeze tasks|Can't seize|Couldn't seize|task .* is in unexpected state|freezing timed? ?out/i,
+    text: /Unable to freeze tasks|Can't seize|Couldn't seize|Unseizable|task .{0,100} is in unexpected state|freezing timed? ?out/i,
     cause: 'CRIU could not stop every process of the container',
     hint: 'A process in uninterruptible sleep cannot be dumped: see what it waits for, and try again later.',
   },
@@ -186,22 +186,22 @@ const ROWS: readonly Row[] = [
     hint: 'It may just have ended; see what runs with GET /v1/containers.',
   },
   {
+    code: 'CriuCannotDump',
+    text: /criu failed|CRIU (dump|checkpoint) failed|\bdump\.log|Dumping FAILED/i,
+    cause: 'CRIU could not dump the container',
+    hint: 'The runtime\'s text names the log of the dump on the node; its last "Error" lines say what CRIU met.',
+  },
+  {
     code: 'DirectoryMissing',
-    text: /(open|creat\w*|export file)\b.*no such file or directory/i,
+    text: /\b(open|creat\w*|export file)\b.{0,300}no such file or directory/,
     cause: 'a folder that the runtime writes to does not exist where the runtime runs',
     hint: 'The checkpoint directory must be the same path for the agent and for the runtime on the node: check checkpoints.directory.',
   },
   {
     code: 'LocationNotWritable',
-    text: /(open|creat\w*|export file)\b.*(permission denied|read-only file system|operation not permitted)/i,
+    text: /\b(open|creat\w*|export file)\b.{0,300}(permission denied|read-only file system|operation not permitted)/,
     cause: 'the runtime may not write into the checkpoint directory',
     hint: 'Check that the file system of checkpoints.directory is writable and that no security module confines the runtime.',
-  },
-  {
-    code: 'CriuCannotDump',
-    text: /criu failed|CRIU (dump|checkpoint) failed|criu-dump\.log|dump\.log|Dumping FAILED/i,
-    cause: 'CRIU could not dump the container',
-    hint: 'The runtime\'s text names the log of the dump on the node; its last "Error" lines say what CRIU met.',
   },
   {
     code: 'RuntimeDeadline',
@@ -237,11 +237,32 @@ const UNCLASSIFIED: FailureCause = {
 
 /** Names the cause of a runtime's failure. */
 export function classifyFailure(answer: RuntimeAnswer): FailureCause {
+  const words = ownWords(answer.text)
   const row = ROWS.find(
-    ({ grpc, text }) =>
-      (grpc === undefined || grpc.includes(answer.code)) && (text === undefined || text.test(answer.text)),
+    ({ grpc, text }) => (grpc === undefined || grpc.includes(answer.code)) && (text === undefined || text.test(words)),
   )
   return row === undefined ? UNCLASSIFIED : { code: row.code, cause: row.cause, hint: row.hint }
+}
+
+/**
+ * What others chose, which may read like any cause: names, command lines (CRI-O shows its own, with `--file-locks` in
+ * it) and paths. The lengths are bounded so that no text takes long.
+ */
+const FOREIGN_WORDS: readonly RegExp[] = [
+  /\["(?:[^"\\]|\\.)*"(?: "(?:[^"\\]|\\.)*")*\]/g,
+  /`(?:\/|runc |crun )[^`\n]*`/g,
+  /(?<=\b(?:container|image|sandbox|pod) )"[^"\n]*"/g,
+  // Go's path errors: the path ends where the reason begins, whatever it holds.
+  /(?<=\b(?:open|write|read|stat|lstat|mkdir|rename|link|unlink|chmod|connect) )\/.{0,4096}?(?=: )/g,
+  /(?<=^|[\s=(])\/[^\s"'`:,;)]+/gm,
+]
+
+/** The text without them; that it names the log of a dump is told. */
+function ownWords(text: string): string {
+  return FOREIGN_WORDS.reduce(
+    (words, foreign) => words.replace(foreign, (match) => (match.endsWith('dump.log') ? 'dump.log' : '')),
+    text,
+  )
 }
 
 /** The runtime's text as it is kept and shown. */

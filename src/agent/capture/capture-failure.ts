@@ -1,4 +1,5 @@
 import type { CaptureFailure } from '../../checkpoint/capture-job.ts'
+import { goErrorText } from '../../runtime/cri-connection.ts'
 import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import { explainDiskError } from './publish.ts'
 
@@ -6,13 +7,13 @@ import { explainDiskError } from './publish.ts'
 export function toCaptureFailure(thrown: unknown): CaptureFailure {
   const error = explainDiskError(thrown)
   if (error instanceof AgentError) {
-    const kubeletText = error.extra['kubeletText']
+    const kubeletText = goErrorText(error)
     return {
       code: error.code,
       detail: error.message,
       ...(error.hint !== undefined && { hint: error.hint }),
       ...(error.runtimeMessage !== undefined && { runtimeMessage: error.runtimeMessage }),
-      ...(typeof kubeletText === 'string' && { kubeletText }),
+      ...(kubeletText !== undefined && { kubeletText }),
     }
   }
   if (isSystemError(error, 'EROFS', 'EACCES', 'EPERM', 'EIO')) {

@@ -13,6 +13,7 @@ import { TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
 import type { CaptureRecord } from './capture-record.ts'
 import { followGrowingFile } from './growing-file.ts'
 import { assertWhole, openStaged, publish } from './publish.ts'
+import { cancelSafely } from './safe-cancel.ts'
 
 export interface CaptureTools extends AdmissionTools {
   readonly freezeGuard: FreezeGuard
@@ -88,7 +89,8 @@ async function dump(record: CaptureRecord, { order, tools, location, wasPaused, 
   })
   try {
     await record.phase('dump', async () => {
-      const call = tools.runtime.checkpoint(containerId, location, order.signal)
+      const signal = cancelSafely({ containerId, control: tools.freezeControl, wanted: order.signal })
+      const call = tools.runtime.checkpoint(containerId, location, signal)
       setTimeout(() => {
         failPoint('capture.dumping')
       }, 50).unref()
