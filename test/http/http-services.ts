@@ -1,0 +1,130 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { onTestFinished } from 'vitest'
+import type { CaptureJob, ContainerCapture } from '../../src/checkpoint/capture-job.ts'
+import type { ContainerIdentity } from '../../src/checkpoint/identity.ts'
+import { createApp } from '../../src/http/app.ts'
+import type { CaptureServices, HttpServices, KubeletServices } from '../../src/http/services.ts'
+import { silentLogger, type Logger } from '../../src/shared/logger.ts'
+
+export const ARCHIVE = '/var/lib/kubelet/checkpoints/checkpoint-web-node-a_shop-counter-2026-11-20T21:34:07Z.tar'
+
+export const counter: ContainerIdentity = {
+  namespace: 'shop',
+  pod: 'web-node-a',
+  podUid: '0c1ef1d5-6b5a-4b3c-9a55-3a4b5c6d7e8f',
+  container: 'counter',
+  containerId: 'f6c8a5ce2925e2146b138ce97866b03e6ca269a8f22a2ff21a97f58a196c6cec',
+}
+
+/** The pod of the recordings: `counter` runs, `crash` and `init` do not. Says what the kubelet says. */
+export function webPodKubelet(changes: Partial<KubeletServices> = {}): KubeletServices {
+  return {
+    enabled: true,
+    minimumWaitSeconds: 120,
+    lookUp: async (namespace, pod, container) => {
+      if (namespace !== 'shop' || pod !== 'web-node-a') return 'pod'
+      return ['counter', 'crash', 'init'].includes(container) ? 'found' : 'container'
+    },
+    checkpoint: async ({ container, timeoutMs }) => {
+      if (container !== 'counter') return { error: `container ${container} not found` }
+      if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
+      if (timeoutMs === 0) return { error: 'rpc error: code = DeadlineExceeded desc = context deadline exceeded' }
+      return { path: ARCHIVE }
+    },
+    ...changes,
+  }
+}
+
+export interface ServiceChanges {
+  readonly kubelet?: KubeletServices
+  readonly captures?: Partial<CaptureServices>
+  readonly node?: HttpServices['node']
+  readonly containers?: HttpServices['containers']
+  readonly health?: Partial<HttpServices['health']>
+  readonly metrics?: HttpServices['metrics']
+}
+
+/** Plain functions; what a test does not name must not be called by it. */
+export function httpServices(changes: ServiceChanges = {}): HttpServices {
+  return {
+    kubelet: changes.kubelet ?? webPodKubelet(),
+    node: changes.node ?? { status: unexpected('node.status') },
+    containers: changes.containers ?? { listRunning: unexpected('containers.listRunning') },
+    captures: {
+      request: unexpected('captures.request'),
+      wait: unexpected('captures.wait'),
+      list: unexpected('captures.list'),
+      get: unexpected('captures.get'),
+      cancel: unexpected('captures.cancel'),
+      ...changes.captures,
+    },
+    health: { isAlive: () => true, checks: () => [], ...changes.health },
+    metrics: changes.metrics ?? unexpected('metrics'),
+  }
+}
+
+export function testApp(changes: ServiceChanges = {}, logger: Logger = silentLogger) {
+  return createApp(httpServices(changes), { logger, nodeName: 'node-a' })
+}
+
+function unexpected(name: string): () => never {
+  return () => {
+    throw new Error(`The test did not expect a call of ${name}`)
+  }
+}
+
+/** The app on a port of the loopback address until the test has finished. */
+export async function startApp(changes: ServiceChanges = {}, logger?: Logger): Promise<number> {
+  return listen(createServer(testApp(changes, logger)))
+}
+
+export async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+/** A logger that keeps what it is told. */
+export function recordingLogger(): Logger & { readonly lines: { level: string; fields: object; message: string }[] } {
+  const lines: { level: string; fields: object; message: string }[] = []
+  const at = (level: string) => (fields: object, message: string) => void lines.push({ level, fields, message })
+  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+export function capture(changes: Partial<ContainerCapture> = {}): ContainerCapture {
+  return { identity: counter, state: 'queued', bytesWritten: 0, phases: [], ...changes }
+}
+
+export function job(changes: Partial<CaptureJob> = {}): CaptureJob {
+  return {
+    id: '01JD5V3GQ4Z8E0M2N6R7T9W1XY',
+    requestedBy: 'system:anonymous',
+    wholePod: false,
+    pin: false,
+    queuedAt: new Date('2026-11-20T21:34:07.123Z'),
+    captures: [capture()],
+    ...changes,
+  }
+}
+
+/** A capture that left an archive behind. */
+export const succeeded: ContainerCapture = capture({
+  state: 'succeeded',
+  startedAt: new Date('2026-11-20T21:34:08Z'),
+  finishedAt: new Date('2026-11-20T21:34:09.5Z'),
+  bytesWritten: 264_704,
+  phases: [
+    { name: 'admission', startedAt: new Date('2026-11-20T21:34:07.123Z'), millis: 4 },
+    { name: 'dump', startedAt: new Date('2026-11-20T21:34:08Z'), millis: 1200.5 },
+  ],
+  archive: {
+    checkpointId: '9f2c4e5a7b1d3c60',
+    fileName: 'checkpoint-web-node-a_shop-counter-2026-11-20T21:34:08Z.tar',
+    sizeBytes: 264_704,
+    takenAt: new Date('2026-11-20T21:34:08Z'),
+  },
+})
