@@ -69,6 +69,6 @@ describe('Captures', () => {
     const early = await test.agent.captures.wait(id, { timeoutMs: 100 })
     expect(jobState(early)).toBe('running')
     expect(jobState(await test.agent.captures.wait(id, {}))).toBe('succeeded')
-    expect(test.runtime.calls.checkpoints().every(({ hadDeadline }) => !hadDeadline)).toBe(true)
+    expect(test.runtime.calls.checkpoints().every(({ hasDeadline }) => !hasDeadline)).toBe(true)
   })
 })
