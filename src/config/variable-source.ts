@@ -6,8 +6,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 const PREFIX = 'CHECKPOINT_AGENT_'
 
-/** Where the development tools keep what takes minutes to build. It is theirs, and may be set where they run the agent. */
-const CACHE_FOLDER = 'CHECKPOINT_AGENT_CACHE'
+/** Folders of the development tools in test/. They may be set where those tools run the agent. */
+const OF_THE_TOOLS: ReadonlySet<string> = new Set(['CHECKPOINT_AGENT_CACHE', 'CHECKPOINT_AGENT_CLUSTER'])
 
 // Kubernetes puts these into every pod for every Service of the namespace whose name begins with "checkpoint-agent".
 const SERVICE = /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/
@@ -20,7 +20,7 @@ export function readVariableSettings(env: Environment): SourceReading {
   const given = new Map<SettingKey, GivenText>()
   const mistakes: string[] = []
   for (const [variable, text] of Object.entries(env)) {
-    if (text === undefined || !variable.startsWith(PREFIX) || variable === CACHE_FOLDER) continue
+    if (text === undefined || !variable.startsWith(PREFIX) || OF_THE_TOOLS.has(variable)) continue
     const key = keyByVariable.get(variable)
     if (key !== undefined) given.set(key, { text, origin: `variable ${variable}` })
     else if (!isServiceVariable(variable, text)) {

@@ -24,7 +24,7 @@ export function readKubeletTarget(url: string, options: { readonly isServed: boo
   const clean = cleanPath(escaped)
   if (firstSegment(escaped) !== ROOT && firstSegment(clean) !== ROOT) return { kind: 'elsewhere' }
 
-  if (options.isServed && unescapePath(clean) === `/${ROOT}`) return redirectTo(`${cleanPath(decoded)}/`, query)
+  if (options.isServed && unescapePath(clean) === `/${ROOT}`) return redirectTo(cleanPath(`${decoded}/`), query)
   // Go takes the escaped path for a decoded one here, so a "%" in it is escaped again.
   if (clean !== escaped) return redirectTo(clean, query)
 

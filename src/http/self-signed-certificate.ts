@@ -110,7 +110,7 @@ function alternativeNames(nodeName: string): readonly { readonly type: 'dns' | '
   ]
 }
 
-/** Only here, since most agents are given a certificate: the library takes 15 MB and a tenth of a second. */
+/** Only here, since most agents are given a certificate: the library takes some 20 MB and a fifth of a second. */
 async function importX509() {
   provideReflectMetadata()
   return import('@peculiar/x509')

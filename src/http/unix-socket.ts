@@ -16,7 +16,7 @@ export async function listenOnUnixSocket(server: Server, path: string): Promise<
   await refuseLive(path)
   await makePrivateFolder(dirname(path))
 
-  const privateFolder = await mkdtemp(join(dirname(path), '.'))
+  const privateFolder = await mkdtemp(`${dirname(path)}/.`)
   const boundPath = join(privateFolder, 's')
   try {
     if (Buffer.byteLength(boundPath) > MAX_PATH_BYTES) {

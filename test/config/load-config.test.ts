@@ -389,10 +389,11 @@ describe('variables that Kubernetes sets for Services', () => {
       ])
     },
   )
+})
 
-  it('leave the cache folder of the development tools alone', () => {
-    expect(load({ env: { CHECKPOINT_AGENT_CACHE: '/var/cache/x' } })).toEqual(load({}))
-  })
+it('leaves the folders of the development tools alone', () => {
+  const env = { CHECKPOINT_AGENT_CACHE: '/var/cache/x', CHECKPOINT_AGENT_CLUSTER: '/var/tmp/x' }
+  expect(load({ env })).toEqual(load({}))
 })
 
 describe('any input', () => {
