@@ -30,7 +30,7 @@ export async function summarizeArchive(source: ByteSource, signal?: AbortSignal)
   const directory: ImageDirectory = { read: (name) => images.get(name) }
   const isWhole = end.endOffset !== undefined
   const hasImages = facts.kind === 'criu-images' || (facts.kind === 'container' && facts.checkpointBytes > 0)
-  const look = hasImages ? lookAtImages(directory, { problems, isWhole }) : {}
+  const look = lookAtImages(directory, { problems, isWhole, hasImages })
   if (look.tree !== undefined) reportStaleImages(look.tree, imageProcesses, problems)
   if (look.statistics !== undefined && isWhole) reportOddMemory(look.statistics, facts.memoryBytes, problems)
   const criuVersion = readCriuVersion(directory)
@@ -47,21 +47,24 @@ export async function summarizeArchive(source: ByteSource, signal?: AbortSignal)
   }
 }
 
+interface LookOptions {
+  readonly problems: ProblemList
+  readonly isWhole: boolean
+  readonly hasImages: boolean
+}
+
 interface Look {
   readonly tree?: ProcessTree
   readonly statistics?: DumpStatistics
 }
 
-function lookAtImages(
-  directory: ImageDirectory,
-  { problems, isWhole }: { readonly problems: ProblemList; readonly isWhole: boolean },
-): Look {
+function lookAtImages(directory: ImageDirectory, { problems, isWhole, hasImages }: LookOptions): Look {
   const add = (problem: Problem) => {
     // What is missing may lie behind the cut.
     if (isWhole || !MISSING.has(problem.code)) problems.add(problem)
   }
-  attempt(() => readInventory(directory), add)
-  const tree = attempt(() => readProcessTree(directory, add), add)
+  if (hasImages) attempt(() => readInventory(directory), add)
+  const tree = hasImages ? attempt(() => readProcessTree(directory, add), add) : undefined
   const statistics = attempt(() => readDumpStatistics(directory), add)
   return { ...(tree !== undefined && { tree }), ...(statistics !== undefined && { statistics }) }
 }

@@ -48,5 +48,6 @@ export const MAX_DECOMPRESSED_BYTES = 1024 * 1024 * MIB
 export const MAX_COMPRESSION_RATIO = 1000
 /** The ratio counts from here on: a small bomb does no harm. */
 export const RATIO_FREE_BYTES = 256 * MIB
-/** Members of gzip and frames of zstd one after the other; one that is empty costs a few bytes and gives none. */
-export const MAX_FRAMES = 100_000
+/** Members of gzip and frames of zstd cost more than their bytes: beyond the free ones, each must give this much. */
+export const FREE_FRAMES = 1000
+export const MIN_FRAME_BYTES = 4 * KIB

@@ -128,10 +128,12 @@ function readOtherDialect(bytes: Buffer, index: number, header: TarHeader): void
   header.plainName = undefined
 }
 
+/** Of a copy without what follows the owner: there it would look for dates of yet another dialect, and fail. */
 function decode(bytes: Buffer, index: number): Header {
+  const copy = Buffer.alloc(TAR_BLOCK_BYTES)
+  bytes.copy(copy, 0, index, index + PREFIX)
   try {
-    // A copy: of what is not its own it would read the dates of other dialects.
-    return new Header(Buffer.from(bytes.subarray(index, index + TAR_BLOCK_BYTES)))
+    return new Header(copy)
   } catch {
     throw archiveError('HeaderNumber', 'a header has a number beyond 2^53')
   }
