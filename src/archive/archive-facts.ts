@@ -1,5 +1,6 @@
 import { type Problem, ProblemError, ProblemList } from '../checkpoint/problem.ts'
 import { DUMP_LOG_HEAD_BYTES, MAX_IMAGE_BYTES, MAX_JSON_BYTES, MAX_NAMED_PROCESSES } from './archive-limits.ts'
+import { type ArchiveKind, detectKind, findMissing, type KindSigns } from './archive-kind.ts'
 import { archiveProblem, quoted } from './archive-problem.ts'
 import type { ByteSource } from './byte-source.ts'
 import type { Compression } from './compression.ts'
@@ -11,14 +12,9 @@ import { type Instant, parseInstant } from './instant.ts'
 import { plainText } from './plain-text.ts'
 import { readSpecDump, type SpecDump } from './spec-dump.ts'
 import { readInternalStatus, readStatusDump, type StatusDump } from './status-dump.ts'
-import type { TarEnd, TarMember, TarVisitor } from './tar-members.ts'
+import type { TarMember } from './tar-member.ts'
+import type { TarEnd, TarVisitor } from './tar-members.ts'
 import { walkArchive } from './walk-archive.ts'
-
-/**
- * What an archive is. `container`: one container, as the kubelet's API writes it. `pod`: a whole pod, which no settled
- * format exists for. `criu-images`: CRIU's own folder without an engine's metadata. `oci-image`: a checkpoint as an image.
- */
-export type ArchiveKind = 'container' | 'pod' | 'criu-images' | 'oci-image' | 'unknown'
 
 /** Everything that an archive tells about itself without a look into the images; all of it is its word alone. */
 export interface ArchiveFacts {
@@ -67,7 +63,7 @@ class FactsCollector implements TarVisitor {
   #config: ConfigDump | undefined
   #spec: SpecDump | undefined
   #status: StatusDump | undefined
-  #internalStatus: Pick<StatusDump, 'createdAt' | 'startedAt'> | undefined
+  #internalStatusBytes: Buffer | undefined
   #checkpointBytes = 0
   #memoryBytes = 0
   #deviceMemoryBytes = 0
@@ -75,11 +71,7 @@ class FactsCollector implements TarVisitor {
   #rawMemoryBytes = 0
   #rootfsDiffBytes: number | undefined
   #memberTime: Instant | undefined
-  #hasCheckpointFolder = false
-  #hasPreCheckpoint = false
-  #hasRawInventory = false
-  #isPod = false
-  #isOciImage = false
+  readonly #signs = { hasCheckpointFolder: false, hasPreCheckpoint: false, hasPodManifest: false, hasOciLayout: false }
 
   onProblem = (problem: Problem): void => this.#problems.add(problem)
 
@@ -112,19 +104,14 @@ class FactsCollector implements TarVisitor {
       if (name.startsWith('checkpoint/') || !this.#images.has(key)) this.#images.set(key, Buffer.from(content))
       return
     }
-    try {
-      this.#readJson(name as JsonMember, content)
-    } catch (error) {
-      if (!(error instanceof ProblemError)) throw error
-      this.onProblem(error.problem)
-    }
+    this.#attempt(() => this.#readJson(name as JsonMember, content))
   }
 
   onPassed = (member: TarMember): void => {
     if (member.type !== 'file') return
     const { name, sizeBytes } = member
     if (name.startsWith('checkpoint/')) {
-      this.#hasCheckpointFolder = true
+      this.#signs.hasCheckpointFolder = true
       this.#checkpointBytes += sizeBytes
       if (name.startsWith('checkpoint/pages-')) this.#memoryBytes += sizeBytes
       else if (name.startsWith('checkpoint/amdgpu-pages-')) this.#deviceMemoryBytes += sizeBytes
@@ -141,14 +128,14 @@ class FactsCollector implements TarVisitor {
 
   facts(end: TarEnd, compression: Compression): ArchiveFacts {
     const isWhole = end.endOffset !== undefined
-    const kind = this.#kind(isWhole)
-    this.#judgeKind(kind, isWhole)
-    const isRaw = kind === 'criu-images' && !this.#hasCheckpointFolder
+    const kind = this.#judgeKind(isWhole)
+    const isRaw = kind === 'criu-images' && !this.#signs.hasCheckpointFolder
+    if (this.#status === undefined) this.#readInternalStatus()
     const engine = detectEngine(this.#spec, this.#hints)
     const dumps = { config: this.#config, spec: this.#spec, status: this.#status }
     const runtime = this.#config?.runtime ?? this.#spec?.annotations.get('io.kubernetes.cri-o.RuntimeHandler')
     const createdAt = this.#createdAt()
-    const startedAt = this.#status?.startedAt ?? this.#internalStatus?.startedAt
+    const startedAt = this.#status?.startedAt
     const takenAt = this.#config?.checkpointedAt ?? this.#memberTime
     return {
       kind,
@@ -174,9 +161,22 @@ class FactsCollector implements TarVisitor {
     }
   }
 
+  #judgeKind(isWhole: boolean): ArchiveKind {
+    const signs: KindSigns = {
+      ...this.#signs,
+      isWhole,
+      hasConfig: this.#taken.has('config.dump'),
+      hasSpec: this.#taken.has('spec.dump'),
+      hasInventory: this.#images.has('inventory.img'),
+    }
+    const kind = detectKind(signs)
+    for (const problem of findMissing(kind, signs)) this.#problems.add(problem)
+    return kind
+  }
+
   #noteFolder(name: string): void {
-    if (name === 'checkpoint') this.#hasCheckpointFolder = true
-    else if (name === 'pre-checkpoint') this.#hasPreCheckpoint = true
+    if (name === 'checkpoint') this.#signs.hasCheckpointFolder = true
+    else if (name === 'pre-checkpoint') this.#signs.hasPreCheckpoint = true
     else if (name === 'artifacts' || name === 'volumes') this.#hints.hasPodmanMember = true
   }
 
@@ -197,15 +197,14 @@ class FactsCollector implements TarVisitor {
         break
       case 'pod.options':
       case 'checkpoint-manifest.json':
-        this.#isPod = true
+        this.#signs.hasPodManifest = true
         break
       case 'oci-layout':
-        this.#isOciImage = true
+        this.#signs.hasOciLayout = true
         break
       default:
         if (name.startsWith('volumes/')) this.#hints.hasPodmanMember = true
-        else if (name.startsWith('pre-checkpoint/')) this.#hasPreCheckpoint = true
-        if (name.endsWith('inventory.img') && RAW_IMAGE.test(name)) this.#hasRawInventory = true
+        else if (name.startsWith('pre-checkpoint/')) this.#signs.hasPreCheckpoint = true
     }
   }
 
@@ -240,49 +239,31 @@ class FactsCollector implements TarVisitor {
         this.#status = readStatusDump(content)
         break
       case 'status':
-        this.#internalStatus = readInternalStatus(content)
+        // In front of status.dump, which says the same.
+        this.#internalStatusBytes = Buffer.from(content)
         break
     }
   }
 
+  #readInternalStatus(): void {
+    const bytes = this.#internalStatusBytes
+    if (bytes !== undefined) this.#attempt(() => (this.#status = readInternalStatus(bytes)))
+  }
+
+  #attempt(read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      this.onProblem(error.problem)
+    }
+  }
+
   #createdAt(): Instant | undefined {
-    const told = this.#config?.createdAt ?? this.#status?.createdAt ?? this.#internalStatus?.createdAt
+    const told = this.#config?.createdAt ?? this.#status?.createdAt
     if (told !== undefined) return told
     const annotation = parseInstant(this.#spec?.annotations.get('io.kubernetes.cri-o.Created') ?? '')
     return annotation === 'unset' ? undefined : annotation
-  }
-
-  #kind(isWhole: boolean): ArchiveKind {
-    const hasMetadata = this.#taken.has('config.dump') || this.#taken.has('spec.dump')
-    if (this.#isPod) return 'pod'
-    if (hasMetadata) return 'container'
-    if (this.#isOciImage) return 'oci-image'
-    // In containerd and CRI-O the images come before the metadata, which may lie behind a cut.
-    if (this.#hasCheckpointFolder && !isWhole) return 'container'
-    if (this.#hasRawInventory || this.#images.has('inventory.img')) return 'criu-images'
-    return this.#hasCheckpointFolder ? 'container' : 'unknown'
-  }
-
-  /** What is missing is worth a word only where nothing was cut off. */
-  #judgeKind(kind: ArchiveKind, isWhole: boolean): void {
-    const report = (problem: Problem) => (isWhole || problem.weight === 'note') && this.#problems.add(problem)
-    if (kind === 'unknown') report(archiveProblem('NotACheckpoint', 'it holds nothing of a checkpoint'))
-    if (kind === 'oci-image') report(archiveProblem('OciImage', 'it is an OCI image, not an archive of the kubelet'))
-    if (kind === 'pod') {
-      report(archiveProblem('PodCheckpoint', 'it is the checkpoint of a whole pod; what is inside is not read'))
-    }
-    if (kind === 'criu-images' && isWhole) {
-      report(archiveProblem('RawCriuImages', 'it is a folder of CRIU images without the metadata of an engine'))
-    }
-    if (kind !== 'container') return
-    if (!this.#taken.has('config.dump')) report(archiveProblem('NoConfigDump', 'config.dump is missing'))
-    if (!this.#taken.has('spec.dump')) report(archiveProblem('NoSpecDump', 'spec.dump is missing'))
-    if (this.#hasCheckpointFolder) return
-    if (this.#hasPreCheckpoint) {
-      report(
-        archiveProblem('PreCheckpoint', 'it is the first part of a checkpoint in two steps: memory, not yet stopped'),
-      )
-    } else report(archiveProblem('NoCheckpointImages', 'the checkpoint folder is missing'))
   }
 }
 

@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_NUMBER_DIGITS, MAX_TEXT_CHARACTERS } from './archive-limits.ts'
 import { type ArchiveProblemCode, archiveError, quoted } from './archive-problem.ts'
 
@@ -27,6 +27,8 @@ export class JsonReader {
   readonly #bytes: Buffer
   readonly #name: string
   readonly #end: number
+  /** All of it, where its characters are its bytes: keys are looked up in there, which takes no copy of each. */
+  readonly #text: string | undefined
   #at = 0
 
   /** `name` stands in front of every problem. */
@@ -35,7 +37,8 @@ export class JsonReader {
     this.#name = name
     this.#end = bytes.length
     if (bytes.length > MAX_JSON_BYTES) throw this.#fail('JsonTooLarge', `it has more than ${MAX_JSON_BYTES} bytes`)
-    if (!isUtf8(bytes)) throw this.#fail('JsonNotUtf8', 'it is not UTF-8')
+    if (isAscii(bytes)) this.#text = bytes.toString('latin1')
+    else if (!isUtf8(bytes)) throw this.#fail('JsonNotUtf8', 'it is not UTF-8')
   }
 
   /** The document itself. */
@@ -64,7 +67,7 @@ export class JsonReader {
         if (!isFirst) throw this.#invalid()
         break
       }
-      const key = this.#string()
+      const key = this.#key()
       this.#skipSpace()
       this.#expect(COLON)
       this.#skipSpace()
@@ -179,6 +182,16 @@ export class JsonReader {
     else if (!this.#takeWord('true') && !this.#takeWord('false') && !this.#takeWord('null')) throw this.#invalid()
   }
 
+  #key(): string {
+    const start = this.#at
+    if (this.#text === undefined || !this.#skipString()) {
+      this.#at = start
+      return this.#string()
+    }
+    return this.#text.slice(start + 1, this.#at - 1)
+  }
+
+  /** A text of its own, that does not keep the document in memory. */
   #string(): string {
     const start = this.#at
     const isPlain = this.#skipString()
@@ -191,23 +204,25 @@ export class JsonReader {
   /** Gives whether the string is ASCII without escapes. */
   #skipString(): boolean {
     const bytes = this.#bytes
+    const end = this.#end
     if (bytes[this.#at] !== QUOTE) throw this.#invalid()
     let at = this.#at + 1
     let isPlain = true
-    for (;;) {
-      const byte = bytes[at]
-      if (byte === QUOTE) break
-      if (byte === undefined || byte < 0x20) throw this.#invalid()
-      if (byte === BACKSLASH) {
-        isPlain = false
-        at += this.#escapeLength(at)
-      } else {
-        if (byte >= 0x80) isPlain = false
+    while (at < end) {
+      const kind = STRING_BYTES[bytes[at] as number]
+      if (kind === PLAIN_BYTE) {
         at += 1
+        continue
       }
+      if (kind === QUOTE_BYTE) {
+        this.#at = at + 1
+        return isPlain
+      }
+      isPlain = false
+      if (kind === CONTROL_BYTE) break
+      at += kind === ESCAPE_BYTE ? this.#escapeLength(at) : 1
     }
-    this.#at = at + 1
-    return isPlain
+    throw this.#invalid()
   }
 
   #escapeLength(at: number): number {
@@ -258,10 +273,9 @@ export class JsonReader {
   }
 
   #skipSpace(): void {
-    for (;;) {
-      const byte = this.#bytes[this.#at]
-      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return
-      this.#at += 1
+    for (; this.#at < this.#end; this.#at += 1) {
+      const byte = this.#bytes[this.#at] as number
+      if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) return
     }
   }
 
@@ -296,6 +310,19 @@ const ZERO = 0x30
 const LETTER_N = 0x6e
 const LETTER_U = 0x75
 const SHORT_ESCAPES = Buffer.from('"\\/bfnrt')
+
+/** What each byte is within a string. */
+const PLAIN_BYTE = 0
+const QUOTE_BYTE = 1
+const ESCAPE_BYTE = 2
+const CONTROL_BYTE = 3
+const OTHER_BYTE = 4
+const STRING_BYTES = Uint8Array.from({ length: 256 }, (_, byte) => {
+  if (byte === QUOTE) return QUOTE_BYTE
+  if (byte === BACKSLASH) return ESCAPE_BYTE
+  if (byte < 0x20) return CONTROL_BYTE
+  return byte < 0x80 ? PLAIN_BYTE : OTHER_BYTE
+})
 
 function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39

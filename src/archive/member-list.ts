@@ -1,6 +1,6 @@
 import type { Problem } from '../checkpoint/problem.ts'
 import type { ByteSource } from './byte-source.ts'
-import type { TarMember } from './tar-members.ts'
+import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'
 
 export interface MemberList {

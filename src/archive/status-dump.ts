@@ -43,8 +43,8 @@ export function readStatusDump(bytes: Buffer): StatusDump {
   return status
 }
 
-/** The times of `status`: the same as in `status.dump`. */
-export function readInternalStatus(bytes: Buffer): Pick<StatusDump, 'createdAt' | 'startedAt'> {
+/** `status` has the times alone, the same as `status.dump`. */
+export function readInternalStatus(bytes: Buffer): StatusDump {
   const status: StatusDump = { labels: new Map() }
   const reader = new JsonReader(bytes, 'status')
   reader.readDocument(INTERNAL, (key) => {

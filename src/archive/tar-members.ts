@@ -1,5 +1,4 @@
-import type { Problem } from '../checkpoint/problem.ts'
-import { ProblemError } from '../checkpoint/problem.ts'
+import { type Problem, ProblemError } from '../checkpoint/problem.ts'
 import {
   MAX_ALL_NAMES_BYTES,
   MAX_GNU_NAME_BYTES,
@@ -22,29 +21,7 @@ import {
   readRawName,
   type TarHeader,
 } from './tar-header.ts'
-
-export type TarMemberType =
-  | 'file'
-  | 'directory'
-  | 'hard-link'
-  | 'symbolic-link'
-  | 'character-device'
-  | 'block-device'
-  | 'fifo'
-  | 'unknown'
-
-export interface TarMember {
-  /** Readable text, without `./` in front and slash behind. */
-  readonly name: string
-  readonly type: TarMemberType
-  readonly sizeBytes: number
-  /** Where its content begins, in the unpacked archive. */
-  readonly offset: number
-  readonly modifiedSeconds: number
-  readonly modifiedNanos: number
-  /** Where a link leads, as readable text. */
-  readonly linkName?: string
-}
+import { findOddity, isLink, memberType, type TarMember } from './tar-member.ts'
 
 /** Who walks says what it wants to see. Nothing here waits: a walk is one pass over the headers. */
 export interface TarVisitor {
@@ -218,23 +195,14 @@ class TarWalk {
     return quoted(raw.toString('utf8')).slice(1, -1)
   }
 
-  /** What no engine writes, by name and type. */
-  #judge({ name, type, linkName }: TarMember): void {
-    if (this.#header.type === GNU_SPARSE) throw archiveError('SparseMember', `${quoted(name)} is a sparse file`)
-    if (isWhiteout(name))
-      this.#report('NameWhiteout', `${quoted(name)} would delete a file where the archive is unpacked`)
-    if (isLink(type)) {
-      if (type === 'symbolic-link' && name === PARENT_LINK)
-        this.#report('ParentNeeded', 'its memory goes on in another archive')
-      else this.#report('LinkMember', `${quoted(name)} is a ${type} to "${linkName}"`)
-    } else if (type === 'character-device' || type === 'block-device') {
-      this.#report('DeviceMember', `${quoted(name)} is a ${type}`)
-    } else if (type === 'fifo') {
-      this.#report('FifoMember', `${quoted(name)} is a FIFO`)
-    } else if (type === 'unknown') {
-      this.#report('UnknownType', `${quoted(name)} is of type ${quoted(String.fromCharCode(this.#header.type))}`)
+  #judge(member: TarMember): void {
+    if (this.#header.type === GNU_SPARSE) throw archiveError('SparseMember', `${quoted(member.name)} is a sparse file`)
+    const problem = findOddity(member, this.#header.type)
+    if (problem !== undefined) this.#visitor.onProblem(problem)
+    if (isWhiteout(member.name)) {
+      this.#report('NameWhiteout', `${quoted(member.name)} would delete a file where the archive is unpacked`)
     }
-    if (type !== 'directory') this.#rememberName(name)
+    if (member.type !== 'directory') this.#rememberName(member.name)
   }
 
   #rememberName(name: string): void {
@@ -328,38 +296,9 @@ const GNU_LONG_LINK = byteOf('K')
 const GNU_SPARSE = byteOf('S')
 const SLASH = byteOf('/')
 const EMPTY = Buffer.alloc(0)
-/** The one link that an engine writes: Podman's, from a checkpoint to the one before it. */
-const PARENT_LINK = 'checkpoint/parent'
 
 function byteOf(character: string): number {
   return character.charCodeAt(0)
-}
-
-function memberType(flag: number, endsInSlash: boolean): TarMemberType {
-  switch (flag) {
-    case 0:
-    case 0x30:
-    case 0x37:
-      return endsInSlash ? 'directory' : 'file'
-    case 0x31:
-      return 'hard-link'
-    case 0x32:
-      return 'symbolic-link'
-    case 0x33:
-      return 'character-device'
-    case 0x34:
-      return 'block-device'
-    case 0x35:
-      return 'directory'
-    case 0x36:
-      return 'fifo'
-    default:
-      return 'unknown'
-  }
-}
-
-function isLink(type: TarMemberType): boolean {
-  return type === 'hard-link' || type === 'symbolic-link'
 }
 
 /** The window that the values stand in moves on. */

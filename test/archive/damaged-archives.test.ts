@@ -141,8 +141,8 @@ function mutate(bytes: Buffer, { at, kind, other, length, byte }: Change, within
 
 /** What a summary must never say, whatever it was made of. */
 function oddities({ state, problems }: ArchiveSummary): string[] {
-  const weights = problems.map(({ weight }) => weight)
-  const expected = weights.includes('damage') ? 'damaged' : weights.includes('cut') ? 'incomplete' : 'whole'
+  const weights = new Set(problems.map(({ weight }) => weight))
+  const expected = weights.has('damage') ? 'damaged' : weights.has('cut') ? 'incomplete' : 'whole'
   return [
     ...(state === expected ? [] : [`${state} where its problems say ${expected}`]),
     ...problems.filter(({ code }) => !CODES.has(code)).map(({ code }) => `a problem that nobody knows: ${code}`),

@@ -9,7 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { bufferSource } from '../../src/archive/byte-source.ts'
 import { listMembers } from '../../src/archive/member-list.ts'
 import { emptyHeader, hasValidChecksum, readHeader, readRawName } from '../../src/archive/tar-header.ts'
-import type { TarMember } from '../../src/archive/tar-members.ts'
+import type { TarMember } from '../../src/archive/tar-member.ts'
 import { base256, GNU_MAGIC, paxMember, rawHeader, type RawHeader, rawMember } from '../support/raw-tar.ts'
 import { tarOf } from './hostile/hostile-case.ts'
 import { fixtureArchive, unpacked } from './real-archives.ts'
@@ -177,7 +177,7 @@ describe('listMembers', () => {
     const bytes = execFileSync('tar', ['-C', tree, `--format=${format}`, '-cf', '-', '.'])
     const { members, problems } = await listMembers(bufferSource(bytes), { limit: 10 })
     expect(problems).toEqual([])
-    expect(members.map(({ name }) => name).toSorted()).toEqual(['', ...names].toSorted())
+    expect(new Set(members.map(({ name }) => name))).toEqual(new Set(['', ...names]))
     expect(members.filter(({ type }) => type === 'file').map(({ sizeBytes }) => sizeBytes)).toEqual(
       names.map(() => 700),
     )

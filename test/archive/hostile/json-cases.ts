@@ -1,4 +1,5 @@
-import { type HostileCase, jsonOf, withMember } from './hostile-case.ts'
+import { rawMember } from '../../support/raw-tar.ts'
+import { honestMembers, type HostileCase, jsonOf, tarOf, withMember } from './hostile-case.ts'
 
 /** What the images tell does not need the JSON. */
 const IMAGES_READ = { processCount: 2, criuVersion: '4.2.1' }
@@ -136,7 +137,19 @@ export const jsonCases: readonly HostileCase[] = [
   },
   {
     name: 'negative nanoseconds',
-    archive: () => changed('status', /"StartedAt":\d+/, '"StartedAt":-5'),
+    archive: () => changed('status.dump', /"started_at":\d+/, '"started_at":-5'),
+    code: 'TimeInvalid',
+  },
+  {
+    name: 'negative nanoseconds in the status that counts only without the other',
+    archive: () =>
+      tarOf(
+        ...honestMembers().flatMap(({ name, blocks, content }) => {
+          if (name === 'status.dump') return []
+          const text = content.toString('latin1')
+          return [name === 'status' ? rawMember({ name }, text.replace(/"StartedAt":\d+/, '"StartedAt":-5')) : blocks]
+        }),
+      ),
     code: 'TimeInvalid',
   },
   {
