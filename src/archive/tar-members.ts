@@ -67,6 +67,7 @@ class TarWalk {
   readonly #header: TarHeader = emptyHeader()
   readonly #names = new Set<string>()
   #nameBytes = 0
+  #headers = 0
   #last: TarMember | undefined
   /** From pax and GNU headers, for the next member. */
   #extension: Extension | undefined
@@ -122,13 +123,13 @@ class TarWalk {
       this.#extension = { ...this.#extension, [key]: Buffer.from(nul < 0 ? content : content.subarray(0, nul)) }
     }
     this.position += TAR_BLOCK_BYTES + padded(sizeBytes)
-    // Headers without members cost as much as members.
-    this.#count()
+    this.#countHeader()
   }
 
   #readMember(index: number): Promise<void> | undefined {
+    this.#countHeader()
     const member = this.#describe(index)
-    this.#count()
+    this.members += 1
     const next = member.offset + padded(member.sizeBytes)
     const { sizeBytes } = this.#window.source
     if (sizeBytes !== undefined && next > sizeBytes) {
@@ -218,9 +219,10 @@ class TarWalk {
     }
   }
 
-  #count(): void {
-    this.members += 1
-    if (this.members > MAX_MEMBERS) throw archiveError('TooManyMembers', `it has more than ${MAX_MEMBERS} members`)
+  /** Headers without members cost as much as members. */
+  #countHeader(): void {
+    this.#headers += 1
+    if (this.#headers > MAX_MEMBERS) throw archiveError('TooManyMembers', `it has more than ${MAX_MEMBERS} headers`)
   }
 
   #passLast(): void {
@@ -263,6 +265,11 @@ class TarWalk {
     }
     if (!isZeroBlock(this.#window.words, this.#window.index(second))) {
       throw archiveError('LoneZeroBlock', `the block of zeros at byte ${this.position} is not the end`)
+    }
+    if (this.members === 0) {
+      // What a disk leaves after a power cut, or a writer that reserves its room first.
+      this.#report('Empty', 'it begins with its end')
+      return undefined
     }
     this.position = second + TAR_BLOCK_BYTES
     await this.#lookBehind(this.position)

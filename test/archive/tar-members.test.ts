@@ -154,6 +154,7 @@ describe('listMembers', () => {
       rawMember({ name: 'link', type: '2', linkName: 'x', magic: GNU_MAGIC }),
     )
     const { members } = await listMembers(bufferSource(bytes), { limit: 10 })
+    expect(members).toHaveLength(2)
     expect(members[0]?.name).toBe(`${name}file`)
     expect(members[1]).toMatchObject({
       name: 'link',

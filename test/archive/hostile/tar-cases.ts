@@ -97,7 +97,7 @@ export const endCases: readonly HostileCase[] = [
 
 export const headerCases: readonly HostileCase[] = [
   { name: 'text in place of a tar', archive: () => Buffer.from('not an archive\n'.repeat(100)), code: 'NotATar' },
-  { name: 'zeros in place of a tar', archive: () => Buffer.alloc(64 * 1024), code: 'NotACheckpoint' },
+  { name: 'zeros in place of a tar', archive: () => Buffer.alloc(64 * 1024), code: 'Empty', state: 'incomplete' },
   {
     name: 'garbage in place of the second header',
     archive: () => Buffer.concat([rawMember({ name: 'a' }), Buffer.alloc(BLOCK, 'garbage'), END_OF_TAR]),
