@@ -1,0 +1,109 @@
+import { type ArchiveFacts, readArchiveFacts } from '../archive/archive-facts.ts'
+import type { ByteSource } from '../archive/byte-source.ts'
+import { type Problem, ProblemError, type ProblemList } from '../checkpoint/problem.ts'
+import { type DumpStatistics, readDumpStatistics } from '../criu/dump-statistics.ts'
+import { readCriuVersion } from '../criu/dump-log.ts'
+import type { ImageDirectory } from '../criu/image-directory.ts'
+import { imageProblem } from '../criu/image-problem.ts'
+import { readInventory } from '../criu/inventory.ts'
+import { type ProcessTree, readProcessTree } from '../criu/process-tree.ts'
+
+/** All that one reading of an archive tells: the engine's metadata, and what CRIU's images add. */
+export interface ArchiveSummary extends Omit<ArchiveFacts, 'problems' | 'images' | 'imageProcesses' | 'end'> {
+  /** `incomplete`: its end is missing, it may still be being written. `damaged`: the problems say why. */
+  readonly state: 'whole' | 'incomplete' | 'damaged'
+  readonly problems: readonly Problem[]
+  readonly criuVersion?: string
+  readonly processCount?: number
+  readonly dumpStatistics?: DumpStatistics
+  readonly memberCount: number
+  /** Where the tar ends, unpacked. Absent while the end is missing. */
+  readonly endOffset?: number
+}
+
+/**
+ * Reads an archive once, seeking over its memory, and says what it is. Whatever is in it, the answer is a summary: only
+ * a source that cannot be read throws.
+ */
+export async function summarizeArchive(source: ByteSource, signal?: AbortSignal): Promise<ArchiveSummary> {
+  const { problems, images, imageProcesses, end, ...facts } = await readArchiveFacts(source, signal)
+  const directory: ImageDirectory = { read: (name) => images.get(name) }
+  const isWhole = end.endOffset !== undefined
+  const hasImages = facts.kind === 'criu-images' || (facts.kind === 'container' && facts.checkpointBytes > 0)
+  const look = lookAtImages(directory, { problems, isWhole, hasImages })
+  if (look.tree !== undefined) reportStaleImages(look.tree, imageProcesses, problems)
+  if (look.statistics !== undefined && isWhole) reportOddMemory(look.statistics, facts.memoryBytes, problems)
+  const criuVersion = readCriuVersion(directory)
+  const list = problems.list()
+  return {
+    ...facts,
+    state: stateOf(list, isWhole),
+    problems: list,
+    ...(criuVersion !== undefined && { criuVersion }),
+    ...(look.tree !== undefined && { processCount: look.tree.processCount }),
+    ...(look.statistics !== undefined && { dumpStatistics: look.statistics }),
+    memberCount: end.members,
+    ...(end.endOffset !== undefined && { endOffset: end.endOffset }),
+  }
+}
+
+interface LookOptions {
+  readonly problems: ProblemList
+  readonly isWhole: boolean
+  readonly hasImages: boolean
+}
+
+interface Look {
+  readonly tree?: ProcessTree
+  readonly statistics?: DumpStatistics
+}
+
+function lookAtImages(directory: ImageDirectory, { problems, isWhole, hasImages }: LookOptions): Look {
+  const add = (problem: Problem) => {
+    // What is missing may lie behind the cut.
+    if (isWhole || !MISSING.has(problem.code)) problems.add(problem)
+  }
+  if (hasImages) attempt(() => readInventory(directory), add)
+  const tree = hasImages ? attempt(() => readProcessTree(directory, add), add) : undefined
+  const statistics = attempt(() => readDumpStatistics(directory), add)
+  return { ...(tree !== undefined && { tree }), ...(statistics !== undefined && { statistics }) }
+}
+
+const MISSING: ReadonlySet<string> = new Set(['NoInventory', 'NoProcessTree'])
+
+function attempt<T>(read: () => T, onProblem: (problem: Problem) => void): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error
+    onProblem(error.problem)
+    return undefined
+  }
+}
+
+/** Podman keeps the images of processes that ended since an earlier checkpoint of the same container. */
+function reportStaleImages(tree: ProcessTree, imageProcesses: readonly number[], problems: ProblemList): void {
+  const stale = imageProcesses.filter((pid) => !tree.parents.has(pid))
+  if (stale.length === 0) return
+  problems.add(imageProblem('StaleImages', `images of ${stale.length} processes that were not running any more`))
+}
+
+/** A dump that stands alone holds exactly the pages that CRIU counted; leftovers of an earlier one add to them. */
+function reportOddMemory(statistics: DumpStatistics, memoryBytes: number, problems: ProblemList): void {
+  const { pagesWritten, sharedPagesWritten = 0 } = statistics
+  const isPart = [statistics.pagesSkippedParent, statistics.sharedPagesSkippedParent, statistics.pagesLazy]
+  if (pagesWritten === undefined || isPart.some((count) => count !== undefined && count > 0)) return
+  const pages = pagesWritten + sharedPagesWritten
+  if (PAGE_SIZES.some((size) => pages * size === memoryBytes)) return
+  problems.add(
+    imageProblem('MemoryDisagrees', `CRIU wrote ${pages} pages, the archive holds ${memoryBytes} bytes of them`),
+  )
+}
+
+/** Of the machines that CRIU runs on. */
+const PAGE_SIZES = [4096, 16_384, 65_536]
+
+function stateOf(problems: readonly Problem[], isWhole: boolean): ArchiveSummary['state'] {
+  if (problems.some(({ weight }) => weight === 'damage')) return 'damaged'
+  return isWhole && !problems.some(({ weight }) => weight === 'cut') ? 'whole' : 'incomplete'
+}

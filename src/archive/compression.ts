@@ -1,0 +1,33 @@
+/** How the outer file is packed; the file's name says nothing about it. */
+export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2'
+
+/** Bytes that tell. */
+export const MAGIC_BYTES = 6
+
+/** By the first bytes. A tar has no magic at its beginning: it is what remains. */
+export function detectCompression(head: Uint8Array): Compression {
+  const [a, b, c, d] = head
+  if (a === 0x1f && b === 0x8b) return 'gzip'
+  if (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd) return 'zstd'
+  if (isSkippableFrame(head)) return 'zstd'
+  if (startsWith(head, XZ)) return 'xz'
+  // "BZh", the block size, and the magic of the first block or of the end: no name of a member begins like this.
+  if (startsWith(head, BZIP2) && isDigit(d) && (head[4] === 0x31 || head[4] === 0x17)) return 'bzip2'
+  return 'none'
+}
+
+/** A zstd frame of data that is not content: `50..5f 2a 4d 18`. */
+export function isSkippableFrame(head: Uint8Array): boolean {
+  return ((head[0] ?? 0) & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18
+}
+
+const XZ = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])
+const BZIP2 = Buffer.from('BZh')
+
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  return prefix.every((byte, index) => bytes[index] === byte)
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x31 && byte <= 0x39
+}

@@ -1,0 +1,22 @@
+import type { SpecDump } from './spec-dump.ts'
+
+/** Who wrote an archive. */
+export type Engine = 'containerd' | 'cri-o' | 'podman' | 'unknown'
+
+/** Members that only one engine writes. */
+export interface EngineHints {
+  hasContainerdMember: boolean
+  hasCrioMember: boolean
+  hasPodmanMember: boolean
+}
+
+/** By what the engine says of itself, then by its annotations, then by its members. */
+export function detectEngine(spec: SpecDump | undefined, hints: EngineHints): Engine {
+  const manager = spec?.annotations.get('io.container.manager')
+  if (manager === 'libpod') return 'podman'
+  if (manager === 'cri-o') return 'cri-o'
+  if (spec?.hasContainerdKey === true || hints.hasContainerdMember) return 'containerd'
+  if (hints.hasCrioMember) return 'cri-o'
+  if (hints.hasPodmanMember) return 'podman'
+  return 'unknown'
+}

@@ -1,0 +1,68 @@
+import type { ConfigDump } from './config-dump.ts'
+import type { Engine } from './engine.ts'
+import type { Dumps } from './identity-claim.ts'
+import { plainText } from './plain-text.ts'
+
+/** The container's image as the archive names it: readable text, never something to pull by. */
+export interface ImageClaim {
+  /** `registry/name:tag`, or what the user wrote. */
+  readonly name?: string
+  /** `sha256:…` of the manifest. */
+  readonly digest?: string
+  /** `sha256:…`, in CRI-O and Podman without the prefix, as their own tools show it. */
+  readonly id?: string
+}
+
+export function readImageClaim(engine: Engine, { config, spec, status }: Dumps): ImageClaim {
+  const annotation = (key: string) => spec?.annotations.get(key)
+  const name =
+    config?.rootfsImageName ??
+    config?.rawImageName ??
+    annotation('io.kubernetes.cri.image-name') ??
+    annotation('io.kubernetes.cri-o.ImageName') ??
+    config?.rootfsImage
+  const digest = firstDigest([
+    config?.rootfsImageRef,
+    status?.imageRef,
+    annotation('io.kubernetes.cri-o.Image'),
+    digestOfName(annotation('io.kubernetes.cri-o.ImageRepoDigests'), name),
+    config?.rootfsImage,
+    name,
+  ])
+  const id =
+    engine === 'podman' ? config?.rootfsImageId : imageId(config, status?.imageId, status?.imageRef, annotation)
+  return {
+    ...(name !== undefined && { name: plainText(name) }),
+    ...(digest !== undefined && { digest }),
+    ...(id !== undefined && { id: plainText(id) }),
+  }
+}
+
+function imageId(
+  config: ConfigDump | undefined,
+  statusId: string | undefined,
+  statusRef: string | undefined,
+  annotation: (key: string) => string | undefined,
+): string | undefined {
+  return [config?.rootfsImageRef, statusId, statusRef, annotation('io.kubernetes.cri-o.ImageRef')].find(
+    (value) => value !== undefined && ID.test(value),
+  )
+}
+
+const ID = /^(?:sha256:)?[0-9a-f]{64}$/
+const DIGEST = /@(sha256:[0-9a-f]{64})$/
+
+function firstDigest(values: readonly (string | undefined)[]): string | undefined {
+  for (const value of values) {
+    const digest = DIGEST.exec(value ?? '')?.[1]
+    if (digest !== undefined) return digest
+  }
+  return undefined
+}
+
+/** Of `a@sha256:…,b@sha256:…` the one of this image's repository, else the first. */
+function digestOfName(list: string | undefined, name: string | undefined): string | undefined {
+  const digests = list?.split(',') ?? []
+  const repository = name?.replace(/@.*$/, '').replace(/:[^:/]*$/, '')
+  return digests.find((digest) => digest.split('@')[0] === repository) ?? digests[0]
+}

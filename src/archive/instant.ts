@@ -1,0 +1,55 @@
+/** Nanoseconds since 1970, as the runtimes count; a Date has milliseconds only. */
+export type Instant = bigint
+
+const NANOS_PER_MILLI = 1_000_000n
+const NANOS_PER_SECOND = 1_000_000_000n
+/** What fits 64 bits: 11 April 2262. */
+const LATEST = 9_223_372_036_854_775_807n
+
+/** What a runtime writes for a time that it does not know. */
+const UNSET = '0001-01-01T00:00:00Z'
+
+/** Reads RFC 3339 with up to nine digits of a second. `unset` for Go's zero time and for 1970, undefined for what is no time. */
+export function parseInstant(text: string): Instant | 'unset' | undefined {
+  if (text === UNSET) return 'unset'
+  const found = RFC3339.exec(text)
+  if (found === null) return undefined
+  const [, date = '', fraction = '', zone = ''] = found
+  const millis = Date.parse(`${date}Z`)
+  // Date.parse takes the 31st of February for a day in March.
+  if (Number.isNaN(millis) || new Date(millis).toISOString().slice(0, 19) !== date) return undefined
+  const offset = zoneOffsetMinutes(zone)
+  if (offset === undefined) return undefined
+  const nanos = BigInt(millis - offset * 60_000) * NANOS_PER_MILLI + BigInt(fraction.padEnd(9, '0'))
+  if (nanos === 0n) return 'unset'
+  return isInstant(nanos) ? nanos : undefined
+}
+
+/** Whether these nanoseconds are a time after 1970 that 64 bits hold. */
+export function isInstant(nanos: bigint): boolean {
+  return nanos > 0n && nanos <= LATEST
+}
+
+/** ISO 8601 in UTC with as many digits of the second as are needed: `2026-11-20T16:01:09.88171404Z`. */
+export function formatInstant(instant: Instant): string {
+  const seconds = new Date(Number(instant / NANOS_PER_MILLI)).toISOString().slice(0, 19)
+  const fraction = String(instant % NANOS_PER_SECOND)
+    .padStart(9, '0')
+    .replace(/0+$/, '')
+  return fraction === '' ? `${seconds}Z` : `${seconds}.${fraction}Z`
+}
+
+/** For the index, which counts in milliseconds. */
+export function instantToMillis(instant: Instant): number {
+  return Number(instant / NANOS_PER_MILLI)
+}
+
+const RFC3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/
+
+function zoneOffsetMinutes(zone: string): number | undefined {
+  if (zone === 'Z') return 0
+  const hours = Number(zone.slice(1, 3))
+  const minutes = Number(zone.slice(4, 6))
+  if (hours > 23 || minutes > 59) return undefined
+  return (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes)
+}

@@ -1,0 +1,43 @@
+import type { ImageDirectory } from './image-directory.ts'
+import { imageError } from './image-problem.ts'
+import { readSingleEntry } from './image-reader.ts'
+import { ProtobufReader } from './protobuf-reader.ts'
+
+/** What `inventory.img` says of the dump as a whole. CRIU's own version is not in it. */
+export interface Inventory {
+  readonly imageVersion: number
+  /** In CRIU's log as well. Since CRIU 4.1. */
+  readonly runId?: string
+  /** Whether only memory was written, and the processes went on. */
+  readonly isPreDump: boolean
+}
+
+/** Throws a ProblemError where it is missing or not what CRIU writes. */
+export function readInventory(images: ImageDirectory): Inventory {
+  const bytes = images.read('inventory.img')
+  if (bytes === undefined) throw imageError('NoInventory', 'inventory.img is missing')
+  const reader = new ProtobufReader(readSingleEntry(bytes, 'inventory'), 'inventory')
+  let imageVersion: number | undefined
+  let runId: string | undefined
+  let isPreDump = false
+  while (reader.next()) {
+    if (reader.field === IMAGE_VERSION) imageVersion = reader.uint32()
+    else if (reader.field === DUMP_UPTIME) isPreDump = true
+    else if (reader.field === RUN_ID) runId = readRunId(reader.bytes())
+  }
+  if (imageVersion === undefined) throw imageError('FieldMissing', 'inventory: the version of the images is missing')
+  if (imageVersion < 1 || imageVersion > NEWEST_VERSION) {
+    throw imageError('ImageVersion', `inventory: images of version ${imageVersion}`)
+  }
+  return { imageVersion, isPreDump, ...(runId !== undefined && { runId }) }
+}
+
+const IMAGE_VERSION = 1
+const DUMP_UPTIME = 8
+const RUN_ID = 13
+const NEWEST_VERSION = 2
+
+function readRunId(bytes: Buffer | undefined): string | undefined {
+  const text = bytes?.toString('latin1', 0, 64) ?? ''
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) ? text : undefined
+}
