@@ -96,6 +96,8 @@ node:
 	command -v npm >/dev/null || { echo 'npm is needed, with any Node.js: for example apt-get install npm' >&2; exit 1; }; \
 	echo 'Fetching the Node.js of tools/node (about 10 s) ...' >&2; \
 	rm -rf tools/node/node_modules; \
-	(cd tools/node && $(NPM_CI) && mkdir -p node_modules/.bin && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node) && \
+	(cd tools/node && $(NPM_CI)) || exit 1; \
+	ls tools/node/node_modules/node-linux-*/bin/node >/dev/null 2>&1 || { echo "npm has not fetched it, and does not say why: can its registry be reached, and may it write to $$(npm config get cache 2>/dev/null)?" >&2; exit 1; }; \
+	(cd tools/node && mkdir -p node_modules/.bin && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node) && \
 	cp tools/node/package-lock.json tools/node/node_modules/.installed-lock && \
 	tools/node/node_modules/.bin/node -e $(IS_NEW) || { echo 'The fetched Node.js does not run here; put Node.js 24 or newer on the PATH.' >&2; exit 1; }

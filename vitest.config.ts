@@ -1,8 +1,11 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // unit: no root, no runtime, under two minutes. e2e and cluster: root and the real thing, minutes.
 export default defineConfig({
   test: {
+    // Many tests wait for timers and processes: more of them at once than there are cores.
+    maxWorkers: Math.max(4, availableParallelism()),
     projects: [
       {
         test: {

@@ -5,7 +5,7 @@ import { createFreezeControl } from '../runtime/freeze-control.ts'
 import { CriClient } from '../runtime/cri-client.ts'
 import { findSocket } from '../runtime/find-socket.ts'
 import { FreezeGuard } from '../runtime/freeze-guard.ts'
-import { errorText } from '../shared/errors.ts'
+import { errorText, UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 import { openDatabase } from '../store/database.ts'
@@ -212,7 +212,15 @@ export class Agent {
 /** The kubelet makes the directory only while its feature gate is on; on other nodes we do. */
 function prepareStaging(checkpointsDirectory: string): Staging {
   const staging = new Staging(checkpointsDirectory)
-  mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new UnavailableError(`Cannot make the checkpoint directory "${checkpointsDirectory}": ${errorText(error)}`, {
+      code: 'LocationNotWritable',
+      hint: 'Make it as root on the node, or set checkpoints.directory.',
+      cause: error,
+    })
+  }
   staging.prepare()
   return staging
 }

@@ -11,12 +11,13 @@ export interface DirectoryLock {
  * locks, which the kernel drops when the process dies, however it dies, and which hold across containers.
  */
 export function lockDirectory(stagingRoot: string): DirectoryLock {
-  const database = new Sqlite(join(stagingRoot, 'lock'), { timeout: 0 })
+  let database: Sqlite.Database | undefined
   try {
+    database = new Sqlite(join(stagingRoot, 'lock'), { timeout: 0 })
     database.pragma('journal_mode = MEMORY')
     database.exec('BEGIN EXCLUSIVE')
   } catch (error) {
-    database.close()
+    database?.close()
     if (error instanceof Sqlite.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
       throw new UnavailableError(
         `Cannot use the checkpoint directory: another checkpoint-agent holds "${stagingRoot}/lock"`,

@@ -65,9 +65,11 @@ export class KubeletEndpoint {
     if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
     if (timeoutMs <= 0) return { error: DEADLINE_EXCEEDED }
     try {
-      const { id } = await this.#captures.requestBehind({ namespace, pod, container, requestedBy })
+      const { id } = await this.#captures.requestBehind({ namespace, pod, container, requestedBy }, view)
       return this.#answer(await this.#captures.wait(id, { timeoutMs, signal }))
     } catch (error) {
+      // it has ended since it was looked up
+      if (error instanceof AgentError && hasGone(error.code)) return { error: `container ${container} not found` }
       return { error: describe(error) }
     }
   }
@@ -76,8 +78,16 @@ export class KubeletEndpoint {
     const [capture] = job.captures
     if (capture?.archive !== undefined) return { path: join(this.#directory, capture.archive.fileName) }
     if (capture?.failure === undefined) return { error: DEADLINE_EXCEEDED }
-    return { error: capture.failure.kubeletText ?? capture.failure.detail }
+    const { code, detail, kubeletText } = capture.failure
+    if (kubeletText === undefined && hasGone(code)) {
+      return { error: `container ${capture.identity.container} not found` }
+    }
+    return { error: kubeletText ?? detail }
   }
+}
+
+function hasGone(code: string): boolean {
+  return ['ContainerNotRunning', 'ContainerNotFound', 'PodNotFound'].includes(code)
 }
 
 /** Throws what is no failure of the world but a defect. */

@@ -117,10 +117,11 @@ export class NodeView {
     return sandboxes.find(({ isReady }) => isReady) ?? sandboxes[0]
   }
 
-  /** Newest first. */
+  /** Newest first. One that has ended and is empty is what the runtime still keeps of a deleted pod. */
   #sandboxesOf(namespace: string, pod: string): Sandbox[] {
     return this.#sandboxes
       .filter((sandbox) => sandbox.namespace === namespace && sandbox.pod === pod)
+      .filter((sandbox) => sandbox.isReady || this.#inSandbox(sandbox).length > 0)
       .toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
   }
 

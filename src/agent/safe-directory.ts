@@ -1,5 +1,5 @@
-import { lstatSync, realpathSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { isSystemError, UnavailableError } from '../shared/errors.ts'
 
 /**
@@ -8,11 +8,18 @@ import { isSystemError, UnavailableError } from '../shared/errors.ts'
  * which file it overwrites. A sticky folder (as /tmp) is fine: others cannot rename or remove what is ours in it.
  */
 export function assertSafeDirectory(directory: string): void {
-  for (const folder of [directory, realpath(directory)].flatMap(withParents)) {
+  assertExists(directory)
+  assertSafe(directory, directory)
+}
+
+/** Links are followed one by one: each folder that one leads through counts. That they end somewhere is known. */
+function assertSafe(directory: string, path: string): void {
+  for (const folder of withParents(path)) {
     const stat = lstatSync(folder)
     if (stat.isSymbolicLink()) {
       if (!isTrusted(stat.uid))
         throw unsafe(directory, `the link "${folder}" belongs to user ${stat.uid}`, `chown -h root: ${folder}`)
+      assertSafe(directory, resolve(dirname(folder), readlinkSync(folder)))
       continue
     }
     if (!stat.isDirectory()) throw unsafe(directory, `"${folder}" is not a folder`)
@@ -25,11 +32,11 @@ export function assertSafeDirectory(directory: string): void {
   }
 }
 
-function realpath(directory: string): string {
+function assertExists(directory: string): void {
   try {
-    return realpathSync(directory)
+    realpathSync(directory)
   } catch (error) {
-    if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
+    if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw error
     throw new UnavailableError(`Cannot use the checkpoint directory "${directory}": it does not exist`, {
       code: 'DirectoryMissing',
       hint: 'The kubelet makes it at its start while the feature gate ContainerCheckpoint is on; or set checkpoints.directory.',

@@ -41,7 +41,8 @@ function harmless(name: string): string {
 function cut(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text
   let kept = text.slice(0, maxBytes - 9)
-  while (Buffer.byteLength(kept) > maxBytes - 9) kept = kept.slice(0, -1)
+  // Half a pair would be another character in the file's name than in ours.
+  while (Buffer.byteLength(kept) > maxBytes - 9 || !kept.isWellFormed()) kept = kept.slice(0, -1)
   return `${kept}~${digest(text)}`
 }
 

@@ -26,6 +26,11 @@ export function answerClientErrors(server: Server): void {
     if (answering.has(socket) || !socket.writable) socket.destroy()
     else answer(error.code ?? '', socket)
   })
+  // Nothing here is a proxy; without this the connection would end without a word.
+  server.on('connect', (_req, socket) => {
+    if (answering.has(socket)) socket.destroy()
+    else answer('', socket)
+  })
 }
 
 function answer(errorCode: string, socket: Duplex): void {

@@ -27,15 +27,16 @@ export function findFreezer(cgroupRoot: string, cgroupsPath: string): CgroupFree
 /** `slice:prefix:id` (systemd) or a plain path (cgroupfs), as a path under the root of a hierarchy. */
 export function toCgroupPath(cgroupsPath: string): string | undefined {
   const [slice = '', prefix = '', id] = cgroupsPath.split(':')
-  const path = id === undefined ? cgroupsPath : `${expandSlice(slice)}/${prefix === '' ? id : `${prefix}-${id}`}.scope`
+  const path = id === undefined ? cgroupsPath : `${expandSlice(slice)}${prefix === '' ? id : `${prefix}-${id}`}.scope`
   const isInside = path !== '' && !path.split('/').includes('..') && !path.includes('\0')
   return isInside ? path : undefined
 }
 
-/** systemd nests slices by their dashes: `a-b.slice` lives in `a.slice`. */
+/** systemd nests slices by their dashes: `a-b.slice` lives in `a.slice`, and `-.slice` is the root of all. */
 function expandSlice(slice: string): string {
-  const words = slice.replace(/\.slice$/, '').split('-')
-  return words.map((_, index) => `${words.slice(0, index + 1).join('-')}.slice`).join('/')
+  if (slice === '-.slice') return ''
+  const words = (slice === '' ? 'system' : slice.replace(/\.slice$/, '')).split('-')
+  return words.map((_, index) => `${words.slice(0, index + 1).join('-')}.slice/`).join('')
 }
 
 class FreezerV1 implements CgroupFreezer {

@@ -12,6 +12,7 @@ import type {
   Sandbox,
   TaskState,
 } from './container-runtime.ts'
+import { explainFailedDump } from './dump-log.ts'
 import { CriConnection, GrpcCallError, type CallName } from './cri-connection.ts'
 
 export interface CriClientOptions {
@@ -106,7 +107,12 @@ export class CriClient implements ContainerRuntime {
 
   async checkpoint(containerId: string, location: string, signal: AbortSignal): Promise<void> {
     const request = { container_id: containerId, location, timeout: 0n }
-    await this.#connection.call('CheckpointContainer', request, { deadlineMs: undefined, signal })
+    const begunAt = new Date()
+    try {
+      await this.#connection.call('CheckpointContainer', request, { deadlineMs: undefined, signal })
+    } catch (error) {
+      throw await explainFailedDump(error, { containerId, begunAt })
+    }
   }
 
   async taskState(containerId: string): Promise<TaskState | undefined> {

@@ -36,10 +36,11 @@ function open(file: string): Sqlite.Database {
   const database = new Sqlite(file)
   try {
     chmodSync(file, 0o600)
+    database.pragma('busy_timeout = 5000')
+    assertSound(database)
+    migrate(database)
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = NORMAL')
-    database.pragma('busy_timeout = 5000')
-    migrate(database)
     return database
   } catch (error) {
     database.close()
@@ -47,9 +48,23 @@ function open(file: string): Sqlite.Database {
   }
 }
 
+/** Opening reads the first page only, and a damaged one further in would fail a capture much later. */
+function assertSound(database: Sqlite.Database): void {
+  const found = database.pragma('quick_check(1)', { simple: true })
+  if (found !== 'ok') throw Object.assign(new Error(String(found)), { code: 'SQLITE_CORRUPT' })
+}
+
 /** Makes the folder, or checks that nobody else can reach into it. */
 export function makePrivateFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new UnavailableError(`Cannot make folder "${folder}": ${errorText(error)}`, {
+      code: 'StateUnavailable',
+      hint: 'See that state.directory is on a writable disk and that the agent may write there.',
+      cause: error,
+    })
+  }
   const stat = lstatSync(folder)
   const isOurs = stat.isDirectory() && stat.uid === (process.geteuid?.() ?? stat.uid)
   if (!isOurs) {
@@ -63,7 +78,8 @@ export function makePrivateFolder(folder: string): void {
 
 function isBeyondRepair(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB' || code === 'NEWER_SCHEMA'
+  // A plain SQL error at this point is a table that is missing or not ours: the file is of another program.
+  return code.startsWith('SQLITE_CORRUPT') || ['SQLITE_NOTADB', 'SQLITE_ERROR', 'NEWER_SCHEMA'].includes(code)
 }
 
 function setAside({ file, logger, clock }: DatabaseOptions, error: unknown): void {

@@ -23,6 +23,7 @@ export interface UnfinishedCapture {
   readonly ordinal: number
   readonly pin: boolean
   readonly reason: string | undefined
+  readonly requestedBy: string
   readonly capture: ContainerCapture
   readonly traces: CaptureTraces
 }
@@ -66,6 +67,7 @@ const KEPT_JOBS = 10_000
 /** The captures that were asked for. Rows are written before what they announce is done, so a crash leaves a trace. */
 export class JobStore {
   readonly #database: Sqlite.Database
+  readonly #keptJobs: number
   readonly #insertJob: Sqlite.Statement<[JobRow]>
   readonly #upsertCapture: Sqlite.Statement<[CaptureRow]>
   readonly #trace: Sqlite.Statement<[Record<string, string | number | null>]>
@@ -78,8 +80,9 @@ export class JobStore {
   readonly #longest: Sqlite.Statement<[], { millis: number | null }>
   readonly #forget: Sqlite.Statement<[{ kept: number }]>
 
-  constructor(database: Sqlite.Database) {
+  constructor(database: Sqlite.Database, { keptJobs = KEPT_JOBS }: { readonly keptJobs?: number } = {}) {
     this.#database = database
+    this.#keptJobs = keptJobs
     this.#insertJob = database.prepare(`
       INSERT INTO jobs (id, requested_by, whole_pod, reason, pin, queued_at)
       VALUES (:id, :requested_by, :whole_pod, :reason, :pin, :queued_at)`)
@@ -128,7 +131,7 @@ export class JobStore {
         queued_at: job.queuedAt.getTime(),
       })
       for (const [ordinal, capture] of job.captures.entries()) this.save(job.id, ordinal, capture)
-      this.#forget.run({ kept: KEPT_JOBS })
+      this.#forget.run({ kept: this.#keptJobs })
     })()
   }
 
@@ -175,6 +178,7 @@ export class JobStore {
           ordinal: row.ordinal,
           pin: job.pin === 1,
           reason: job.reason ?? undefined,
+          requestedBy: job.requested_by,
           capture: toCapture(row),
           traces: toTraces(row),
         },

@@ -12,6 +12,8 @@ export interface AgentProcessOptions {
   /** For its configuration, socket, log and, unless the settings say otherwise, state; used again by the next agent. */
   readonly folder: string
   readonly settings?: Settings
+  /** Flags of Node itself, as for `NODE_OPTIONS`. */
+  readonly nodeOptions?: readonly string[]
 }
 
 export interface LogLine {
@@ -45,7 +47,11 @@ export interface AgentProcess {
 const READY_WITHIN_MS = 30_000
 
 /** Waits until it is ready; throws with what it said when it ends before. It also ends with this process. */
-export async function startAgentProcess({ folder, settings = {} }: AgentProcessOptions): Promise<AgentProcess> {
+export async function startAgentProcess({
+  folder,
+  settings = {},
+  nodeOptions = [],
+}: AgentProcessOptions): Promise<AgentProcess> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const socketPath = String(settings['server.socket'] ?? join(folder, 'agent.sock'))
   const configPath = join(folder, 'agent.yaml')
@@ -60,9 +66,8 @@ export async function startAgentProcess({ folder, settings = {} }: AgentProcessO
   const logPath = join(folder, 'agent.log')
   const logFile = openSync(logPath, 'w')
   // setpriv becomes the agent, so the pid is the agent's; a test run that is killed takes its agent along.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, agentProgram(), '--config', configPath], {
-    stdio: ['ignore', logFile, logFile],
-  })
+  const command = [process.execPath, ...nodeOptions, agentProgram(), '--config', configPath]
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: ['ignore', logFile, logFile] })
   closeSync(logFile)
   const ended = new Promise<Awaited<AgentProcess['ended']>>((resolve, reject) => {
     child.once('error', reject)

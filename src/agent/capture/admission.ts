@@ -16,7 +16,7 @@ export interface AdmissionTools {
   /** Overrides the factor by engine. */
   readonly sizeFactor: number | undefined
   /** Bytes that captures under way may still need; kept here, as they share the disk. */
-  readonly reservations: Set<{ readonly bytes: number }>
+  readonly reservations: Set<Reservation>
 }
 
 /** What was found out about a container that may be captured. */
@@ -39,33 +39,51 @@ const ARCHIVE_OVERHEAD_BYTES = 2 * 1024 * 1024
 /** Older findings are looked up again before the container is touched. */
 const HOLDS_MS = 500
 
+/** Disk that a capture under way may still need. */
+export interface Reservation {
+  bytes: number
+}
+
 /** Everything that can refuse the capture of a running container, before it is touched. */
 export async function admit(containerId: string, tools: AdmissionTools): Promise<Admission> {
-  const { runtime, staging, checkpointsDirectory, freezeControl } = tools
+  const { runtime, staging, freezeControl } = tools
   staging.prepare()
   const at = performance.now()
-  const [usage, disk, freeze] = await Promise.all([
+  const [usage, freeze] = await Promise.all([
     // A runtime without figures is no reason to refuse: the floor alone still holds.
     runtime.listUsage(containerId).catch(() => undefined),
-    readDiskSpace(checkpointsDirectory),
     freezeControl.look(containerId).catch(() => 'unknown' as const),
   ])
   const { memoryBytes = 0, writableLayerBytes = 0 } = usage?.get(containerId) ?? {}
   const archiveBytes = memoryBytes + writableLayerBytes + ARCHIVE_OVERHEAD_BYTES
   const diskBytes = Math.ceil(archiveBytes * (tools.sizeFactor ?? sizeFactor(tools.runtimeName())))
-  const reserved = [...tools.reservations].reduce((sum, { bytes }) => sum + bytes, 0)
-  assertRoom(diskBytes + reserved, tools.diskFloor, disk)
+  await assertRoomFor(diskBytes, tools)
   const dumpMayTakeMs = SHORTEST_DUMP_MS + Math.ceil((archiveBytes / SLOW_BYTES_PER_SECOND) * 1000)
   return { diskBytes, dumpMayTakeMs, wasPaused: freeze === 'frozen', at }
 }
 
-/** When its turn comes: a capture that had to wait finds another world. */
+/** When its turn comes: a capture that had to wait finds another world. What it may need of the disk is then its own. */
 export async function admitInTurn(
   containerId: string,
-  earlier: Admission | undefined,
+  { earlier, reservation }: { readonly earlier: Admission | undefined; readonly reservation: Reservation },
   tools: AdmissionTools,
 ): Promise<Admission> {
-  if (earlier !== undefined && performance.now() - earlier.at < HOLDS_MS) return earlier
+  const isFresh = earlier !== undefined && performance.now() - earlier.at < HOLDS_MS
+  const admission = isFresh ? earlier : await lookAgain(containerId, tools)
+  // Once more, as others may have begun since; it is reserved at once, so that two that begin together see each other.
+  await assertRoomFor(admission.diskBytes, tools, reservation)
+  return admission
+}
+
+/** Nothing else runs between the look at the disk and the reservation. */
+async function assertRoomFor(diskBytes: number, tools: AdmissionTools, reservation?: Reservation): Promise<void> {
+  const disk = await readDiskSpace(tools.checkpointsDirectory)
+  const reserved = [...tools.reservations].reduce((sum, { bytes }) => sum + bytes, 0)
+  assertRoom(diskBytes + reserved, tools.diskFloor, disk)
+  if (reservation !== undefined) reservation.bytes = diskBytes
+}
+
+async function lookAgain(containerId: string, tools: AdmissionTools): Promise<Admission> {
   if (!(await tools.containers.read()).isRunning(containerId)) {
     throw new ConflictError('Cannot checkpoint the container: it is not running any more', {
       code: 'ContainerNotRunning',

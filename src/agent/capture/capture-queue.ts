@@ -16,7 +16,7 @@ export interface CaptureQueueOptions {
 
 /**
  * Who captures what, and when: never two captures of one container at once, no more than the node's limit, first come
- * first served, except that one that waits for its container lets others pass.
+ * first served, except that one that waits for its containers lets those of other containers pass.
  */
 export class CaptureQueue {
   readonly #concurrency: number
@@ -43,7 +43,8 @@ export class CaptureQueue {
         hint: 'Ask again when the agent has been started anew.',
       })
     }
-    if (this.#waiting.length < this.#limit || this.#canStart(containerIds)) return
+    const wanted = new Set(this.#waiting.flatMap((work) => work.containerIds))
+    if (this.#waiting.length < this.#limit || this.#canStart(containerIds, wanted)) return
     throw new UnavailableError(`Cannot queue the checkpoint: ${this.#waiting.length} are waiting on this node`, {
       code: 'QueueFull',
       hint: 'Ask again later; capture.queueLimit and capture.concurrency set how many may wait and run.',
@@ -60,7 +61,9 @@ export class CaptureQueue {
   remove(jobId: string): boolean {
     const before = this.#waiting.length
     this.#waiting = this.#waiting.filter((work) => work.jobId !== jobId)
-    return this.#waiting.length < before
+    const isRemoved = this.#waiting.length < before
+    this.#startWhatCan()
+    return isRemoved
   }
 
   /** The job that waits for, captures or winds down this container. */
@@ -87,21 +90,31 @@ export class CaptureQueue {
     return this.#waiting.splice(0)
   }
 
-  #canStart(containerIds: readonly string[]): boolean {
-    return this.#isOpen && this.#running < this.#concurrency && !containerIds.some((id) => this.#claims.has(id))
+  #canStart(containerIds: readonly string[], wantedBefore: ReadonlySet<string>): boolean {
+    const isFree = (id: string) => !this.#claims.has(id) && !wantedBefore.has(id)
+    return this.#isOpen && this.#running < this.#concurrency && containerIds.every(isFree)
   }
 
+  /** Nobody passes one that waits for the same container: a whole pod would wait for ever while others come and go. */
   #startWhatCan(): void {
-    for (const work of this.#waiting.slice()) {
-      if (!this.#canStart(work.containerIds)) continue
-      this.#waiting = this.#waiting.filter((other) => other !== work)
-      this.#start(work)
+    const started: QueuedWork[] = []
+    const waiting: QueuedWork[] = []
+    const wanted = new Set<string>()
+    for (const work of this.#waiting) {
+      if (this.#canStart(work.containerIds, wanted)) {
+        this.#running += 1
+        for (const id of work.containerIds) this.#claim(id, work.jobId)
+        started.push(work)
+      } else {
+        for (const id of work.containerIds) wanted.add(id)
+        waiting.push(work)
+      }
     }
+    this.#waiting = waiting
+    for (const work of started) this.#run(work)
   }
 
-  #start({ jobId, containerIds, run }: QueuedWork): void {
-    this.#running += 1
-    for (const id of containerIds) this.#claim(id, jobId)
+  #run({ containerIds, run }: QueuedWork): void {
     void run().finally(() => {
       this.#running -= 1
       for (const id of containerIds) this.#release(id)

@@ -42,10 +42,9 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
   tools.reservations.add(reservation)
   try {
     signal.throwIfAborted()
-    const { diskBytes, dumpMayTakeMs, wasPaused } = await record.phase('admission', () =>
-      admitInTurn(identity.containerId, order.admission, tools),
+    const { dumpMayTakeMs, wasPaused } = await record.phase('admission', () =>
+      admitInTurn(identity.containerId, { earlier: order.admission, reservation }, tools),
     )
-    reservation.bytes = diskBytes
     signal.throwIfAborted()
     tools.freezeGuard.release(identity.containerId)
     record.trace({ stagingId, wasPaused, dumpMayTakeMs })
@@ -60,6 +59,8 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     const archive = await seal(record, { order, tools, location, takenAt })
     record.succeed(archive)
     failPoint('capture.recorded')
+    const { fileName, sizeBytes } = archive
+    tools.logger.info({ ...identity, jobId: record.jobId, fileName, sizeBytes }, 'Took a checkpoint')
   } catch (error) {
     const isGivenUp = signal.aborted && error === signal.reason
     const failure = isGivenUp ? (signal.reason as CaptureFailure) : toCaptureFailure(error)

@@ -4,6 +4,7 @@ import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { JobStore } from '../../store/job-store.ts'
+import type { NodeContainer, NodeView } from '../node-containers.ts'
 import { admit, type Admission } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
 import { CaptureQueue } from './capture-queue.ts'
@@ -76,9 +77,9 @@ export class Captures {
     return this.#begin(wish, admitted)
   }
 
-  /** Queues behind a capture of the same container that is under way. */
-  async requestBehind(wish: CaptureWish): Promise<CaptureJob> {
-    return this.#begin(wish, await this.#admit(await this.#select(wish)))
+  /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
+  async requestBehind(wish: CaptureWish, view?: NodeView): Promise<CaptureJob> {
+    return this.#begin(wish, await this.#admit(await this.#select(wish, view)))
   }
 
   async wait(
@@ -145,9 +146,9 @@ export class Captures {
   }
 
   /** The containers that are meant, with all that can refuse them at this moment. */
-  async #select(wish: CaptureWish): Promise<readonly ContainerIdentity[]> {
+  async #select(wish: CaptureWish, view?: NodeView): Promise<readonly ContainerIdentity[]> {
     this.#queue.assertRoom([])
-    return (await this.#tools.containers.read()).select(wish).map(({ identity }) => identity)
+    return identitiesOf((view ?? (await this.#tools.containers.read())).select(wish))
   }
 
   #assertNoneInFlight(identities: readonly ContainerIdentity[]): void {
@@ -255,6 +256,10 @@ export class Captures {
     const active = this.#active.get(job.id)
     return active === undefined ? job : snapshot(active)
   }
+}
+
+function identitiesOf(containers: readonly NodeContainer[]): readonly ContainerIdentity[] {
+  return containers.map(({ identity }) => identity)
 }
 
 /** The answer of the store while the job is active would be older than what is in memory. */

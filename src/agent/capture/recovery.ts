@@ -77,7 +77,7 @@ async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, s
     if (archive === undefined) {
       record.end('unknown-outcome', OUTCOME_UNKNOWN)
     } else {
-      if (left.pin) await writePin(tools.checkpointsDirectory, archive.fileName, pinNote(left, tools))
+      if (left.pin) await pinOrWarn(archive.fileName, left, tools)
       record.succeed(archive)
     }
     if (left.traces.stagingId !== undefined) await tools.staging.remove(left.traces.stagingId)
@@ -138,8 +138,12 @@ async function adopt(
   return { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
 }
 
-function pinNote(left: UnfinishedCapture, { clock }: CaptureTools): Parameters<typeof writePin>[2] {
-  return { reason: left.reason, by: 'checkpoint-agent', at: clock.now() }
+/** The archive is safe already: a marker that cannot be written does not undo it. */
+async function pinOrWarn(fileName: string, left: UnfinishedCapture, tools: CaptureTools): Promise<void> {
+  const note = { reason: left.reason, by: left.requestedBy, at: tools.clock.now() }
+  await writePin(tools.checkpointsDirectory, fileName, note).catch((error: unknown) => {
+    tools.logger.error({ fileName, error: errorText(error) }, 'Cannot pin the archive')
+  })
 }
 
 function undefinedIfMissing(error: unknown): undefined {
