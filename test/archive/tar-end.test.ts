@@ -52,7 +52,7 @@ describe('findTarEnd: whole archives', () => {
     { name: 'a name of 200 bytes in a PAX record', bytes: bytesOf([file(`${'d/'.repeat(100)}f`, 'x')]) },
     { name: 'a name of 200 bytes as GNU writes it', bytes: gnuLongName('n'.repeat(200)) },
     { name: 'a file with no name', bytes: bytesOf([file('', 'x')]) },
-    { name: 'a global PAX header', bytes: Buffer.concat([pax('g', '18 comment=a thing\n'), small]) },
+    { name: 'a global PAX header', bytes: Buffer.concat([pax('g', '19 comment=a thing\n'), small]) },
     { name: 'a size in binary', bytes: Buffer.concat([header({ size: base256(700n) }), block(700), END]) },
     { name: 'a size with blanks', bytes: Buffer.concat([header({ size: '      1274 \0' }), block(700), END]) },
     {
