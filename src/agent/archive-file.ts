@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fstatSync, openSync, type BigIntStats } from 'node:fs'
+import { closeSync, constants, fchmodSync, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
 import { descriptorSource } from '../archive/byte-source.ts'
 import { judgeIdentity } from '../archive/identity-belief.ts'
 import { formatInstant, instantToMillis } from '../archive/instant.ts'
@@ -6,6 +6,7 @@ import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../check
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import { readableText } from '../shared/readable-text.ts'
+import { generationOf } from './file-generation.ts'
 import { summarizeArchive, type ArchiveSummary } from './archive-summary.ts'
 
 /** What one look at a file of the directory gave. */
@@ -24,11 +25,6 @@ export interface LookOptions {
   readonly permissions: 'enforce' | 'report'
 }
 
-/** Which file it is, and in which state, as one text. */
-export function generationOf({ ino, size, mtimeNs }: BigIntStats): string {
-  return `${ino}:${size}:${mtimeNs}`
-}
-
 /** The path of a name that need not be UTF-8. */
 export function pathOf(directory: string, rawName: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`${directory}/`), rawName])
@@ -36,7 +32,9 @@ export function pathOf(directory: string, rawName: Uint8Array): Buffer {
 
 /** Only these are archives: not the markers, not what is hidden. */
 export function isArchiveName(rawName: Uint8Array): boolean {
-  return rawName[0] !== DOT && Buffer.from(rawName.buffer, rawName.byteOffset, rawName.length).subarray(-4).equals(SUFFIX)
+  return (
+    rawName[0] !== DOT && Buffer.from(rawName.buffer, rawName.byteOffset, rawName.length).subarray(-4).equals(SUFFIX)
+  )
 }
 
 const DOT = '.'.charCodeAt(0)
@@ -58,7 +56,11 @@ export async function lookAtArchive(rawName: Uint8Array, options: LookOptions): 
     if (!stat.isFile()) return undefined
     const problems = checkPermissions(descriptor, stat, options)
     const summary = await summarizeArchive(descriptorSource(descriptor, Number(stat.size)))
-    return { end: summary.state, stat, checkpoint: toCheckpoint(rawName, { summary, stat, problems, now: options.now }) }
+    return {
+      end: summary.state,
+      stat,
+      checkpoint: toCheckpoint(rawName, { summary, stat, problems, now: options.now }),
+    }
   } finally {
     closeSync(descriptor)
   }
@@ -136,11 +138,26 @@ function toSummary(summary: ArchiveSummary): CheckpointSummary {
 }
 
 /** Listed all the same: one unreadable archive must not be a hole in the inventory. */
-function unreadable(rawName: Uint8Array, { now }: LookOptions, code: string): ArchiveLook | undefined {
-  void rawName
-  void now
-  void code
-  return undefined
+function unreadable(rawName: Uint8Array, { directory, now }: LookOptions, code: string): ArchiveLook | undefined {
+  const stat = lstatSync(pathOf(directory, rawName), { bigint: true, throwIfNoEntry: false })
+  if (stat?.isFile() !== true) return undefined
+  const detail = `the agent may not open the file (${code}): it belongs to user ${stat.uid}; as root on the node, chown root: it`
+  const fileName = readableText(rawName)
+  const checkpoint: Checkpoint = {
+    id: checkpointId(rawName),
+    rawName,
+    fileName,
+    generation: generationOf(stat),
+    state: 'damaged',
+    problems: [{ code: 'NotReadable', weight: 'damage', detail }],
+    identity: judgeIdentity({ claim: undefined, fileName, linkCount: Number(stat.nlink) }),
+    engine: 'unknown',
+    sizeBytes: Number(stat.size),
+    takenAt: heldDown(undefined, stat),
+    discoveredAt: now,
+    summary: { kind: 'unknown', compression: 'none' },
+  }
+  return { end: 'damaged', checkpoint, stat }
 }
 
 function note(code: string, detail: string): Problem {

@@ -49,7 +49,10 @@ export class DirectoryWatcher {
     })
     watcher.on('error', (error: unknown) => {
       this.#trouble = errorText(error)
-      logger.warn({ directory, error: this.#trouble }, 'Cannot watch the checkpoint directory; it is still read through now and then')
+      logger.warn(
+        { directory, error: this.#trouble },
+        'Cannot watch the checkpoint directory; it is still read through now and then',
+      )
     })
     this.#watcher = watcher
   }

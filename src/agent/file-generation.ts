@@ -1,16 +1,11 @@
 import type { BigIntStats } from 'node:fs'
 
 /** Which file it is, and in which state: another inode, size or time of change is another generation. */
-export interface FileGeneration {
-  readonly inode: bigint
-  readonly sizeBytes: bigint
-  readonly mtimeNs: bigint
+export function generationOf({ ino, size, mtimeNs }: BigIntStats): string {
+  return `${ino}:${size}:${mtimeNs}`
 }
 
-export function toGeneration({ ino, size, mtimeNs }: BigIntStats): FileGeneration {
-  return { inode: ino, sizeBytes: size, mtimeNs }
-}
-
-export function sameGeneration(a: FileGeneration, b: FileGeneration): boolean {
-  return a.inode === b.inode && a.sizeBytes === b.sizeBytes && a.mtimeNs === b.mtimeNs
+/** The part of it that stays while the same file is being written. */
+export function inodeOf(generation: string): string {
+  return generation.slice(0, generation.indexOf(':'))
 }

@@ -1,10 +1,9 @@
 import { Worker } from 'node:worker_threads'
-import type { FileGeneration } from './file-generation.ts'
 
 export interface HashOrder {
   /** Bytes: a name need not be UTF-8. */
   readonly path: Uint8Array
-  readonly generation: FileGeneration
+  readonly generation: string
 }
 
 /** `changed`: the file is another one by now, or gone. `failed`: it could not be read to its end. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { sameGeneration, toGeneration } from './file-generation.ts'
+import { generationOf } from './file-generation.ts'
 import type { HashAnswer, HashOrder } from './hash-queue.ts'
 
 // A thread of its own: hashing gigabytes must not hold up an answer. It reads by itself, in order, so the kernel reads
@@ -43,9 +43,9 @@ function hash(order: HashOrder): HashAnswer {
 }
 
 function hashDescriptor(descriptor: number, { generation }: HashOrder): HashAnswer {
-  const isStill = () => sameGeneration(toGeneration(fstatSync(descriptor, { bigint: true })), generation)
+  const isStill = () => generationOf(fstatSync(descriptor, { bigint: true })) === generation
   const digest = createHash('sha256')
-  for (let offset = 0, nextLook = 0; ; ) {
+  for (let offset = 0, nextLook = 0; ;) {
     if (offset >= nextLook) {
       if (Atomics.load(stopFlag, 0) !== 0) return { kind: 'stopped' }
       if (!isStill()) return { kind: 'changed' }

@@ -1,5 +1,8 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { CheckpointPin } from '../checkpoint/checkpoint.ts'
+import { escapeUnreadable } from '../shared/readable-text.ts'
 
 export interface PinNote {
   readonly reason: string | undefined
@@ -15,4 +18,42 @@ export async function writePin(directory: string, archive: string, { reason, by,
   await file.writeFile(`${JSON.stringify(note)}\n`)
   await file.sync()
   await rename(`${marker}.tmp`, marker)
+}
+
+/** Larger markers are taken for what a person wrote there. */
+const MAX_MARKER_BYTES = 64 * 1024
+
+/** Who pinned the archive; undefined when nobody has. A marker that cannot be read still pins: keeping is the safe side. */
+export function readPin(archivePath: Buffer): CheckpointPin | undefined {
+  let descriptor: number
+  try {
+    const path = Buffer.concat([archivePath, Buffer.from('.keep')])
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? undefined : { by: 'manual' }
+  }
+  try {
+    const { size } = fstatSync(descriptor)
+    if (size > MAX_MARKER_BYTES) return { by: 'manual' }
+    const bytes = Buffer.alloc(size)
+    return parsePin(bytes.toString('utf8', 0, readSync(descriptor, bytes, 0, size, 0)))
+  } catch {
+    return { by: 'manual' }
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function parsePin(text: string): CheckpointPin {
+  try {
+    const note: unknown = JSON.parse(text)
+    if (typeof note !== 'object' || note === null) return { by: 'manual' }
+    if ('pinnedBy' in note && note.pinnedBy === 'checkpoint-agent') {
+      const reason = 'reason' in note && typeof note.reason === 'string' ? escapeUnreadable(note.reason) : undefined
+      return { by: 'us', ...(reason !== undefined && { reason }) }
+    }
+    return { by: 'owners' in note ? 'operator' : 'manual' }
+  } catch {
+    return { by: 'manual' }
+  }
 }

@@ -53,6 +53,7 @@ export interface CheckpointPage {
 export interface KnownFile {
   readonly generation: string
   readonly state: CheckpointState
+  readonly isPinned: boolean
 }
 
 /** The index of the archives on this node. The files stay the truth: every row can be made again from its file. */
@@ -63,7 +64,7 @@ export class CheckpointStore {
   readonly #setState: Sqlite.Statement<[{ id: string; generation: string; state: string }]>
   readonly #delete: Sqlite.Statement<[string]>
   readonly #byId: Sqlite.Statement<[string], CheckpointRow>
-  readonly #known: Sqlite.Statement<[], { id: string; generation: string; state: string }>
+  readonly #known: Sqlite.Statement<[], { id: string; generation: string; state: string; pinned: number }>
   readonly #inState: Sqlite.Statement<[string], CheckpointRow>
   readonly #counts: Sqlite.Statement<[], { state: string; rows: number }>
   readonly #bytes: Sqlite.Statement<[], { bytes: number | null }>
@@ -79,13 +80,21 @@ export class CheckpointStore {
         .join(', ')}`)
     this.#setHash = database.prepare(`
       UPDATE checkpoints SET sha256 = :sha256, state = 'ready' WHERE id = :id AND generation = :generation AND state = 'hashing'`)
-    this.#setState = database.prepare('UPDATE checkpoints SET state = :state WHERE id = :id AND generation = :generation')
+    this.#setState = database.prepare(
+      'UPDATE checkpoints SET state = :state WHERE id = :id AND generation = :generation',
+    )
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
     this.#byId = database.prepare('SELECT * FROM checkpoints WHERE id = ?')
-    this.#known = database.prepare('SELECT id, generation, state FROM checkpoints')
-    this.#inState = database.prepare('SELECT * FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, id')
-    this.#counts = database.prepare('SELECT state, count(*) AS rows FROM checkpoints INDEXED BY checkpoints_state GROUP BY state')
-    this.#bytes = database.prepare('SELECT sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_by_size_bytes')
+    this.#known = database.prepare('SELECT id, generation, state, pinned FROM checkpoints')
+    this.#inState = database.prepare(
+      'SELECT * FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, id',
+    )
+    this.#counts = database.prepare(
+      'SELECT state, count(*) AS rows FROM checkpoints INDEXED BY checkpoints_state GROUP BY state',
+    )
+    this.#bytes = database.prepare(
+      'SELECT sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_by_size_bytes',
+    )
   }
 
   /** All or none; what is there already is replaced. */
@@ -140,7 +149,12 @@ export class CheckpointStore {
 
   listKnown(): Map<string, KnownFile> {
     return new Map(
-      this.#known.all().map(({ id, generation, state }) => [id, { generation, state: state as CheckpointState }]),
+      this.#known
+        .all()
+        .map(({ id, generation, state, pinned }) => [
+          id,
+          { generation, state: state as CheckpointState, isPinned: pinned === 1 },
+        ]),
     )
   }
 
@@ -184,7 +198,8 @@ function cursorOf(row: CheckpointRow, { order }: CheckpointQuery): CheckpointCur
 }
 
 function toRow(checkpoint: Checkpoint): CheckpointRow {
-  const { id, rawName, fileName, generation, state, problems, identity, engine, sizeBytes, takenAt, pin, summary } = checkpoint
+  const { id, rawName, fileName, generation, state, problems, identity, engine, sizeBytes, takenAt, pin, summary } =
+    checkpoint
   const details: Details = {
     problems,
     ...(identity.containerId !== undefined && { containerId: identity.containerId }),

@@ -77,6 +77,7 @@ export class JobStore {
   readonly #countBefore: Sqlite.Statement<[string], { jobs: number }>
   readonly #unfinished: Sqlite.Statement<[], CaptureRow>
   readonly #last: Sqlite.Statement<[Record<string, string>], { checkpoint_id: string; taken_at: number }>
+  readonly #ofFile: Sqlite.Statement<[{ id: string; inode: number; size: number }], CaptureRow>
   readonly #longest: Sqlite.Statement<[], { millis: number | null }>
   readonly #forget: Sqlite.Statement<[{ kept: number }]>
 
@@ -112,6 +113,9 @@ export class JobStore {
       SELECT checkpoint_id, taken_at FROM captures
       WHERE namespace = :namespace AND pod = :pod AND container = :container AND pod_uid = :pod_uid AND state = 'succeeded'
       ORDER BY taken_at DESC LIMIT 1`)
+    this.#ofFile = database.prepare(`
+      SELECT * FROM captures
+      WHERE checkpoint_id = :id AND published_inode = :inode AND size_bytes = :size AND state = 'succeeded' LIMIT 1`)
     this.#longest = database.prepare(`
       SELECT max(phase.value ->> 'millis') AS millis FROM captures, json_each(captures.phases) AS phase
       WHERE phase.value ->> 'name' = 'dump'`)
@@ -195,6 +199,16 @@ export class JobStore {
     const { namespace, pod, container, podUid } = of
     const row = this.#last.get({ namespace, pod, container, pod_uid: podUid })
     return row === undefined ? undefined : { id: row.checkpoint_id, takenAt: new Date(row.taken_at) }
+  }
+
+  /** The capture that left this file behind: same name, same inode, same size. */
+  findCaptureOf(file: {
+    readonly checkpointId: string
+    readonly inode: number
+    readonly sizeBytes: number
+  }): ContainerCapture | undefined {
+    const row = this.#ofFile.get({ id: file.checkpointId, inode: file.inode, size: file.sizeBytes })
+    return row === undefined ? undefined : toCapture(row)
   }
 
   /** The longest that a dump has taken on this node; 0 before the first. */

@@ -58,6 +58,7 @@ const MIGRATIONS: readonly string[] = [
      sha256 TEXT,
      details TEXT NOT NULL
    ) STRICT;
+   CREATE INDEX captures_of_file ON captures (checkpoint_id);
    CREATE INDEX checkpoints_namespace ON checkpoints (namespace, taken_at, id);
    CREATE INDEX checkpoints_pod ON checkpoints (pod, taken_at, id);
    CREATE INDEX checkpoints_pod_uid ON checkpoints (pod_uid, taken_at, id);
