@@ -39,6 +39,16 @@ describe.concurrent("what the kubelet's endpoint looks up", () => {
     expect(await test.agent.kubelet.lookUp(namespace, pod, container)).toBe(found)
   })
 
+  it('is no pod any more once its containers are gone, though the runtime keeps its sandbox', async () => {
+    await using test = await startTestAgent()
+    test.runtime.addPod({ namespace: 'shop', name: 'gone', isReady: false, containers: [] })
+    test.runtime.addPod({ namespace: 'shop', name: 'young', isReady: true, containers: [] })
+    const ended = { name: 'main', state: 'exited' } as const
+    test.runtime.addPod({ namespace: 'shop', name: 'finished', isReady: false, containers: [ended] })
+    const found = ['gone', 'young', 'finished'].map((pod) => test.agent.kubelet.lookUp('shop', pod, 'main'))
+    expect(await Promise.all(found)).toEqual(['pod', 'container', 'found'])
+  })
+
   it("is told in Go's words when the runtime fails", async () => {
     await using test = await startTestAgent()
     test.runtime.failure = { code: 14, details: 'busy' }
@@ -133,6 +143,21 @@ describe.concurrent("what the kubelet's endpoint answers", () => {
     expect((await test.agent.captures.wait(job, {})).captures).toMatchObject([{ state: 'succeeded' }])
     expect(test.runtime.calls.checkpoints(counter.id)).toMatchObject([{ hasDeadline: false, outcome: 'ok' }])
     expect(test.archives()).toHaveLength(1)
+  })
+
+  it('that a container was not found which has ended while it waited', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    const short = { namespace: 'shop', name: 'short', containers: [{ name: 'main' }] }
+    const container = test.runtime.addPod(short).container('main')
+    test.runtime.faults.next(slow(500))
+    const first = checkpoint(test)
+    await vi.waitUntil(() => test.runtime.dumpsRunning === 1, { interval: 5, timeout: 10_000 })
+    const second = checkpoint(test, { pod: 'short', container: 'main' })
+    await vi.waitUntil(() => test.agent.captures.counts.queued === 1, { interval: 5, timeout: 10_000 })
+    container.exit()
+    expect(await second).toEqual({ error: 'container main not found' })
+    expect(await first).toHaveProperty('path')
   })
 
   it('nothing to a caller who has hung up, and the capture goes on', async () => {
