@@ -47,6 +47,10 @@ export class DirectoryWatcher {
     watcher.on('raw', (_event: string, path: string | null) => {
       onChange(path === null || path.includes('\ufffd') ? undefined : path)
     })
+    // What happened before the watch stood was told to nobody.
+    watcher.on('ready', () => {
+      onChange(undefined)
+    })
     watcher.on('error', (error: unknown) => {
       this.#trouble = errorText(error)
       logger.warn(
