@@ -39,6 +39,8 @@ async function run(config: Config, version: string): Promise<void> {
     version,
     nodeName: config.node.name,
     checkpointsDirectory: config.checkpoints.directory,
+    permissions: config.checkpoints.permissions,
+    rescanMs: config.checkpoints.rescanIntervalMs,
     stateDirectory: config.state.directory,
     runtimeSocket: config.runtime.socket,
     containerdNamespace: config.runtime.containerdNamespace,
@@ -59,12 +61,13 @@ async function run(config: Config, version: string): Promise<void> {
           clock: systemClock,
           logger,
         })
-  const { captures, kubelet, metrics } = agent
+  const { captures, checkpoints, kubelet, metrics } = agent
   const app = createApp(
     {
       node: { status: () => agent.status(certificate?.fingerprint()) },
       containers: { listRunning: () => agent.listRunning() },
       captures,
+      checkpoints,
       kubelet,
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),

@@ -8,6 +8,7 @@ import { FreezeGuard } from '../runtime/freeze-guard.ts'
 import { errorText, UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
+import { CheckpointStore } from '../store/checkpoint-store.ts'
 import { openDatabase } from '../store/database.ts'
 import { JobStore } from '../store/job-store.ts'
 import { Captures } from './capture/captures.ts'
@@ -17,6 +18,8 @@ import { lockDirectory, type DirectoryLock } from './directory-lock.ts'
 import type { DiskFloor } from './disk-space.ts'
 import { ForeignFreezes } from './foreign-freezes.ts'
 import { checkHealth, type HealthCheck } from './health.ts'
+import { Inventory } from './inventory.ts'
+import { listArchiveMembers, type MemberPage } from './archive-members.ts'
 import { KubeletEndpoint } from './kubelet-endpoint.ts'
 import { AgentMetrics } from './metrics.ts'
 import { NodeContainers } from './node-containers.ts'
@@ -29,6 +32,10 @@ export interface AgentOptions {
   readonly version: string
   readonly nodeName: string
   readonly checkpointsDirectory: string
+  /** `enforce`: rights that others have on archives are taken away. */
+  readonly permissions: 'enforce' | 'report'
+  /** How often the whole directory is read through, events or not. */
+  readonly rescanMs: number
   readonly stateDirectory: string
   /** Undefined: looked for in the usual places. */
   readonly runtimeSocket: string | undefined
@@ -52,6 +59,16 @@ export interface AgentOptions {
   readonly logger: Logger
 }
 
+export interface AgentCheckpoints {
+  readonly list: CheckpointStore['list']
+  readonly get: CheckpointStore['get']
+  readonly members: (
+    id: string,
+    page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
+  ) => Promise<MemberPage>
+  readonly watch: Inventory['events']['watch']
+}
+
 /** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
 export class Agent {
   readonly captures: Captures
@@ -67,6 +84,8 @@ export class Agent {
   readonly #staging: Staging
   readonly #guard: FreezeGuard
   readonly #foreign: ForeignFreezes
+  readonly #checkpoints: CheckpointStore
+  readonly #inventory: Inventory
   readonly #recovery: Promise<void>
 
   /** Throws an UnavailableError when the directories cannot be used, another agent holding them included. */
@@ -119,6 +138,7 @@ export class Agent {
       maxDurationMs: capture.maxDurationMs,
       onEnd: (ended) => {
         this.metrics.countCapture(ended)
+        if (ended.archive !== undefined) this.#inventory.touch(Buffer.from(ended.archive.fileName))
       },
     })
     this.kubelet = new KubeletEndpoint({
@@ -147,8 +167,19 @@ export class Agent {
       captureCounts: () => this.captures.counts,
       frozenContainers: () => this.#foreign.frozen.length,
     })
+    this.#checkpoints = new CheckpointStore(this.#database)
+    this.#inventory = new Inventory({
+      directory: checkpointsDirectory,
+      store: this.#checkpoints,
+      jobs: this.#store,
+      permissions: options.permissions,
+      rescanMs: options.rescanMs,
+      clock,
+      logger,
+    })
     this.#monitor.start()
     this.#foreign.start()
+    this.#inventory.start()
     this.#recovery = recoverCaptures({
       store: this.#store,
       tools,
@@ -160,6 +191,17 @@ export class Agent {
     })
   }
 
+  /** What is known of the archives in the directory. */
+  get checkpoints(): AgentCheckpoints {
+    return {
+      list: (query) => this.#checkpoints.list(query),
+      get: (id) => this.#checkpoints.get(id),
+      members: (id, page) =>
+        listArchiveMembers(this.#checkpoints.get(id), { ...page, directory: this.#options.checkpointsDirectory }),
+      watch: (lastEventId, onEvent) => this.#inventory.events.watch(lastEventId, onEvent),
+    }
+  }
+
   status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
     const { nodeName, version, checkpointsDirectory, capture, freezeGuard } = this.#options
     return describeNode({
@@ -168,6 +210,7 @@ export class Agent {
       checkpointsDirectory,
       diskFloor: capture.diskFloor,
       runtime: () => this.#monitor.freshState(),
+      archives: { byState: this.#checkpoints.countByState(), bytes: this.#checkpoints.totalBytes() },
       captures: this.captures.counts,
       freezeGuard: {
         policy: freezeGuard.foreign,
@@ -196,13 +239,14 @@ export class Agent {
       database: this.#database,
       frozenContainers: this.#foreign.frozen.length,
       canSeeFreezes: this.#foreign.canLook,
+      watchTrouble: this.#inventory.watchTrouble,
     })
   }
 
   /** Leaves nothing open. Captures must have been shut down before. */
   async stop(): Promise<void> {
     this.#guard.close()
-    await Promise.all([this.#foreign.stop(), this.#monitor.stop(), this.#recovery])
+    await Promise.all([this.#foreign.stop(), this.#monitor.stop(), this.#inventory.stop(), this.#recovery])
     this.#runtime.close()
     this.#database.close()
     this.#lock.release()

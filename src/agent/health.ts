@@ -16,6 +16,7 @@ export interface HealthSources {
   readonly database: Sqlite.Database
   readonly frozenContainers: number
   readonly canSeeFreezes: boolean
+  readonly watchTrouble: string | undefined
 }
 
 /** No names in here: anybody may ask. */
@@ -25,6 +26,7 @@ export function checkHealth({
   database,
   frozenContainers,
   canSeeFreezes,
+  watchTrouble,
 }: HealthSources): readonly HealthCheck[] {
   const { trouble, ability } = runtime
   return [
@@ -40,6 +42,9 @@ export function checkHealth({
     ability.state === 'yes'
       ? { name: 'can-checkpoint', state: 'ok' }
       : { name: 'can-checkpoint', state: 'degraded', detail: ability.code },
+    watchTrouble === undefined
+      ? { name: 'directory-watch', state: 'ok' }
+      : { name: 'directory-watch', state: 'degraded', detail: 'new archives are found by the rescan only' },
     canSeeFreezes
       ? { name: 'freeze-guard', state: 'ok' }
       : {

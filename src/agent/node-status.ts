@@ -1,4 +1,3 @@
-import { countArchives } from './archive-census.ts'
 import { floorBytes, readDiskSpace, type DiskFloor } from './disk-space.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 
@@ -37,6 +36,7 @@ export interface NodeStatusSources {
   readonly checkpointsDirectory: string
   readonly diskFloor: DiskFloor
   readonly runtime: () => Promise<RuntimeState>
+  readonly archives: { readonly byState: Readonly<Record<string, number>>; readonly bytes: number }
   readonly captures: NodeStatus['captures']
   readonly freezeGuard: NodeStatus['freezeGuard']
   readonly tlsFingerprint: string | undefined
@@ -45,18 +45,18 @@ export interface NodeStatusSources {
 /** Counts and capability, no names: every authenticated caller may see it. */
 export async function describeNode(sources: NodeStatusSources): Promise<NodeStatus> {
   const { node, agentVersion, checkpointsDirectory, diskFloor, captures, freezeGuard, tlsFingerprint } = sources
-  const [{ version, ability, checkedAt }, disk, archives] = await Promise.all([
+  const [{ version, ability, checkedAt }, disk] = await Promise.all([
     sources.runtime(),
     readDiskSpace(checkpointsDirectory),
-    countArchives(checkpointsDirectory),
   ])
+  const { byState } = sources.archives
   return {
     node,
     agentVersion,
     runtime: version,
     canCheckpoint: { ...ability, ...(checkedAt !== undefined && { checkedAt }) },
-    disk: { ...disk, archiveBytes: archives.bytes, floorBytes: floorBytes(diskFloor, disk) },
-    checkpoints: { count: archives.count, byState: archives.count === 0 ? {} : { discovered: archives.count } },
+    disk: { ...disk, archiveBytes: sources.archives.bytes, floorBytes: floorBytes(diskFloor, disk) },
+    checkpoints: { count: Object.values(byState).reduce((sum, rows) => sum + rows, 0), byState },
     captures,
     freezeGuard,
     tlsFingerprint,

@@ -3,7 +3,11 @@ import type { SettingValues } from './settings.ts'
 /** How the agent runs, complete and checked: durations in milliseconds, sizes in bytes, all paths absolute. */
 export interface Config {
   readonly node: { readonly name: string }
-  readonly checkpoints: { readonly directory: string }
+  readonly checkpoints: {
+    readonly directory: string
+    readonly permissions: 'enforce' | 'report'
+    readonly rescanIntervalMs: number
+  }
   readonly state: { readonly directory: string }
   readonly runtime: {
     /** Undefined: look for it in the usual places. */
@@ -54,7 +58,11 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export function toConfig(values: SettingValues, fallbackNodeName: string): Config {
   return {
     node: { name: values['node.name'] || fallbackNodeName },
-    checkpoints: { directory: values['checkpoints.directory'] },
+    checkpoints: {
+      directory: values['checkpoints.directory'],
+      permissions: values['checkpoints.permissions'],
+      rescanIntervalMs: values['checkpoints.rescanInterval'],
+    },
     state: { directory: values['state.directory'] },
     runtime: {
       socket: values['runtime.socket'] || undefined,

@@ -32,6 +32,16 @@ export const SETTINGS = {
     defaultText: '/var/lib/kubelet/checkpoints',
     meaning: 'where the archives are',
   },
+  'checkpoints.permissions': {
+    schema: mode('enforce', 'report'),
+    defaultText: 'enforce',
+    meaning: 'what to do with archives that others than root can read or write: take those rights away, or only say so',
+  },
+  'checkpoints.rescanInterval': {
+    schema: duration({ min: '1s' }),
+    defaultText: '60s',
+    meaning: 'how often the whole directory is read through; events tell of most changes at once',
+  },
   'state.directory': {
     schema: path(),
     defaultText: '/var/lib/checkpoint-agent',

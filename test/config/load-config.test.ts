@@ -35,7 +35,7 @@ describe('loadConfig', () => {
   it('needs nothing: the defaults are a whole configuration', () => {
     expect(load({})).toEqual({
       node: { name: 'node-a' },
-      checkpoints: { directory: '/var/lib/kubelet/checkpoints' },
+      checkpoints: { directory: '/var/lib/kubelet/checkpoints', permissions: 'enforce', rescanIntervalMs: 60_000 },
       state: { directory: '/var/lib/checkpoint-agent' },
       runtime: { socket: undefined, containerdNamespace: 'k8s.io' },
       server: {

@@ -38,6 +38,8 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
     nodeName: 'node-a',
     checkpointsDirectory: folder.checkpoints,
     stateDirectory: folder.state,
+    permissions: 'enforce',
+    rescanMs: 60_000,
     runtimeSocket: socketPath,
     containerdNamespace: 'k8s.io',
     kubeletEndpoint: true,

@@ -1,0 +1,256 @@
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { copyFile, open } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Inventory, type InventoryOptions } from '../../src/agent/inventory.ts'
+import type { CheckpointFilter } from '../../src/store/checkpoint-query.ts'
+import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
+import { openDatabase } from '../../src/store/database.ts'
+import { JobStore } from '../../src/store/job-store.ts'
+import { systemClock } from '../../src/shared/clock.ts'
+import { silentLogger } from '../../src/shared/logger.ts'
+import { writeArchive } from '../support/archive-builder.ts'
+import { makeTestFolder, type TestFolder } from '../support/test-agent.ts'
+
+interface TestInventory {
+  readonly folder: TestFolder
+  readonly inventory: Inventory
+  readonly store: CheckpointStore
+  rows(filter?: CheckpointFilter): { fileName: string; state: string }[]
+  stop(): Promise<void>
+}
+
+const running: TestInventory[] = []
+
+afterEach(async () => {
+  for (const test of running.splice(0)) {
+    await test.stop()
+    test.folder.remove()
+  }
+})
+
+function startInventory(folder = makeTestFolder(), settings: Partial<InventoryOptions> = {}): TestInventory {
+  mkdirSync(folder.checkpoints, { recursive: true, mode: 0o700 })
+  const database = openDatabase({ file: join(folder.state, 'index.db'), logger: silentLogger, clock: systemClock })
+  const store = new CheckpointStore(database)
+  const inventory = new Inventory({
+    directory: folder.checkpoints,
+    store,
+    jobs: new JobStore(database),
+    permissions: 'enforce',
+    rescanMs: 60_000,
+    clock: systemClock,
+    logger: silentLogger,
+    settleMs: 300,
+    ...settings,
+  })
+  inventory.start()
+  const test: TestInventory = {
+    folder,
+    inventory,
+    store,
+    rows: (filter = {}) =>
+      store
+        .list({ filter, order: { key: 'fileName', isDescending: false }, limit: 1000 })
+        .items.map(({ fileName, state }) => ({ fileName, state })),
+    async stop() {
+      await inventory.stop()
+      database.close()
+    },
+  }
+  running.push(test)
+  return test
+}
+
+const NAME = 'checkpoint-web-0_shop-counter-2026-11-20T10:00:00Z.tar'
+
+async function waitForState(test: TestInventory, fileName: string, state: string): Promise<void> {
+  await vi.waitUntil(() => test.rows().some((row) => row.fileName === fileName && row.state === state), {
+    timeout: 10_000,
+    interval: 10,
+  })
+}
+
+describe('Inventory', () => {
+  it('knows an archive that was there before, whose it is and its digest', async () => {
+    const folder = makeTestFolder()
+    mkdirSync(folder.checkpoints, { mode: 0o700 })
+    const path = join(folder.checkpoints, NAME)
+    await writeArchive(path, { namespace: 'shop', pod: 'web-0', container: 'counter' })
+    const test = startInventory(folder)
+    await waitForState(test, NAME, 'ready')
+    const [row] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 10 }).items
+    const { readFileSync } = await import('node:fs')
+    expect(row).toMatchObject({
+      fileName: NAME,
+      engine: 'containerd',
+      identity: { namespace: 'shop', pod: 'web-0', container: 'counter', source: 'archive', isBelieved: true },
+      sizeBytes: statSync(path).size,
+      sha256: createHash('sha256').update(readFileSync(path)).digest('hex'),
+    })
+  })
+
+  it('sees a rename into place at once', async () => {
+    const test = startInventory()
+    await test.inventory.rescan()
+    const aside = join(test.folder.path, 'aside.tar')
+    await writeArchive(aside, {})
+    const begun = performance.now()
+    renameSync(aside, join(test.folder.checkpoints, NAME))
+    await vi.waitUntil(() => test.rows().length === 1, { timeout: 5_000, interval: 5 })
+    expect(performance.now() - begun).toBeLessThan(1_000)
+    await waitForState(test, NAME, 'ready')
+  })
+
+  it('never shows an archive as ready while it is being written', async () => {
+    const test = startInventory()
+    await test.inventory.rescan()
+    const whole = join(test.folder.path, 'whole.tar')
+    await writeArchive(whole, {})
+    const { readFileSync } = await import('node:fs')
+    const bytes = readFileSync(whole)
+    const file = await open(join(test.folder.checkpoints, NAME), 'w', 0o600)
+    const states = new Set<string>()
+    for (let at = 0; at < bytes.length; at += 16_384) {
+      await file.write(bytes.subarray(at, at + 16_384))
+      await new Promise((resolve) => setTimeout(resolve, 40))
+      for (const { state } of test.rows()) if (at + 16_384 < bytes.length) states.add(state)
+    }
+    await file.close()
+    expect([...states]).not.toContain('ready')
+    expect([...states]).not.toContain('hashing')
+    await waitForState(test, NAME, 'ready')
+  })
+
+  it('shows one that was cut off as incomplete, with the age of its discovery', async () => {
+    const test = startInventory()
+    const path = join(test.folder.checkpoints, NAME)
+    await writeArchive(path, {})
+    truncateSync(path, 100_000)
+    await waitForState(test, NAME, 'incomplete')
+    const [row] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 10 }).items
+    expect(row?.sha256).toBeUndefined()
+    expect(row?.problems.map(({ code }) => code)).toContain('CutOff')
+  })
+
+  it('reads a replaced file anew, and forgets one that is gone', async () => {
+    const test = startInventory()
+    const path = join(test.folder.checkpoints, NAME)
+    await writeArchive(path, { namespace: 'shop', pod: 'web-0', container: 'counter' })
+    await waitForState(test, NAME, 'ready')
+    const before = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items[0]
+    const other = join(test.folder.path, 'other.tar')
+    await writeArchive(other, { namespace: 'bank', pod: 'ledger-0', container: 'app' })
+    renameSync(other, path)
+    await vi.waitUntil(
+      () => {
+        const [row] = test.store.list({
+          filter: { state: 'ready' },
+          order: { key: 'takenAt', isDescending: true },
+          limit: 1,
+        }).items
+        return row !== undefined && row.sha256 !== before?.sha256
+      },
+      { timeout: 10_000, interval: 10 },
+    )
+    const [after] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items
+    expect(after?.id).toBe(before?.id)
+    // The name speaks of another container than the archive does: nobody's namespace opens it.
+    expect(after?.identity).toMatchObject({ namespace: 'bank', source: 'archive', isBelieved: false })
+    rmSync(path)
+    await vi.waitUntil(() => test.rows().length === 0, { timeout: 5_000, interval: 10 })
+  })
+
+  it('takes only regular files directly in the directory for archives', async () => {
+    const test = startInventory()
+    const outside = join(test.folder.path, 'secret.tar')
+    await writeArchive(outside, {})
+    symlinkSync(outside, join(test.folder.checkpoints, 'link.tar'))
+    mkdirSync(join(test.folder.checkpoints, 'folder.tar'))
+    mkdirSync(join(test.folder.checkpoints, 'sub'))
+    await copyFile(outside, join(test.folder.checkpoints, 'sub', NAME))
+    await copyFile(outside, join(test.folder.checkpoints, '.hidden.tar'))
+    writeFileSync(join(test.folder.checkpoints, 'notes.txt'), 'x')
+    await copyFile(outside, join(test.folder.checkpoints, NAME))
+    await waitForState(test, NAME, 'ready')
+    await test.inventory.rescan()
+    expect(test.rows()).toEqual([{ fileName: NAME, state: 'ready' }])
+  })
+
+  it('believes no claim of a file that has a second name', async () => {
+    const test = startInventory()
+    const path = join(test.folder.checkpoints, NAME)
+    const aside = join(test.folder.path, 'aside.tar')
+    await writeArchive(aside, { namespace: 'shop', pod: 'web-0', container: 'counter' })
+    linkSync(aside, path)
+    await waitForState(test, NAME, 'ready')
+    const [row] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items
+    expect(row?.identity).toMatchObject({ namespace: 'shop', isBelieved: false })
+  })
+
+  it('notices pins that others set and remove', async () => {
+    const test = startInventory()
+    const path = join(test.folder.checkpoints, NAME)
+    await writeArchive(path, {})
+    await waitForState(test, NAME, 'ready')
+    writeFileSync(`${path}.keep`, 'for the lawyers')
+    await vi.waitUntil(() => test.rows({ pinned: true }).length === 1, { timeout: 5_000, interval: 10 })
+    rmSync(`${path}.keep`)
+    await vi.waitUntil(() => test.rows({ pinned: false }).length === 1, { timeout: 5_000, interval: 10 })
+  })
+
+  it('takes rights away from others, and says so where it may not', async () => {
+    const test = startInventory()
+    const path = join(test.folder.checkpoints, NAME)
+    await writeArchive(path, {})
+    chmodSync(path, 0o644)
+    utimesSync(path, new Date(0), new Date(1_000_000))
+    await waitForState(test, NAME, 'ready')
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it('finds without events what the rescan finds', async () => {
+    const folder = makeTestFolder()
+    const test = startInventory(folder)
+    await writeArchive(join(folder.path, 'one.tar'), {})
+    const raw = Buffer.concat([
+      Buffer.from(`${folder.checkpoints}/`),
+      Buffer.from([0x63, 0xff, 0x2e, 0x74, 0x61, 0x72]),
+    ])
+    renameSync(join(folder.path, 'one.tar'), raw)
+    await test.inventory.rescan()
+    await waitForState(test, 'c\\xff.tar', 'ready')
+  })
+
+  it('has the same list after the index was lost', async () => {
+    const folder = makeTestFolder()
+    const first = startInventory(folder)
+    for (let at = 0; at < 5; at += 1) {
+      await writeArchive(join(folder.checkpoints, `checkpoint-web-${at}_shop-counter-2026-11-20T10:00:00Z.tar`), {})
+    }
+    await vi.waitUntil(() => first.rows({ state: 'ready' }).length === 5, { timeout: 10_000, interval: 20 })
+    const list = (test: TestInventory) =>
+      test.store
+        .list({ filter: {}, order: { key: 'fileName', isDescending: false }, limit: 10 })
+        .items.map(({ discoveredAt: _, ...row }) => row)
+    const before = list(first)
+    await first.stop()
+    running.splice(running.indexOf(first), 1)
+    rmSync(folder.state, { recursive: true })
+    const second = startInventory(folder)
+    await vi.waitUntil(() => second.rows({ state: 'ready' }).length === 5, { timeout: 10_000, interval: 20 })
+    expect(list(second)).toEqual(before)
+  })
+})
