@@ -20,19 +20,104 @@ export const containerIdentity = z.object({
   containerId: z.string(),
 })
 
-export const checkpointIdentity = containerIdentity.extend({
-  source: z.enum(['observed', 'archive', 'name', 'unknown']).describe('How the identity is known'),
+const identitySource = z.enum(['observed', 'archive', 'name', 'unknown'])
+
+export const checkpointIdentity = containerIdentity.partial().extend({
+  source: identitySource.describe(
+    'How the identity is known: seen at capture, read in the archive, from the file name',
+  ),
 })
+
+export const checkpointState = z
+  .enum(['discovered', 'hashing', 'ready', 'incomplete', 'damaged'])
+  .describe(
+    '"discovered": seen, perhaps still being written. "hashing": whole, its digest is being made. "ready": whole, with ' +
+      'its digest. "incomplete": its end is missing. "damaged": not to be trusted, the problems say why',
+  )
+
+export const checkpointProblem = z.object({
+  code: z.string().describe('Stable: match on this one'),
+  weight: z
+    .enum(['damage', 'cut', 'note'])
+    .describe('"damage": do not trust the archive. "cut": its end is missing. "note": usable, but worth knowing'),
+  detail: z.string(),
+})
+
+export const dumpStatistics = z
+  .object({
+    freezingMicros: count,
+    frozenMicros: count.describe('How long the container stood still'),
+    memdumpMicros: count,
+    memwriteMicros: count,
+    pagesScanned: count,
+    pagesSkippedParent: count,
+    pagesWritten: count,
+    pagesLazy: count,
+    sharedPagesScanned: count,
+    sharedPagesSkippedParent: count,
+    sharedPagesWritten: count,
+  })
+  .partial()
 
 export const checkpointResponse = z.object({
   id: z.string(),
   node: z.string(),
   fileName: z.string(),
-  state: z.string().describe('"discovered": the archive is in place, and has not been read yet'),
-  problems: z.array(z.string()),
+  state: checkpointState,
+  problems: z.array(checkpointProblem),
   identity: checkpointIdentity,
-  takenAt: time,
+  kind: z.string().optional().describe('"container", "pod", "criu-images", "oci-image" or "unknown"'),
+  compression: z.string().optional().describe('"none", "gzip", "zstd", "xz" or "bzip2"'),
+  engine: z.string().optional().describe('"containerd", "cri-o", "podman" or "unknown"'),
+  image: z
+    .object({ name: z.string(), digest: z.string(), id: z.string() })
+    .partial()
+    .optional()
+    .describe('The container image'),
+  runtime: z.string().optional(),
+  criuVersion: z.string().optional(),
+  createdAt: time.optional().describe('Of the container'),
+  startedAt: time.optional().describe('Of the container'),
+  takenAt: time.describe("The runtime's word, held down to the age of the file"),
+  discoveredAt: time.optional().describe('When the agent first saw the file'),
+  sizeBytes: bytes.describe('Of the archive'),
+  memoryBytes: bytes.optional(),
+  rootfsDiffBytes: bytes.optional(),
+  processCount: count.optional(),
+  sha256: z.string().optional().describe('Of the archive as it stands, once it is known'),
+  dumpStatistics: dumpStatistics.optional().describe("CRIU's own figures"),
+  pin: z.object({ by: z.enum(['manual', 'operator', 'us']), reason: z.string().optional() }).optional(),
+})
+
+const nextPage = z
+  .string()
+  .optional()
+  .describe('Give it back as `continue` to get the next page; absent on the last one')
+
+export const checkpointList = z.object({
+  items: z.array(checkpointResponse),
+  continue: nextPage,
+  remaining: count.describe('How many follow after this page'),
+})
+
+export const memberResponse = z.object({
+  name: z.string().describe('Without `./` in front and slash behind'),
+  type: z
+    .string()
+    .describe(
+      '"file", "directory", "hard-link", "symbolic-link", "character-device", "block-device", "fifo" or "unknown"',
+    ),
   sizeBytes: bytes,
+  offset: bytes.describe('Where its content begins in the archive, unpacked if that is compressed'),
+  modifiedAt: time.optional(),
+  linkName: z.string().optional().describe('Where a link leads'),
+})
+
+export const memberList = z.object({
+  items: z.array(memberResponse).describe('In the order of the archive, those whose content is all there'),
+  continue: nextPage,
+  remaining: count.describe('How many follow after this page'),
+  problems: z.array(checkpointProblem).describe('What the reading of the whole archive found'),
 })
 
 export const captureState = z.enum([
@@ -94,7 +179,7 @@ export const captureJobResponse = z.object({
 
 export const captureJobList = z.object({
   items: z.array(captureJobResponse),
-  continue: z.string().optional().describe('Give it back as `continue` to get the next page; absent on the last one'),
+  continue: nextPage,
   remaining: count.describe('How many follow after this page'),
 })
 
@@ -126,9 +211,52 @@ export const captureQuery = z.strictObject({
   wait: z.enum(['true', 'false']).optional().describe('Answer when the capture has ended, not at once'),
 })
 
-export const captureListQuery = z.strictObject({
+const page = {
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   continue: z.string().optional().describe('From the page before'),
+}
+
+export const captureListQuery = z.strictObject(page)
+
+export const memberListQuery = z.strictObject(page)
+
+const moment = z.iso.datetime({ offset: true, error: 'must be a time such as "2026-01-31T12:00:00Z"' })
+
+/** Other than a coerced one it takes neither an empty text nor hexadecimal for a number. */
+const wholeNumber = z
+  .string()
+  .transform((text, context) => {
+    if (/^\d{1,15}$/.test(text)) return Number(text)
+    context.addIssue({ code: 'custom', message: 'must be a whole number' })
+    return z.NEVER
+  })
+  .meta({ type: 'integer', minimum: 0 })
+
+export const checkpointSort = z.enum([
+  'takenAt',
+  '-takenAt',
+  'discoveredAt',
+  '-discoveredAt',
+  'sizeBytes',
+  '-sizeBytes',
+  'fileName',
+  '-fileName',
+])
+
+export const checkpointListQuery = z.strictObject({
+  namespace: name.optional(),
+  pod: name.optional(),
+  container: name.optional(),
+  podUid: name.optional(),
+  engine: z.enum(['containerd', 'cri-o', 'podman', 'unknown']).optional(),
+  state: checkpointState.optional(),
+  identitySource: identitySource.optional(),
+  pinned: z.enum(['true', 'false']).optional(),
+  takenAfter: moment.optional().describe('Later than this, to the millisecond'),
+  takenBefore: moment.optional().describe('Earlier than this, to the millisecond'),
+  minBytes: wholeNumber.optional().describe('Archives of this size and above'),
+  sort: checkpointSort.default('-takenAt').describe('With "-" for descending'),
+  ...page,
 })
 
 export const noQuery = z.strictObject({})
@@ -211,6 +339,10 @@ export type CaptureResult = z.infer<typeof captureResult>
 export type CaptureErrorResponse = z.infer<typeof captureError>
 export type ContainerCaptureResponse = z.infer<typeof containerCaptureResponse>
 export type CheckpointResponse = z.infer<typeof checkpointResponse>
+export type CheckpointList = z.infer<typeof checkpointList>
+export type DumpStatisticsResponse = z.infer<typeof dumpStatistics>
+export type MemberResponse = z.infer<typeof memberResponse>
+export type MemberList = z.infer<typeof memberList>
 export type RunningContainerResponse = z.infer<typeof runningContainerResponse>
 export type RunningContainerList = z.infer<typeof runningContainerList>
 export type NodeResponse = z.infer<typeof nodeResponse>

@@ -1,6 +1,7 @@
 import express, { type Express } from 'express'
 import type { Logger } from '../shared/logger.ts'
 import { captureRoutes } from './capture-routes.ts'
+import { checkpointRoutes } from './checkpoint-routes.ts'
 import { containerRoutes } from './container-routes.ts'
 import { errorHandler, unknownRoute } from './error-handler.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
@@ -8,14 +9,17 @@ import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { requestLog } from './request-log.ts'
 import type { HttpServices } from './services.ts'
+import { watchRoutes } from './watch-routes.ts'
 
 export interface AppOptions {
   readonly logger: Logger
   readonly nodeName: string
+  /** Aborts when the agent begins to end: answers that go on for ever end then. */
+  readonly ending?: AbortSignal
 }
 
 /** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
-export function createApp(services: HttpServices, { logger, nodeName }: AppOptions): Express {
+export function createApp(services: HttpServices, { logger, nodeName, ending }: AppOptions): Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -28,6 +32,8 @@ export function createApp(services: HttpServices, { logger, nodeName }: AppOptio
   app.use(nodeRoutes(services.node))
   app.use(containerRoutes(services.containers))
   app.use(captureRoutes(services.captures, { nodeName }))
+  app.use(checkpointRoutes(services.checkpoints, { nodeName }))
+  app.use(watchRoutes(services.checkpoints, { nodeName, ...(ending !== undefined && { ending }) }))
   app.use(unknownRoute())
   app.use(errorHandler(logger))
   return app

@@ -28,7 +28,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'The request is wrong; the detail names everything that is',
   403: 'The caller may not do this',
   404: 'There is no such thing',
-  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already',
+  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive is another one by now',
   413: 'The body is too large',
   415: 'The body is not JSON',
   500: 'The runtime failed, or the agent did',
@@ -124,6 +124,58 @@ export const operations: readonly Operation[] = [
     answers: {
       200: { description: 'The job as it ended', schema: api.captureJobResponse },
       ...problems(...READ_PROBLEMS, 404, 409),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints',
+    id: 'listCheckpoints',
+    summary: 'The checkpoint archives of this node',
+    description: 'All filters that are given must hold. `continue` belongs to the sort and the filters of its page.',
+    query: api.checkpointListQuery,
+    answers: {
+      200: { description: 'A page of checkpoints', schema: api.checkpointList },
+      ...problems(...READ_PROBLEMS),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}',
+    id: 'getCheckpoint',
+    summary: 'One checkpoint',
+    headers: [{ name: 'If-None-Match', description: 'The `ETag` of an earlier answer' }],
+    answers: {
+      200: { description: 'The checkpoint', schema: api.checkpointResponse, headers: ['ETag'] },
+      304: { description: 'It is as it was', headers: ['ETag'] },
+      ...problems(...READ_PROBLEMS, 404),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}/members',
+    id: 'listCheckpointMembers',
+    summary: 'What is in an archive, in its order',
+    description: 'Read from the archive each time. `continue` belongs to the file as it was.',
+    query: api.memberListQuery,
+    answers: {
+      200: { description: 'A page of members', schema: api.memberList },
+      ...problems(...READ_PROBLEMS, 404, 409, 503),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/watch',
+    id: 'watch',
+    summary: 'Changes of the checkpoints as they happen',
+    description:
+      'Server-sent events that go on until one side ends them: `added` and `changed` with the checkpoint, `removed` with ' +
+      '`{"id"}`, and `resync` with `{}` where events were lost and the list has to be read anew.',
+    headers: [
+      { name: 'Last-Event-ID', description: 'The `id` of the last event that was seen: those after it come first' },
+    ],
+    answers: {
+      200: { description: 'The events', mediaType: 'text/event-stream' },
+      ...problems(...READ_PROBLEMS, 503),
     },
   },
   {

@@ -13,10 +13,14 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   CaptureRequest: api.captureRequest,
   CaptureResult: api.captureResult,
   Checkpoint: api.checkpointResponse,
+  CheckpointList: api.checkpointList,
+  CheckpointProblem: api.checkpointProblem,
   ContainerCapture: api.containerCaptureResponse,
   ContainerIdentity: api.containerIdentity,
   Health: api.healthResponse,
   KubeletResult: api.kubeletResult,
+  Member: api.memberResponse,
+  MemberList: api.memberList,
   Node: api.nodeResponse,
   Problem: api.problem,
   Readiness: api.readinessResponse,
@@ -25,6 +29,7 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
 }
 
 const HEADERS: Readonly<Record<string, string>> = {
+  ETag: 'The state of the checkpoint that this answer shows, for `If-None-Match`',
   Location: 'Where the job is',
   'Preference-Applied': 'The preference that was followed',
 }
@@ -95,7 +100,7 @@ function pathParameters({ path }: Operation): Json[] {
 
 function queryParameters({ query }: Operation): Json[] {
   return Object.entries(query?.shape ?? {}).map(([name, schema]) => {
-    const { description, ...json } = withoutNoise(z.toJSONSchema(schema, { io: 'input' }))
+    const { description, ...json } = withoutNoise(z.toJSONSchema(schema, { io: 'input', override: dropDatePattern }))
     return { name, in: 'query', required: false, ...(description !== undefined && { description }), schema: json }
   })
 }
@@ -122,12 +127,14 @@ function componentSchemas(): Json {
   const { schemas } = z.toJSONSchema(registry, {
     io: 'input',
     uri: componentUri,
-    // The pattern of a date is 300 characters that say no more than the format does.
-    override: ({ jsonSchema }) => {
-      if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
-    },
+    override: dropDatePattern,
   })
   return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withoutNoise(schema)]))
+}
+
+/** It is 300 characters that say no more than the format does. */
+function dropDatePattern({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+  if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
 }
 
 /** What is right for a schema that stands alone, and wrong inside a document that says it once. */

@@ -1,11 +1,14 @@
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
+import type { Problem } from '../checkpoint/problem.ts'
 
 /** What the routes need of the agent. `agent/` provides it; tests pass plain functions. */
 export interface HttpServices {
   readonly node: { readonly status: () => Promise<NodeStatus> }
   readonly containers: { readonly listRunning: () => Promise<readonly RunningContainer[]> }
   readonly captures: CaptureServices
+  readonly checkpoints: CheckpointServices
   readonly kubelet: KubeletServices
   readonly health: HealthServices
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
@@ -45,6 +48,84 @@ export interface CaptureServices {
   readonly get: (jobId: string) => CaptureJob
   /** Resolves once the job is final. Throws NotFoundError, ConflictError (`CaptureFinished`). */
   readonly cancel: (jobId: string) => Promise<CaptureJob>
+}
+
+/** What is known of the archives on this node. */
+export interface CheckpointServices {
+  /** The page after the cursor; `next` is undefined on the last one. */
+  readonly list: (query: CheckpointListQuery) => {
+    readonly items: readonly Checkpoint[]
+    readonly remaining: number
+    readonly next: CheckpointCursor | undefined
+  }
+  /** Throws NotFoundError (`CheckpointNotFound`). */
+  readonly get: (id: string) => Checkpoint
+  /** Reads the archive. Throws NotFoundError. The signal aborts when nobody waits for the answer any more. */
+  readonly members: (
+    id: string,
+    page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
+  ) => Promise<{
+    readonly members: readonly CheckpointMember[]
+    readonly remaining: number
+    readonly problems: readonly Problem[]
+  }>
+  /**
+   * Events after `lastEventId`, then live ones; without it live ones only. Where that event is not known any more,
+   * `resync` comes first. `onEvent` may be called at once. Returns what ends it.
+   */
+  readonly watch: (lastEventId: string | undefined, onEvent: (event: CheckpointEvent) => void) => () => void
+}
+
+/** Every filter that is given must hold. */
+export interface CheckpointListFilter {
+  readonly namespace?: string
+  readonly pod?: string
+  readonly container?: string
+  readonly podUid?: string
+  readonly engine?: string
+  readonly state?: string
+  readonly identitySource?: string
+  readonly pinned?: boolean
+  /** Exclusive. */
+  readonly takenAfter?: Date
+  /** Exclusive. */
+  readonly takenBefore?: Date
+  readonly minBytes?: number
+}
+
+export interface CheckpointListQuery {
+  readonly filter: CheckpointListFilter
+  readonly order: {
+    readonly key: 'takenAt' | 'discoveredAt' | 'sizeBytes' | 'fileName'
+    readonly isDescending: boolean
+  }
+  readonly after?: CheckpointCursor
+  readonly limit: number
+}
+
+/** The last row of a page: what it is sorted by, and its id. */
+export interface CheckpointCursor {
+  readonly value: string | number
+  readonly id: string
+}
+
+export interface CheckpointMember {
+  readonly name: string
+  readonly type: string
+  readonly sizeBytes: number
+  readonly offset: number
+  readonly modifiedSeconds: number
+  readonly modifiedNanos: number
+  readonly linkName?: string
+}
+
+export interface CheckpointEvent {
+  /** A single line. */
+  readonly id: string
+  /** `resync`: events were lost, the list has to be read anew. */
+  readonly type: 'added' | 'changed' | 'removed' | 'resync'
+  readonly checkpoint?: Checkpoint
+  readonly checkpointId?: string
 }
 
 /** The kubelet's endpoint in three questions, in the order in which the kubelet asks them. */

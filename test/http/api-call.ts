@@ -2,7 +2,7 @@ import request from 'supertest'
 import { expect } from 'vitest'
 import type { z } from 'zod'
 import { problem } from '../../src/http/api-types.ts'
-import { operations } from '../../src/http/openapi-operations.ts'
+import { operations, type Answer } from '../../src/http/openapi-operations.ts'
 import { testApp, type ServiceChanges } from './http-services.ts'
 
 export interface ApiCall {
@@ -17,14 +17,16 @@ export async function call(changes: ServiceChanges, methodAndPath: string, { hea
   let sent = request(testApp(changes))[verb](path).set(headers)
   if (body !== undefined) sent = sent.send(typeof body === 'string' ? body : JSON.stringify(body))
   const answer = await sent
-  expectDocumented(verb, path, answer)
+  const documented = expectDocumented(verb, path, answer)
   expect(answer.headers['x-request-id']).toBeTruthy()
-  expect(answer.headers).not.toHaveProperty('etag')
+  expect('etag' in answer.headers, 'an ETag where the document has one').toBe(
+    documented?.headers?.includes('ETag') ?? false,
+  )
   expect(answer.headers).not.toHaveProperty('x-powered-by')
   return answer
 }
 
-function expectDocumented(method: string, url: string, answer: request.Response): void {
+function expectDocumented(method: string, url: string, answer: request.Response): Answer | undefined {
   const path = url.split('?', 1)[0] ?? ''
   const operation = operations.find((candidate) => {
     const pattern = new RegExp(`^${candidate.path.replace(/\{\w+\}/g, '[^/]+')}$`)
@@ -35,12 +37,13 @@ function expectDocumented(method: string, url: string, answer: request.Response)
   const documented = operation?.answers[answer.status]
   if (operation !== undefined) expect(documented, `${method} ${path} may answer ${String(answer.status)}`).toBeDefined()
   const schema = documented === undefined ? problem : documented.schema
-  if (schema === undefined) return
+  if (schema === undefined) return documented
   expect(type.split(';')[0]).toBe(
     documented === undefined ? 'application/problem+json' : (documented.mediaType ?? 'application/json'),
   )
   expectExactly(schema, JSON.parse(answer.text))
   if (schema === problem) expect(JSON.parse(answer.text)).toMatchObject({ status: answer.status })
+  return documented
 }
 
 /** Parsing drops what the schema does not know, so an undeclared field makes a difference. */

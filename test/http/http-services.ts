@@ -2,9 +2,10 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 import type { CaptureJob, ContainerCapture } from '../../src/checkpoint/capture-job.ts'
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { ContainerIdentity } from '../../src/checkpoint/identity.ts'
 import { createApp } from '../../src/http/app.ts'
-import type { CaptureServices, HttpServices, KubeletServices } from '../../src/http/services.ts'
+import type { CaptureServices, CheckpointServices, HttpServices, KubeletServices } from '../../src/http/services.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 
 export const ARCHIVE = '/var/lib/kubelet/checkpoints/checkpoint-web-node-a_shop-counter-2026-11-20T21:34:07Z.tar'
@@ -39,6 +40,9 @@ export function webPodKubelet(changes: Partial<KubeletServices> = {}): KubeletSe
 export interface ServiceChanges {
   readonly kubelet?: KubeletServices
   readonly captures?: Partial<CaptureServices>
+  readonly checkpoints?: Partial<CheckpointServices>
+  /** No service: the signal by which the agent says that it ends. */
+  readonly ending?: AbortSignal
   readonly node?: HttpServices['node']
   readonly containers?: HttpServices['containers']
   readonly health?: Partial<HttpServices['health']>
@@ -59,13 +63,21 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
       cancel: unexpected('captures.cancel'),
       ...changes.captures,
     },
+    checkpoints: {
+      list: unexpected('checkpoints.list'),
+      get: unexpected('checkpoints.get'),
+      members: unexpected('checkpoints.members'),
+      watch: unexpected('checkpoints.watch'),
+      ...changes.checkpoints,
+    },
     health: { isAlive: () => true, checks: () => [], ...changes.health },
     metrics: changes.metrics ?? unexpected('metrics'),
   }
 }
 
 export function testApp(changes: ServiceChanges = {}, logger: Logger = silentLogger) {
-  return createApp(httpServices(changes), { logger, nodeName: 'node-a' })
+  const { ending } = changes
+  return createApp(httpServices(changes), { logger, nodeName: 'node-a', ...(ending !== undefined && { ending }) })
 }
 
 function unexpected(name: string): () => never {
@@ -128,3 +140,37 @@ export const succeeded: ContainerCapture = capture({
     takenAt: new Date('2026-11-20T21:34:08Z'),
   },
 })
+
+/** An archive of which everything is known. */
+export function checkpoint(changes: Partial<Checkpoint> = {}): Checkpoint {
+  return {
+    id: '9f2c4e5a7b1d3c60',
+    rawName: Buffer.from('checkpoint-web-node-a_shop-counter-2026-11-20T21:34:08Z.tar'),
+    fileName: 'checkpoint-web-node-a_shop-counter-2026-11-20T21:34:08Z.tar',
+    generation: '1234:264704:1795210448123456789',
+    state: 'ready',
+    problems: [{ code: 'TrailingBytes', weight: 'note', detail: '512 bytes follow its end' }],
+    identity: { ...counter, source: 'archive', isBelieved: true },
+    engine: 'containerd',
+    sizeBytes: 264_704,
+    takenAt: { text: '2026-11-20T21:34:08.123456789Z', millis: 1_795_210_448_123 },
+    discoveredAt: new Date('2026-11-20T21:34:08.5Z'),
+    sha256: 'ab'.repeat(32),
+    pin: { by: 'operator', reason: 'evidence' },
+    summary: {
+      kind: 'container',
+      compression: 'none',
+      image: { name: 'docker.io/library/busybox:1.37', digest: 'sha256:11', id: 'sha256:22' },
+      runtime: 'io.containerd.runc.v2',
+      criuVersion: '4.2.1',
+      createdAt: '2026-11-20T21:30:00.5Z',
+      startedAt: '2026-11-20T21:30:01.000000001Z',
+      memoryBytes: 139_264,
+      rootfsDiffBytes: 201,
+      processCount: 2,
+      memberCount: 31,
+      dumpStatistics: { freezingMicros: 463, frozenMicros: 34_219, pagesScanned: 48, pagesWritten: 34 },
+    },
+    ...changes,
+  }
+}

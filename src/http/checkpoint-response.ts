@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../checkpoint/checkpoint.ts'
+import type { Problem } from '../checkpoint/problem.ts'
+import type { CheckpointResponse, DumpStatisticsResponse, MemberList, MemberResponse } from './api-types.ts'
+import type { CheckpointMember } from './services.ts'
+
+/** A checkpoint as the API shows it: every field is named here, so that no path of the node gets out by accident. */
+export function toCheckpointResponse(checkpoint: Checkpoint, node: string): CheckpointResponse {
+  const { takenAt, discoveredAt, pin, summary } = checkpoint
+  const { image } = summary
+  return {
+    id: checkpoint.id,
+    node,
+    fileName: checkpoint.fileName,
+    state: checkpoint.state,
+    problems: toProblems(checkpoint.problems),
+    identity: toCheckpointIdentity(checkpoint.identity),
+    kind: summary.kind,
+    compression: summary.compression,
+    engine: checkpoint.engine,
+    image: image && { name: image.name, digest: image.digest, id: image.id },
+    runtime: summary.runtime,
+    criuVersion: summary.criuVersion,
+    createdAt: summary.createdAt,
+    startedAt: summary.startedAt,
+    takenAt: takenAt.text,
+    discoveredAt: discoveredAt.toISOString(),
+    sizeBytes: checkpoint.sizeBytes,
+    memoryBytes: summary.memoryBytes,
+    rootfsDiffBytes: summary.rootfsDiffBytes,
+    processCount: summary.processCount,
+    sha256: checkpoint.sha256,
+    dumpStatistics: summary.dumpStatistics && toDumpStatistics(summary.dumpStatistics),
+    pin: pin && { by: pin.by, reason: pin.reason },
+  }
+}
+
+export function toMemberResponse(member: CheckpointMember): MemberResponse {
+  return {
+    name: member.name,
+    type: member.type,
+    sizeBytes: member.sizeBytes,
+    offset: member.offset,
+    modifiedAt: formatModified(member),
+    linkName: member.linkName,
+  }
+}
+
+export function toProblems(problems: readonly Problem[]): MemberList['problems'] {
+  return problems.map(({ code, weight, detail }) => ({ code, weight, detail }))
+}
+
+/** Another file under the same name has another one. */
+export function generationTag({ generation }: Checkpoint): string {
+  return digest(generation)
+}
+
+/**
+ * The generation, a dot, and a digest of what is shown: within one generation the digest of the archive becomes known,
+ * and a pin comes and goes.
+ */
+export function entityTag(checkpoint: Checkpoint, body: CheckpointResponse): string {
+  return `"${generationTag(checkpoint)}.${digest(JSON.stringify(body))}"`
+}
+
+function toCheckpointIdentity(identity: CheckpointIdentity): CheckpointResponse['identity'] {
+  const { namespace, pod, podUid, container, containerId, source } = identity
+  return { namespace, pod, podUid, container, containerId, source }
+}
+
+function toDumpStatistics(statistics: NonNullable<CheckpointSummary['dumpStatistics']>): DumpStatisticsResponse {
+  return {
+    freezingMicros: statistics['freezingMicros'],
+    frozenMicros: statistics['frozenMicros'],
+    memdumpMicros: statistics['memdumpMicros'],
+    memwriteMicros: statistics['memwriteMicros'],
+    pagesScanned: statistics['pagesScanned'],
+    pagesSkippedParent: statistics['pagesSkippedParent'],
+    pagesWritten: statistics['pagesWritten'],
+    pagesLazy: statistics['pagesLazy'],
+    sharedPagesScanned: statistics['sharedPagesScanned'],
+    sharedPagesSkippedParent: statistics['sharedPagesSkippedParent'],
+    sharedPagesWritten: statistics['sharedPagesWritten'],
+  }
+}
+
+/** Undefined for 1970, which stands for no time at all, and for what ISO 8601 needs more than four digits of a year for. */
+function formatModified({ modifiedSeconds, modifiedNanos }: CheckpointMember): string | undefined {
+  if (modifiedSeconds === 0 && modifiedNanos === 0) return undefined
+  if (modifiedSeconds < YEAR_0 || modifiedSeconds >= YEAR_10000) return undefined
+  const seconds = new Date(modifiedSeconds * 1000).toISOString().slice(0, 19)
+  const fraction = String(modifiedNanos).padStart(9, '0').replace(/0+$/, '')
+  return fraction === '' ? `${seconds}Z` : `${seconds}.${fraction}Z`
+}
+
+const YEAR_0 = -62_167_219_200
+const YEAR_10000 = 253_402_300_800
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,107 @@
+import { Router, type Response } from 'express'
+import { UnavailableError } from '../shared/errors.ts'
+import { noQuery } from './api-types.ts'
+import { toCheckpointResponse } from './checkpoint-response.ts'
+import { otherMethods } from './error-handler.ts'
+import { readQuery } from './request-input.ts'
+import type { CheckpointEvent, CheckpointServices } from './services.ts'
+
+export interface WatchOptions {
+  readonly nodeName: string
+  /** Ends every stream, and with them what the listeners wait for. */
+  readonly ending?: AbortSignal
+}
+
+/** Shows proxies and readers that the stream lives, and us whether the reader does. */
+const HEARTBEAT_MS = 15_000
+
+/** What waits for one reader, beyond what the kernel holds: more than the events that one who was away catches up on. */
+const MAX_WAITING_BYTES = 2 * 1024 * 1024
+
+/** The changes of the checkpoints as server-sent events. */
+export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, options: WatchOptions): Router {
+  const { nodeName, ending } = options
+  const router = Router({ caseSensitive: true, strict: true })
+  const open = new Set<Response>()
+  ending?.addEventListener('abort', () => {
+    for (const res of open) res.end()
+  })
+
+  router
+    .route('/v1/watch')
+    .get((req, res) => {
+      readQuery(req, noQuery)
+      if (ending?.aborted === true) {
+        throw new UnavailableError('Cannot watch: the agent is being stopped', { code: 'ShuttingDown' })
+      }
+      res.set({
+        'Content-Type': 'text/event-stream',
+        'Cache-Control': 'no-store, no-transform',
+        'X-Accel-Buffering': 'no',
+      })
+      if (req.method === 'HEAD') {
+        res.end()
+        return
+      }
+      const { send, stop } = eventStream(res, nodeName)
+      res.once('close', () => {
+        open.delete(res)
+        stop()
+      })
+      const lastEventId = req.get('last-event-id')
+      // It may throw: the headers go out only after it, and a caller that left is noticed in a later turn.
+      const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, send)
+      res.once('close', unsubscribe)
+      open.add(res)
+      res.flushHeaders()
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  return router
+}
+
+/**
+ * Nothing here waits for the reader. One that falls behind loses events, and is told so by a `resync` once it has
+ * caught up. One that takes nothing at all between two heartbeats is cut off.
+ */
+function eventStream(res: Response, nodeName: string) {
+  let isBehind = false
+  let lostId: string | undefined
+  let isHeartbeatWaiting = false
+
+  const send = (event: CheckpointEvent) => {
+    if (res.destroyed || res.writableEnded) return
+    if (isBehind) {
+      lostId = event.id
+      return
+    }
+    res.write(formatEvent(event, nodeName))
+    isBehind = res.writableLength > MAX_WAITING_BYTES
+  }
+  res.on('drain', () => {
+    isBehind = false
+    if (lostId === undefined) return
+    const id = lostId
+    lostId = undefined
+    send({ id, type: 'resync' })
+  })
+
+  const timer = setInterval(() => {
+    if (res.writableEnded) return
+    if (isHeartbeatWaiting) {
+      res.destroy()
+      return
+    }
+    isHeartbeatWaiting = true
+    // It waits behind all that was written before.
+    res.write(':\n\n', () => {
+      isHeartbeatWaiting = false
+    })
+  }, HEARTBEAT_MS)
+  return { send, stop: () => clearInterval(timer) }
+}
+
+function formatEvent({ id, type, checkpoint, checkpointId }: CheckpointEvent, nodeName: string): string {
+  const data = checkpoint === undefined ? { id: checkpointId } : toCheckpointResponse(checkpoint, nodeName)
+  return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`
+}
