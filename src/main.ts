@@ -62,6 +62,8 @@ async function run(config: Config, version: string): Promise<void> {
           logger,
         })
   const { captures, checkpoints, kubelet, metrics } = agent
+  // Streams that would never end by themselves are told when the agent does.
+  const ending = new AbortController()
   const app = createApp(
     {
       node: { status: () => agent.status(certificate?.fingerprint()) },
@@ -72,7 +74,7 @@ async function run(config: Config, version: string): Promise<void> {
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),
     },
-    { logger, nodeName: config.node.name },
+    { logger, nodeName: config.node.name, ending: ending.signal },
   )
   const listeners = await openListeners(app, {
     address: config.server.address ?? '',
@@ -86,6 +88,7 @@ async function run(config: Config, version: string): Promise<void> {
   const stop = async (signal: string) => {
     logger.info({ signal }, 'Stopping: no new captures; those under way may end')
     await agent.captures.shutDown(config.shutdown.captureGraceMs)
+    ending.abort()
     await listeners.close(DRAIN_MS)
     certificate?.stop()
     await agent.stop()

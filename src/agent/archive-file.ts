@@ -141,7 +141,7 @@ function toSummary(summary: ArchiveSummary): CheckpointSummary {
 function unreadable(rawName: Uint8Array, { directory, now }: LookOptions, code: string): ArchiveLook | undefined {
   const stat = lstatSync(pathOf(directory, rawName), { bigint: true, throwIfNoEntry: false })
   if (stat?.isFile() !== true) return undefined
-  const detail = `the agent may not open the file (${code}): it belongs to user ${stat.uid}; as root on the node, chown root: it`
+  const detail = `the agent may not open the file (${code}): it belongs to user ${stat.uid}; give it to root on the node with chown`
   const fileName = readableText(rawName)
   const checkpoint: Checkpoint = {
     id: checkpointId(rawName),

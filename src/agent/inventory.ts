@@ -251,25 +251,26 @@ export class Inventory {
     }
   }
 
-  #hash({ id, rawName, generation }: Checkpoint): void {
+  #hash(checkpoint: Checkpoint): void {
+    const { id, generation } = checkpoint
     if (this.#hashing.has(`${id} ${generation}`)) return
     this.#hashing.add(`${id} ${generation}`)
-    void this.#hashes.hash({ path: pathOf(this.#options.directory, rawName), generation }).then((answer) => {
-      this.#hashing.delete(`${id} ${generation}`)
-      if (answer.kind === 'stopped') return
-      const { store, logger } = this.#options
-      if (answer.kind === 'done') {
-        if (store.setHash(id, generation, answer.sha256)) this.events.emit('changed', store.get(id))
-        return
-      }
-      if (answer.kind === 'failed') {
-        logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
-        const checkpoint = store.find(id)
-        if (checkpoint?.generation === generation) this.#save(unreadable(checkpoint, answer.code))
-        return
-      }
+    void this.#hashToEnd(checkpoint)
+  }
+
+  async #hashToEnd({ id, rawName, generation }: Checkpoint): Promise<void> {
+    const { directory, store, logger } = this.#options
+    const answer = await this.#hashes.hash({ path: pathOf(directory, rawName), generation })
+    this.#hashing.delete(`${id} ${generation}`)
+    if (answer.kind === 'done') {
+      if (store.setHash(id, generation, answer.sha256)) this.events.emit('changed', store.get(id))
+    } else if (answer.kind === 'failed') {
+      logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
+      const row = store.find(id)
+      if (row?.generation === generation) this.#save(unreadable(row, answer.code))
+    } else if (answer.kind === 'changed') {
       this.touch(rawName)
-    })
+    }
   }
 
   #save(checkpoint: Checkpoint): void {
@@ -315,8 +316,9 @@ function isMarker(name: Buffer): boolean {
 
 const MARKER = Buffer.from('.tar.keep')
 
-function withPin({ pin: _, ...checkpoint }: Checkpoint, pin: Checkpoint['pin']): Checkpoint {
-  return pin === undefined ? checkpoint : { ...checkpoint, pin }
+function withPin(checkpoint: Checkpoint, pin: Checkpoint['pin']): Checkpoint {
+  const { pin: _, ...unpinned } = checkpoint
+  return pin === undefined ? unpinned : { ...unpinned, pin }
 }
 
 function unreadable(checkpoint: Checkpoint, code: string): Checkpoint {
