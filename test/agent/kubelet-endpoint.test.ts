@@ -148,14 +148,13 @@ describe.concurrent("what the kubelet's endpoint answers", () => {
   it('that a container was not found which has ended while it waited', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
-    const short = { namespace: 'shop', name: 'short', containers: [{ name: 'main' }] }
-    const container = test.runtime.addPod(short).container('main')
-    test.runtime.faults.next(slow(500))
+    const pod = test.runtime.addPod({ namespace: 'shop', name: 'short', containers: [{ name: 'main' }] })
+    test.runtime.faults.next(slow(1_200))
     const first = checkpoint(test)
     await vi.waitUntil(() => test.runtime.dumpsRunning === 1, { interval: 5, timeout: 10_000 })
     const second = checkpoint(test, { pod: 'short', container: 'main' })
     await vi.waitUntil(() => test.agent.captures.counts.queued === 1, { interval: 5, timeout: 10_000 })
-    container.exit()
+    pod.container('main').exit()
     expect(await second).toEqual({ error: 'container main not found' })
     expect(await first).toHaveProperty('path')
   })

@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isSystemError } from '../../shared/errors.ts'
 
 /** How much may be written before it is sent to the disk: less costs more flushes, more leaves a longer wait at the end. */
-const SYNC_EVERY_BYTES = 32 * 1024 * 1024
+const SYNC_EVERY_BYTES = 16 * 1024 * 1024
 
-const LOOK_EVERY_MS = 25
+const LOOK_EVERY_MS = 10
 
 export interface GrowingFile {
   /** Stops the look-out and returns once no sync is under way. */
