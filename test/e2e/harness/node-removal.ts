@@ -60,6 +60,19 @@ async function endProcesses(name: string): Promise<void> {
   }
 }
 
+/** Innermost first. Somebody else may be removing the same node. */
+function unmountOnce(folder: string): unknown {
+  let failure: unknown
+  for (const path of mountsBelow(folder).toReversed()) {
+    try {
+      execFileSync('umount', [path], { stdio: ['ignore', 'ignore', 'pipe'] })
+    } catch (error) {
+      failure = error
+    }
+  }
+  return failure
+}
+
 function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
@@ -69,18 +82,13 @@ function kill(pid: number): void {
 }
 
 async function unmountBelow(folder: string): Promise<void> {
-  let failure: unknown
-  for (const path of mountsBelow(folder).toReversed()) {
-    try {
-      execFileSync('umount', [path], { stdio: ['ignore', 'ignore', 'pipe'] })
-    } catch (error) {
-      // somebody else may be removing the same node
-      failure = error
+  // a process that was killed keeps its mounts busy until it is really gone
+  for (const start = Date.now(); mountsBelow(folder).length > 0; await sleep(20)) {
+    const failure = unmountOnce(folder)
+    const [left] = mountsBelow(folder)
+    if (left !== undefined && Date.now() - start > LIMIT_MS) {
+      throw new Error(`Cannot remove "${folder}": ${left} is still mounted`, { cause: failure })
     }
-  }
-  const [left] = mountsBelow(folder)
-  if (left !== undefined) {
-    throw new Error(`Cannot remove "${folder}": ${left} is still mounted`, { cause: failure })
   }
   // the kernel drops the mounts of an ended namespace, and with them the loop device, a moment after its last process
   for (const start = Date.now(); loopDevicesBelow(folder).length > 0; await sleep(20)) {
