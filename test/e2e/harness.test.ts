@@ -5,7 +5,7 @@ import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'n
 import { join } from 'node:path'
 import { status as Code } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findNode, nodeFolder } from './harness/node-registry.ts'
+import { findNode, isSameProcess, nodeFolder } from './harness/node-registry.ts'
 import { leftoversOf, removeDeadNodes } from './harness/node-removal.ts'
 import { startRuntimeNode } from './harness/runtime-node.ts'
 import type { RuntimeNode } from './harness/runtime-node.ts'
@@ -167,6 +167,8 @@ describe('the end of a node', () => {
     const keeper = findNode(owner.name)?.keeper
     if (keeper === undefined) throw new Error('the node has no keeper')
     process.kill(keeper.pid, 'SIGKILL')
+    // the signal takes effect when the process is next scheduled
+    await expect.poll(() => isSameProcess(keeper), { timeout: 5000, interval: 10 }).toBe(false)
     const ended = once(owner.process, 'exit')
     owner.signal('SIGKILL')
     await ended
