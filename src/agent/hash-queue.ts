@@ -70,7 +70,11 @@ export class HashQueue {
 
   #startWorker(): Worker {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const worker = new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), { workerData: this.#stopFlag })
+    const worker = new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), {
+      workerData: this.#stopFlag,
+      // What was preloaded is for the process, not for its threads.
+      execArgv: [],
+    })
     worker.unref()
     worker.on('message', (answer: HashAnswer) => {
       this.#answer(answer)
