@@ -7,6 +7,9 @@ import type { Problem } from './problem.ts'
  */
 export type CheckpointState = 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
 
+/** Who wrote the archive. */
+export type CheckpointEngine = 'containerd' | 'cri-o' | 'podman' | 'unknown'
+
 /** Texts are readable ones; what is not known is absent. */
 export interface CheckpointIdentity {
   readonly namespace?: string
@@ -52,7 +55,7 @@ export interface Checkpoint {
   readonly state: CheckpointState
   readonly problems: readonly Problem[]
   readonly identity: CheckpointIdentity
-  readonly engine: string
+  readonly engine: CheckpointEngine
   readonly sizeBytes: number
   /** The runtime's word, held down to the age of the file. */
   readonly takenAt: { readonly text: string; readonly millis: number }

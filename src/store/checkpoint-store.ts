@@ -1,45 +1,32 @@
 import type Sqlite from 'better-sqlite3'
-import type {
-  Checkpoint,
-  CheckpointIdentity,
-  CheckpointPin,
-  CheckpointState,
-  CheckpointSummary,
-} from '../checkpoint/checkpoint.ts'
-import type { IdentitySource } from '../checkpoint/identity.ts'
-import type { Problem } from '../checkpoint/problem.ts'
+import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { NotFoundError } from '../shared/errors.ts'
-import { SORT_COLUMNS, toSql, type CheckpointCursor, type CheckpointQuery } from './checkpoint-query.ts'
-
-interface CheckpointRow {
-  id: string
-  raw_name: Uint8Array
-  file_name: string
-  generation: string
-  state: string
-  namespace: string | null
-  pod: string | null
-  pod_uid: string | null
-  container: string | null
-  identity_source: string
-  engine: string
-  size_bytes: number
-  taken_at: number
-  discovered_at: number
-  pinned: number
-  sha256: string | null
-  details: string
-}
-
-/** What no list filters by, kept as one text. */
-interface Details {
-  readonly problems: readonly Problem[]
-  readonly containerId?: string
-  readonly isBelieved: boolean
-  readonly takenAt: string
-  readonly pin?: CheckpointPin
-  readonly summary: CheckpointSummary
-}
+import {
+  chooseIndex,
+  countBeforeSql,
+  countBehindSql,
+  countSql,
+  countUpToSql,
+  indexOfOrder,
+  NEAR_ROWS,
+  pageSql,
+  SORT_COLUMNS,
+  toConditions,
+  type CheckpointCursor,
+  type CheckpointQuery,
+  type Parameters,
+} from './checkpoint-query.ts'
+import {
+  fromRow,
+  idNumber,
+  READ_COLUMNS,
+  stateCode,
+  stateOf,
+  toRow,
+  WRITTEN_COLUMNS,
+  type CheckpointRow,
+  type StoredCheckpoint,
+} from './checkpoint-row.ts'
 
 export interface CheckpointPage {
   readonly items: readonly Checkpoint[]
@@ -60,45 +47,42 @@ export interface KnownFile {
 export class CheckpointStore {
   readonly #database: Sqlite.Database
   readonly #upsert: Sqlite.Statement<[CheckpointRow]>
-  readonly #setHash: Sqlite.Statement<[{ id: string; generation: string; sha256: string }]>
-  readonly #setState: Sqlite.Statement<[{ id: string; generation: string; state: string }]>
-  readonly #delete: Sqlite.Statement<[string]>
-  readonly #byId: Sqlite.Statement<[string], CheckpointRow>
-  readonly #known: Sqlite.Statement<[], { id: string; generation: string; state: string; pinned: number }>
-  readonly #inState: Sqlite.Statement<[string], CheckpointRow>
-  readonly #counts: Sqlite.Statement<[], { state: string; rows: number }>
-  readonly #bytes: Sqlite.Statement<[], { bytes: number | null }>
+  readonly #setHash: Sqlite.Statement<[{ id: bigint; generation: string; sha256: string; from: number; to: number }]>
+  readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
+  readonly #delete: Sqlite.Statement<[bigint]>
+  readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
+  readonly #known: Sqlite.Statement<[], { id: string; generation: string; state: number; pinned: number }>
+  readonly #inState: Sqlite.Statement<[number], StoredCheckpoint>
+  readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
+  /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
+  #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
 
   constructor(database: Sqlite.Database) {
     this.#database = database
-    const columns = Object.keys(COLUMNS)
+    const values = WRITTEN_COLUMNS.map((column) => `:${column}`).join(', ')
+    const changes = WRITTEN_COLUMNS.filter((column) => column !== 'id').map(
+      (column) => `${column} = excluded.${column}`,
+    )
     this.#upsert = database.prepare(`
-      INSERT INTO checkpoints (${columns.join(', ')}) VALUES (${columns.map((column) => `:${column}`).join(', ')})
-      ON CONFLICT (id) DO UPDATE SET ${columns
-        .filter((column) => column !== 'id')
-        .map((column) => `${column} = excluded.${column}`)
-        .join(', ')}`)
+      INSERT INTO checkpoints (${WRITTEN_COLUMNS.join(', ')}) VALUES (${values})
+      ON CONFLICT (id) DO UPDATE SET ${changes.join(', ')}`)
     this.#setHash = database.prepare(`
-      UPDATE checkpoints SET sha256 = :sha256, state = 'ready' WHERE id = :id AND generation = :generation AND state = 'hashing'`)
+      UPDATE checkpoints SET sha256 = :sha256, state = :to WHERE id = :id AND generation = :generation AND state = :from`)
     this.#setState = database.prepare(
       'UPDATE checkpoints SET state = :state WHERE id = :id AND generation = :generation',
     )
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
-    this.#byId = database.prepare('SELECT * FROM checkpoints WHERE id = ?')
-    this.#known = database.prepare('SELECT id, generation, state, pinned FROM checkpoints')
-    this.#inState = database.prepare(
-      'SELECT * FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, id',
-    )
-    this.#counts = database.prepare(
-      'SELECT state, count(*) AS rows FROM checkpoints INDEXED BY checkpoints_state GROUP BY state',
-    )
-    this.#bytes = database.prepare(
-      'SELECT sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_by_size_bytes',
-    )
+    this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
+    this.#known = database.prepare("SELECT printf('%016x', id) AS id, generation, state, pinned FROM checkpoints")
+    this.#inState = database.prepare(`
+      SELECT ${READ_COLUMNS} FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, checkpoints.id`)
+    this.#totals = database.prepare(`
+      SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
 
   /** All or none; what is there already is replaced. */
   saveAll(checkpoints: readonly Checkpoint[]): void {
+    this.#knownTotals = undefined
     this.#database.transaction(() => {
       for (const checkpoint of checkpoints) this.#upsert.run(toRow(checkpoint))
     })()
@@ -106,17 +90,28 @@ export class CheckpointStore {
 
   /** False when the file is another one by now, or is not being hashed any more. */
   setHash(id: string, generation: string, sha256: string): boolean {
-    return this.#setHash.run({ id, generation, sha256 }).changes === 1
+    const number = idNumber(id)
+    if (number === undefined) return false
+    this.#knownTotals = undefined
+    const states = { from: stateCode('hashing'), to: stateCode('ready') }
+    return this.#setHash.run({ id: number, generation, sha256, ...states }).changes === 1
   }
 
   setState(id: string, generation: string, state: CheckpointState): boolean {
-    return this.#setState.run({ id, generation, state }).changes === 1
+    const number = idNumber(id)
+    if (number === undefined) return false
+    this.#knownTotals = undefined
+    return this.#setState.run({ id: number, generation, state: stateCode(state) }).changes === 1
   }
 
   /** Forgetting what is not known is no error, so a retry is safe. */
   removeAll(ids: readonly string[]): void {
+    this.#knownTotals = undefined
     this.#database.transaction(() => {
-      for (const id of ids) this.#delete.run(id)
+      for (const id of ids) {
+        const number = idNumber(id)
+        if (number !== undefined) this.#delete.run(number)
+      }
     })()
   }
 
@@ -131,19 +126,31 @@ export class CheckpointStore {
   }
 
   find(id: string): Checkpoint | undefined {
-    const row = this.#byId.get(id)
+    const number = idNumber(id)
+    const row = number === undefined ? undefined : this.#byId.get(number)
     return row === undefined ? undefined : fromRow(row)
   }
 
+  /**
+   * One page. A row that is there throughout, and whose sort value stays as it is, comes exactly once, whatever is added
+   * and removed between the pages. Rows with the same sort value are in an order of their own, always the same one.
+   */
   list(query: CheckpointQuery): CheckpointPage {
-    const { page, count, parameters } = toSql(query)
+    const { order, after, limit } = query
     return this.#database.transaction(() => {
-      const rows = this.#database.prepare<[object], CheckpointRow>(page).all(parameters)
-      const all = this.#database.prepare<[object], { rows: number }>(count).get(parameters)?.rows ?? 0
-      const remaining = Math.max(0, all - rows.length)
+      const { conditions, parameters } = toConditions(query)
+      const index = chooseIndex(conditions, {
+        order,
+        countUpTo: (condition) => this.#count(countUpToSql(condition), parameters),
+      })
+      const page = pageSql(conditions, { index, order, isFirst: after === undefined })
+      const rows = this.#database
+        .prepare<[Parameters], StoredCheckpoint>(page)
+        .all({ ...parameters, ...cursorParameters(after), limit })
       const last = rows.at(-1)
-      const next = remaining === 0 || last === undefined ? undefined : cursorOf(last, query)
-      return { items: rows.map(fromRow), remaining, next }
+      const next = last === undefined || rows.length < limit ? undefined : cursorOf(last, query)
+      const remaining = next === undefined ? 0 : this.#countBehind(query, { next, index, shown: rows.length })
+      return { items: rows.map(fromRow), remaining, next: remaining === 0 ? undefined : next }
     })()
   }
 
@@ -153,107 +160,60 @@ export class CheckpointStore {
         .all()
         .map(({ id, generation, state, pinned }) => [
           id,
-          { generation, state: state as CheckpointState, isPinned: pinned === 1 },
+          { generation, state: stateOf(state), isPinned: pinned === 1 },
         ]),
     )
   }
 
   listInState(state: CheckpointState): Checkpoint[] {
-    return this.#inState.all(state).map(fromRow)
+    return this.#inState.all(stateCode(state)).map(fromRow)
   }
 
   countByState(): Record<string, number> {
-    return Object.fromEntries(this.#counts.all().map(({ state, rows }) => [state, rows]))
+    return Object.fromEntries(this.#readTotals().map(({ state, rows }) => [stateOf(state), rows]))
   }
 
   totalBytes(): number {
-    return this.#bytes.get()?.bytes ?? 0
+    return this.#readTotals().reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  #readTotals() {
+    this.#knownTotals ??= this.#totals.all()
+    return this.#knownTotals
+  }
+
+  /** In the cheapest way: with at most one condition there is a short index to count all with, and most pages are near. */
+  #countBehind(
+    { filter, order, after, limit }: CheckpointQuery,
+    { next, index, shown }: { readonly next: CheckpointCursor; readonly index: string; readonly shown: number },
+  ): number {
+    const all = toConditions({ filter, order, limit })
+    const isSingle = all.conditions.length <= 1
+    const countAll = () =>
+      this.#count(countSql(all.conditions, isSingle ? all.conditions[0]?.index : index), all.parameters)
+    if (after === undefined) return Math.max(0, countAll() - shown)
+    const position = cursorParameters(next)
+    if (isSingle && index === indexOfOrder(order)) {
+      const before = this.#database
+        .prepare<[Parameters], { rows: number; matching: number }>(countBeforeSql(all.conditions, order))
+        .get({ ...all.parameters, ...position })
+      if (before !== undefined && before.rows <= NEAR_ROWS) return Math.max(0, countAll() - before.matching)
+    }
+    const { conditions, parameters } = toConditions({ filter, order, limit, after: next })
+    return this.#count(countBehindSql(conditions, { index, order }), { ...parameters, ...position })
+  }
+
+  #count(sql: string, parameters: Parameters): number {
+    return this.#database.prepare<[Parameters], { rows: number }>(sql).get(parameters)?.rows ?? 0
   }
 }
 
-/** Every column, so that a row that lacks one does not compile. */
-const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
-  id: true,
-  raw_name: true,
-  file_name: true,
-  generation: true,
-  state: true,
-  namespace: true,
-  pod: true,
-  pod_uid: true,
-  container: true,
-  identity_source: true,
-  engine: true,
-  size_bytes: true,
-  taken_at: true,
-  discovered_at: true,
-  pinned: true,
-  sha256: true,
-  details: true,
+function cursorOf(row: StoredCheckpoint, { order }: CheckpointQuery): CheckpointCursor {
+  return { value: row[SORT_COLUMNS[order.key]], id: row.id }
 }
 
-function cursorOf(row: CheckpointRow, { order }: CheckpointQuery): CheckpointCursor {
-  const value = row[SORT_COLUMNS[order.key] as keyof CheckpointRow]
-  return { value: value as string | number, id: row.id }
-}
-
-function toRow(checkpoint: Checkpoint): CheckpointRow {
-  const { id, rawName, fileName, generation, state, problems, identity, engine, sizeBytes, takenAt, pin, summary } =
-    checkpoint
-  const details: Details = {
-    problems,
-    ...(identity.containerId !== undefined && { containerId: identity.containerId }),
-    isBelieved: identity.isBelieved,
-    takenAt: takenAt.text,
-    ...(pin !== undefined && { pin }),
-    summary,
-  }
-  return {
-    id,
-    generation,
-    state,
-    engine,
-    raw_name: rawName,
-    file_name: fileName,
-    namespace: identity.namespace ?? null,
-    pod: identity.pod ?? null,
-    pod_uid: identity.podUid ?? null,
-    container: identity.container ?? null,
-    identity_source: identity.source,
-    size_bytes: sizeBytes,
-    taken_at: takenAt.millis,
-    discovered_at: checkpoint.discoveredAt.getTime(),
-    pinned: Number(pin !== undefined),
-    sha256: checkpoint.sha256 ?? null,
-    details: JSON.stringify(details),
-  }
-}
-
-function fromRow(row: CheckpointRow): Checkpoint {
-  const { problems, containerId, isBelieved, takenAt, pin, summary } = JSON.parse(row.details) as Details
-  const identity: CheckpointIdentity = {
-    ...(row.namespace !== null && { namespace: row.namespace }),
-    ...(row.pod !== null && { pod: row.pod }),
-    ...(row.pod_uid !== null && { podUid: row.pod_uid }),
-    ...(row.container !== null && { container: row.container }),
-    ...(containerId !== undefined && { containerId }),
-    source: row.identity_source as IdentitySource,
-    isBelieved,
-  }
-  return {
-    id: row.id,
-    rawName: row.raw_name,
-    fileName: row.file_name,
-    generation: row.generation,
-    state: row.state as CheckpointState,
-    problems,
-    identity,
-    engine: row.engine,
-    sizeBytes: row.size_bytes,
-    takenAt: { text: takenAt, millis: row.taken_at },
-    discoveredAt: new Date(row.discovered_at),
-    ...(row.sha256 !== null && { sha256: row.sha256 }),
-    ...(pin !== undefined && { pin }),
-    summary,
-  }
+function cursorParameters(cursor: CheckpointCursor | undefined): Parameters {
+  if (cursor === undefined) return {}
+  // An id that is none comes with a token that nobody gave out: any place will do.
+  return { afterValue: cursor.value, afterId: idNumber(cursor.id) ?? 0n }
 }

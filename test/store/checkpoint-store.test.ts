@@ -1,137 +1,157 @@
 import Sqlite from 'better-sqlite3'
-import { array, assert, boolean, constantFrom, integer, property, tuple } from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import type { Checkpoint, CheckpointState } from '../../src/checkpoint/checkpoint.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { checkpointId } from '../../src/checkpoint/checkpoint-id.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
-import {
-  toSql,
-  type CheckpointCursor,
-  type CheckpointFilter,
-  type CheckpointOrder,
-  type SortKey,
-} from '../../src/store/checkpoint-query.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { migrate } from '../../src/store/migrations.ts'
+import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 
-function openStore(): { readonly store: CheckpointStore; readonly database: Sqlite.Database } {
-  const database = new Sqlite(':memory:')
+let database: Sqlite.Database
+let store: CheckpointStore
+
+beforeEach(() => {
+  database = new Sqlite(':memory:')
   migrate(database)
-  return { store: new CheckpointStore(database), database }
-}
+  store = new CheckpointStore(database)
+})
 
-function checkpoint(number: number, changes: Partial<Checkpoint> = {}): Checkpoint {
-  return {
-    id: number.toString(16).padStart(16, '0'),
-    rawName: Buffer.from(`checkpoint-${number}.tar`),
-    fileName: `checkpoint-${number}.tar`,
-    generation: `1:2:${number}`,
-    state: 'hashing',
-    problems: [],
-    identity: { namespace: 'shop', pod: 'web-0', container: 'counter', source: 'archive', isBelieved: true },
-    engine: 'containerd',
-    sizeBytes: 1000 + number,
-    takenAt: { text: '2026-11-20T10:00:00.123456789Z', millis: 1_000_000 + number },
-    discoveredAt: new Date(2_000_000 + number),
-    summary: { kind: 'container', compression: 'none', memoryBytes: 139_264 },
-    ...changes,
-  }
-}
-
-const SORT_KEYS: readonly SortKey[] = ['takenAt', 'discoveredAt', 'sizeBytes', 'fileName']
-const FILTERS: Readonly<Record<string, CheckpointFilter>> = {
-  nothing: {},
-  namespace: { namespace: 'shop' },
-  pod: { pod: 'web-0' },
-  container: { container: 'counter' },
-  podUid: { podUid: 'u' },
-  engine: { engine: 'containerd' },
-  state: { state: 'ready' },
-  identitySource: { identitySource: 'archive' },
-  pinned: { pinned: true },
-  takenAfter: { takenAfter: new Date(1) },
-  takenBefore: { takenBefore: new Date(1) },
-  minBytes: { minBytes: 5 },
-}
+const { sha256: _digest, ...undigested } = sampleCheckpoint(1)
+const NOT_UTF8 = Buffer.from('\xff\x1b.tar', 'latin1')
 
 describe('CheckpointStore', () => {
-  it('gives back what was saved', () => {
-    const { store } = openStore()
-    const saved = checkpoint(1, { sha256: 'ab', pin: { by: 'us', reason: 'why' }, state: 'ready' })
-    store.saveAll([saved, checkpoint(2)])
-    expect(store.get(saved.id)).toEqual(saved)
-    expect(store.countByState()).toEqual({ hashing: 1, ready: 1 })
-    expect(store.totalBytes()).toBe(2003)
-    store.removeAll([saved.id, saved.id])
-    expect(() => store.get(saved.id)).toThrow(NotFoundError)
-  })
-
-  it('takes a digest only for the generation that was hashed', () => {
-    const { store } = openStore()
-    const row = checkpoint(1)
-    store.saveAll([row])
-    expect(store.setHash(row.id, 'another', 'ab')).toBe(false)
-    expect(store.get(row.id).state).toBe('hashing')
-    expect(store.setHash(row.id, row.generation, 'ab')).toBe(true)
-    expect(store.get(row.id)).toMatchObject({ state: 'ready', sha256: 'ab' })
-  })
-
-  it.each(Object.entries(FILTERS).flatMap(([name, filter]) => SORT_KEYS.map((key) => ({ name, filter, key }))))(
-    'answers a list by $name in the order of $key from an index',
-    ({ filter, key }) => {
-      const { database } = openStore()
-      for (const isDescending of [true, false]) {
-        const { page, parameters } = toSql({ filter, order: { key, isDescending }, limit: 100 })
-        const plan = database
-          .prepare<[object], { detail: string }>(`EXPLAIN QUERY PLAN ${page}`)
-          .all(parameters)
-          .map(({ detail }) => detail)
-        expect(plan).toHaveLength(1)
-        expect(plan[0]).toMatch(/USING (?:COVERING )?INDEX checkpoints_/)
-      }
+  it.each<{ name: string; checkpoint: Checkpoint }>([
+    { name: 'all that can be known', checkpoint: sampleCheckpoint(1, { pin: { by: 'operator', reason: 'evidence' } }) },
+    {
+      name: 'one of which next to nothing is known',
+      checkpoint: {
+        ...undigested,
+        state: 'damaged',
+        problems: [{ code: 'NotReadable', weight: 'damage', detail: 'the file cannot be read (EACCES)' }],
+        identity: { source: 'unknown', isBelieved: false },
+        engine: 'unknown',
+        summary: { kind: 'unknown', compression: 'none' },
+      },
     },
-  )
+    {
+      name: 'a name that is no text',
+      checkpoint: sampleCheckpoint(1, {
+        id: checkpointId(NOT_UTF8),
+        rawName: NOT_UTF8,
+        fileName: String.raw`\xff\x1b.tar`,
+      }),
+    },
+    {
+      name: 'numbers beyond 2^53',
+      checkpoint: sampleCheckpoint(1, { generation: '18446744073709551615:9007199254740993:1795190400123456789' }),
+    },
+    { name: 'the smallest id', checkpoint: sampleCheckpoint(1, { id: '0000000000000000' }) },
+    { name: 'the largest id', checkpoint: sampleCheckpoint(1, { id: 'ffffffffffffffff' }) },
+    { name: 'an empty file', checkpoint: sampleCheckpoint(1, { sizeBytes: 0, state: 'incomplete' }) },
+  ])('gives back $name', ({ checkpoint }) => {
+    store.saveAll([checkpoint])
+    expect(store.get(checkpoint.id)).toStrictEqual(checkpoint)
+    expect(listAll()).toStrictEqual([checkpoint])
+  })
 
-  it('never repeats or skips a row between pages, whatever is added or removed meanwhile', () => {
-    const states: readonly CheckpointState[] = ['ready', 'damaged']
-    assert(
-      property(
-        array(tuple(integer({ min: 0, max: 5 }), constantFrom(...states)), { minLength: 1, maxLength: 40 }),
-        constantFrom(...SORT_KEYS),
-        boolean(),
-        integer({ min: 1, max: 7 }),
-        (rows, key, isDescending, limit) => {
-          const { store } = openStore()
-          // Few different values, so that many rows sort equal.
-          const stable = rows.map(([value, state], at) =>
-            checkpoint(at * 2, {
-              state,
-              sizeBytes: value,
-              fileName: `f${value}`,
-              takenAt: { text: 't', millis: value },
-              discoveredAt: new Date(value),
-            }),
-          )
-          store.saveAll(stable)
-          const seen: string[] = []
-          let after: CheckpointCursor | undefined
-          const order: CheckpointOrder = { key, isDescending }
-          for (let page = 0; page < 200; page += 1) {
-            const answer = store.list({ filter: {}, order, limit, ...(after !== undefined && { after }) })
-            seen.push(...answer.items.map(({ id }) => id))
-            // A row that comes and goes while somebody pages.
-            const guest = checkpoint(page * 2 + 1, { sizeBytes: page % 6, takenAt: { text: 't', millis: page % 6 } })
-            if (page % 2 === 0) store.saveAll([guest])
-            else store.removeAll([checkpoint((page - 1) * 2 + 1).id])
-            if (answer.next === undefined) break
-            after = answer.next
-          }
-          const wanted = new Set(stable.map(({ id }) => id))
-          const found = seen.filter((id) => wanted.has(id))
-          expect(new Set(found).size).toBe(found.length)
-          expect(new Set(found)).toEqual(wanted)
-        },
-      ),
-      { numRuns: 40 },
+  it('replaces what it has of a file', () => {
+    const before = sampleCheckpoint(1, { pin: { by: 'manual' } })
+    const after = { ...undigested, generation: '2:0:0', state: 'incomplete' as const, sizeBytes: 0 }
+    store.saveAll([before, sampleCheckpoint(2)])
+    store.saveAll([after])
+    expect(store.get(before.id)).toStrictEqual(after)
+    expect(listAll()).toHaveLength(2)
+  })
+
+  it('saves all of a batch or nothing', () => {
+    const wrong = sampleCheckpoint(2, { id: 'not an id' })
+    expect(() => {
+      store.saveAll([sampleCheckpoint(1), wrong])
+    }).toThrow('Cannot save checkpoint "not an id": its id is not 16 hex digits')
+    expect(listAll()).toEqual([])
+  })
+
+  it.each(['', 'nothing', '0123456789ABCDEF', '0123456789abcdef'])('finds nothing under "%s"', (id) => {
+    store.saveAll([sampleCheckpoint(1)])
+    expect(store.find(id)).toBeUndefined()
+    expect(() => store.get(id)).toThrow(NotFoundError)
+    expect(store.setHash(id, undigested.generation, 'f')).toBe(false)
+    expect(store.setState(id, undigested.generation, 'ready')).toBe(false)
+    store.removeAll([id])
+    expect(listAll()).toHaveLength(1)
+  })
+
+  it('tells a digest and the state that comes with it', () => {
+    store.saveAll([{ ...undigested, state: 'hashing' }])
+    expect(store.setHash(undigested.id, undigested.generation, 'f00d')).toBe(true)
+    expect(store.get(undigested.id)).toMatchObject({ state: 'ready', sha256: 'f00d' })
+  })
+
+  it('refuses the digest of another generation, and of a file that is not being hashed', () => {
+    store.saveAll([{ ...undigested, state: 'hashing' }])
+    expect(store.setHash(undigested.id, '1:2:3', 'f00d')).toBe(false)
+    store.saveAll([{ ...undigested, state: 'incomplete' }])
+    expect(store.setHash(undigested.id, undigested.generation, 'f00d')).toBe(false)
+    expect(store.get(undigested.id)).toStrictEqual({ ...undigested, state: 'incomplete' })
+  })
+
+  it('changes the state of one generation only', () => {
+    store.saveAll([undigested])
+    expect(store.setState(undigested.id, '1:2:3', 'damaged')).toBe(false)
+    expect(store.setState(undigested.id, undigested.generation, 'hashing')).toBe(true)
+    expect(store.get(undigested.id).state).toBe('hashing')
+  })
+
+  it('forgets, and forgets again', () => {
+    const [first, second] = [sampleCheckpoint(1), sampleCheckpoint(2)]
+    store.saveAll([first, second])
+    store.removeAll([first.id])
+    store.removeAll([first.id])
+    expect(listAll()).toStrictEqual([second])
+  })
+
+  it('tells what a rescan compares', () => {
+    const pinned = sampleCheckpoint(2, { state: 'hashing', pin: { by: 'us' } })
+    store.saveAll([undigested, pinned])
+    expect(store.listKnown()).toEqual(
+      new Map([
+        [undigested.id, { generation: undigested.generation, state: 'ready', isPinned: false }],
+        [pinned.id, { generation: pinned.generation, state: 'hashing', isPinned: true }],
+      ]),
     )
   })
+
+  it('lists what is in one state, the oldest first', () => {
+    const hashing = [3, 1, 2].map((index) => sampleCheckpoint(index, { state: 'hashing' }))
+    store.saveAll([...hashing, sampleCheckpoint(4)])
+    expect(store.listInState('hashing').map(({ takenAt }) => takenAt.millis)).toEqual(
+      hashing.map(({ takenAt }) => takenAt.millis).toSorted((a, b) => a - b),
+    )
+    expect(store.listInState('damaged')).toEqual([])
+  })
+
+  it('counts by state and adds up the bytes, after every kind of change', () => {
+    const totals = () => ({ states: store.countByState(), bytes: store.totalBytes() })
+    expect(totals()).toEqual({ states: {}, bytes: 0 })
+    const [first, second] = [1, 2].map((index) => sampleCheckpoint(index, { sizeBytes: 2 ** 40, state: 'hashing' }))
+    if (first === undefined || second === undefined) throw new Error('two were made')
+    store.saveAll([first, second])
+    expect(totals()).toEqual({ states: { hashing: 2 }, bytes: 2 ** 41 })
+    store.setHash(first.id, first.generation, 'f00d')
+    expect(totals()).toEqual({ states: { hashing: 1, ready: 1 }, bytes: 2 ** 41 })
+    store.setState(second.id, second.generation, 'damaged')
+    expect(totals()).toEqual({ states: { damaged: 1, ready: 1 }, bytes: 2 ** 41 })
+    store.removeAll([first.id])
+    expect(totals()).toEqual({ states: { damaged: 1 }, bytes: 2 ** 40 })
+  })
+
+  it('says it when a row has a code that this agent does not know', () => {
+    store.saveAll([undigested])
+    database.exec('UPDATE checkpoints SET engine = 99')
+    expect(() => store.get(undigested.id)).toThrow('Cannot read a checkpoint: its row has the unknown code 99')
+  })
 })
+
+function listAll(): readonly Checkpoint[] {
+  return store.list({ filter: {}, order: { key: 'takenAt', isDescending: false }, limit: 1000 }).items
+}

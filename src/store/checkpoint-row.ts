@@ -1,0 +1,191 @@
+import { hash } from 'node:crypto'
+import type {
+  Checkpoint,
+  CheckpointIdentity,
+  CheckpointPin,
+  CheckpointState,
+  CheckpointSummary,
+} from '../checkpoint/checkpoint.ts'
+import type { IdentitySource } from '../checkpoint/identity.ts'
+import type { Problem } from '../checkpoint/problem.ts'
+
+/** A row of the table as it is written. */
+export interface CheckpointRow {
+  readonly id: bigint
+  readonly state: number
+  readonly engine: number
+  readonly identity_source: number
+  readonly pinned: number
+  readonly size_bytes: number
+  readonly taken_at: number
+  readonly discovered_at: number
+  readonly generation: string
+  readonly namespace_code: number | null
+  readonly pod_code: number | null
+  readonly pod_uid_code: number | null
+  readonly container_code: number | null
+  readonly namespace: string | null
+  readonly pod: string | null
+  readonly pod_uid: string | null
+  readonly container: string | null
+  readonly raw_name: Uint8Array
+  readonly file_name: string
+  readonly sha256: string | null
+  readonly details: string
+}
+
+/** The same as it is read: the id in words, and nothing that only finds it. */
+export type StoredCheckpoint = Omit<CheckpointRow, 'id' | `${string}_code`> & { readonly id: string }
+
+/** Every column, so that a row that lacks one does not compile. */
+const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
+  id: true,
+  state: true,
+  engine: true,
+  identity_source: true,
+  pinned: true,
+  size_bytes: true,
+  taken_at: true,
+  discovered_at: true,
+  generation: true,
+  namespace_code: true,
+  pod_code: true,
+  pod_uid_code: true,
+  container_code: true,
+  namespace: true,
+  pod: true,
+  pod_uid: true,
+  container: true,
+  raw_name: true,
+  file_name: true,
+  sha256: true,
+  details: true,
+}
+
+export const WRITTEN_COLUMNS: readonly string[] = Object.keys(COLUMNS)
+
+/** What a SELECT names to get a `StoredCheckpoint`. */
+export const READ_COLUMNS: string = WRITTEN_COLUMNS.filter((column) => !column.endsWith('_code'))
+  .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
+  .join(', ')
+
+/** Words of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
+const STATES: Readonly<Record<CheckpointState, number>> = {
+  discovered: 0,
+  hashing: 1,
+  ready: 2,
+  incomplete: 3,
+  damaged: 4,
+}
+const SOURCES: Readonly<Record<IdentitySource, number>> = { observed: 0, archive: 1, name: 2, unknown: 3 }
+const ENGINES: Readonly<Record<Checkpoint['engine'], number>> = { containerd: 0, 'cri-o': 1, podman: 2, unknown: 3 }
+
+/** The number of a word; one that no row has where the word is none of the set. */
+export const stateCode = (state: string): number => codeIn(STATES, state)
+export const sourceCode = (source: string): number => codeIn(SOURCES, source)
+export const engineCode = (engine: string): number => codeIn(ENGINES, engine)
+
+/** The state, back from its number. */
+export const stateOf = (code: number): CheckpointState => wordIn(STATES, code)
+
+/** The 64 bits of an id as SQLite holds them. Undefined for what is no id. */
+export function idNumber(id: string): bigint | undefined {
+  return /^[0-9a-f]{16}$/.test(id) ? BigInt.asIntN(64, BigInt(`0x${id}`)) : undefined
+}
+
+/** 44 bits: two names with the same code are as good as impossible, and a list looks at the names themselves. */
+export function nameCode(name: string): number {
+  return Number.parseInt(hash('sha256', name, 'hex').slice(0, 11), 16)
+}
+
+/** What no list filters by, kept as one text. */
+interface Details {
+  readonly problems: readonly Problem[]
+  readonly containerId?: string
+  readonly isBelieved: boolean
+  readonly takenAt: string
+  readonly pin?: CheckpointPin
+  readonly summary: CheckpointSummary
+}
+
+export function toRow(checkpoint: Checkpoint): CheckpointRow {
+  const { id, identity, problems, takenAt, pin, summary } = checkpoint
+  const number = idNumber(id)
+  if (number === undefined) throw new Error(`Cannot save checkpoint "${id}": its id is not 16 hex digits`)
+  const details: Details = {
+    problems,
+    ...(identity.containerId !== undefined && { containerId: identity.containerId }),
+    isBelieved: identity.isBelieved,
+    takenAt: takenAt.text,
+    ...(pin !== undefined && { pin }),
+    summary,
+  }
+  return {
+    id: number,
+    state: STATES[checkpoint.state],
+    engine: ENGINES[checkpoint.engine],
+    identity_source: SOURCES[identity.source],
+    pinned: Number(pin !== undefined),
+    size_bytes: checkpoint.sizeBytes,
+    taken_at: takenAt.millis,
+    discovered_at: checkpoint.discoveredAt.getTime(),
+    generation: checkpoint.generation,
+    namespace_code: codeOrNull(identity.namespace),
+    pod_code: codeOrNull(identity.pod),
+    pod_uid_code: codeOrNull(identity.podUid),
+    container_code: codeOrNull(identity.container),
+    namespace: identity.namespace ?? null,
+    pod: identity.pod ?? null,
+    pod_uid: identity.podUid ?? null,
+    container: identity.container ?? null,
+    raw_name: checkpoint.rawName,
+    file_name: checkpoint.fileName,
+    sha256: checkpoint.sha256 ?? null,
+    details: JSON.stringify(details),
+  }
+}
+
+export function fromRow(row: StoredCheckpoint): Checkpoint {
+  const { problems, containerId, isBelieved, takenAt, pin, summary } = JSON.parse(row.details) as Details
+  const identity: CheckpointIdentity = {
+    ...(row.namespace !== null && { namespace: row.namespace }),
+    ...(row.pod !== null && { pod: row.pod }),
+    ...(row.pod_uid !== null && { podUid: row.pod_uid }),
+    ...(row.container !== null && { container: row.container }),
+    ...(containerId !== undefined && { containerId }),
+    source: wordIn(SOURCES, row.identity_source),
+    isBelieved,
+  }
+  return {
+    id: row.id,
+    rawName: row.raw_name,
+    fileName: row.file_name,
+    generation: row.generation,
+    state: stateOf(row.state),
+    problems,
+    identity,
+    engine: wordIn(ENGINES, row.engine),
+    sizeBytes: row.size_bytes,
+    takenAt: { text: takenAt, millis: row.taken_at },
+    discoveredAt: new Date(row.discovered_at),
+    ...(row.sha256 !== null && { sha256: row.sha256 }),
+    ...(pin !== undefined && { pin }),
+    summary,
+  }
+}
+
+function codeOrNull(name: string | undefined): number | null {
+  return name === undefined ? null : nameCode(name)
+}
+
+const NO_ROW = -1
+
+function codeIn(set: Readonly<Record<string, number>>, word: string): number {
+  return Object.hasOwn(set, word) ? (set[word] ?? NO_ROW) : NO_ROW
+}
+
+function wordIn<Word extends string>(set: Readonly<Record<Word, number>>, code: number): Word {
+  const word = (Object.keys(set) as Word[]).find((candidate) => set[candidate] === code)
+  if (word === undefined) throw new Error(`Cannot read a checkpoint: its row has the unknown code ${code}`)
+  return word
+}
