@@ -12,7 +12,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/cluster/**'],
-          testTimeout: 20_000,
+          testTimeout: 30_000,
+          hookTimeout: 120_000,
         },
       },
       {
