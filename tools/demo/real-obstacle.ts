@@ -50,7 +50,7 @@ async function packageObstacle(): Promise<string | undefined> {
   if (hasPreparedRoot()) return undefined
   if (!isOnPath('mmdebstrap') && !isOnPath('apt-get')) return 'neither mmdebstrap nor apt-get is installed'
   const reached = existsSync(APT_HELPER) ? await reachesDebian() : true
-  return reached ? undefined : 'Debian packages are not in reach (deb.debian.org does not answer)'
+  return reached ? undefined : 'Debian packages are not in reach (the mirror of apt does not answer)'
 }
 
 /** What `prepare` of the test harness made in an earlier run: then no packages are needed. */
@@ -66,12 +66,25 @@ const APT_HELPER = '/usr/lib/apt/apt-helper'
 async function reachesDebian(): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), 'checkpoint-agent-reach-'))
   try {
-    const url = 'http://deb.debian.org/debian/dists/forky/InRelease'
+    const mirror = await findMirror()
+    // Without one the harness asks the mirror that its own tools know.
+    if (mirror === undefined) return true
+    const url = `${mirror.replace(/\/$/, '')}/dists/forky/InRelease`
     const limits = ['-o', 'Acquire::http::Timeout=4', '-o', 'Acquire::Retries=0']
     return await succeeds(APT_HELPER, [...limits, 'download-file', url, join(folder, 'InRelease')])
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Where this machine's own apt gets Debian from. */
+async function findMirror(): Promise<string | undefined> {
+  const sites = await new Promise<string>((resolve) => {
+    execFile('apt-get', ['indextargets', '--format', '$(SITE)'], { timeout: 8000 }, (error, stdout) => {
+      resolve(error === null ? stdout : '')
+    })
+  })
+  return sites.split('\n').find((site) => /^https?:\/\/.*\/debian\/?$/.test(site))
 }
 
 function succeeds(program: string, args: readonly string[]): Promise<boolean> {
