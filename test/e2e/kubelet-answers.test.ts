@@ -1,40 +1,12 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { rawRequest, type RawAnswer } from '../http/raw-request.ts'
+import { rawRequest } from '../http/raw-request.ts'
 import { archiveProblem } from '../support/archive-check.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
+import { inDirectory, RECORDED_ID, recordings, timeless, variantNamed } from '../support/kubelet-recordings.ts'
 import { runWebPod } from './harness/test-pods.ts'
 import type { WebPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
 import { expectAlive, stagingIn } from './support/container-checks.ts'
-
-interface Answer {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: string
-}
-
-interface Recording extends Answer {
-  readonly name: string
-  readonly method: string
-  readonly path: string
-  readonly requestHeaders: Readonly<Record<string, string>>
-  readonly requestBody: string | null
-}
-
-interface Variant extends Answer {
-  readonly variant: string
-  readonly requests: readonly string[]
-}
-
-const recordings = readFixture('answers-1.36.json') as readonly Recording[]
-const variants = readFixture('variants.json') as readonly Variant[]
-
-/** The recorded kubelet's own. */
-const RECORDED_DIRECTORY = '/var/lib/kubelet/checkpoints'
-const RECORDED_ID = /[0-9a-f]{64}/
-const COMPARED_HEADERS = ['content-type', 'content-length', 'allow', 'location', 'x-content-type-options']
 
 describe.each(['2.1', '2.4'] as const)("the kubelet's answers, containerd %s", (containerd) => {
   let on: AgentNode
@@ -111,34 +83,7 @@ describe("the kubelet's answer where CRIU is missing, containerd 2.1", () => {
   })
 })
 
-/** What is compared, with the time in the name of an archive taken out. */
-function timeless({ status, headers, body }: Answer | RawAnswer): object {
-  const compared = COMPARED_HEADERS.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]]))
-  return {
-    status,
-    headers: Object.fromEntries(compared) as object,
-    body: body.replace(/-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.tar/, '-TIME.tar'),
-  }
-}
-
-/** The recording as a kubelet with this directory would have answered. */
-function inDirectory({ status, headers, body }: Answer, directory: string): Answer {
-  if (!body.includes(RECORDED_DIRECTORY)) return { status, headers, body }
-  const moved = body.replace(RECORDED_DIRECTORY, directory)
-  return { status, headers: { ...headers, 'content-length': String(Buffer.byteLength(moved)) }, body: moved }
-}
-
 function pathIn(body: string): string {
   const { items } = JSON.parse(body) as { readonly items: readonly string[] }
   return items[0] ?? ''
-}
-
-function variantNamed(pattern: RegExp): Variant {
-  const found = variants.find(({ variant }) => pattern.test(variant))
-  if (found === undefined) throw new Error(`Cannot find the variant ${String(pattern)} among the recordings`)
-  return found
-}
-
-function readFixture(name: string): unknown {
-  return JSON.parse(readFileSync(join(import.meta.dirname, '../fixtures/kubelet', name), 'utf8')) as unknown
 }
