@@ -106,7 +106,11 @@ async function listenOnTcp(server: Server, address: string): Promise<void> {
     })
   } catch (error) {
     const reason = isSystemError(error, 'EADDRINUSE') ? 'another process listens there' : errorText(error)
-    throw new UnavailableError(`Cannot listen on "${address}": ${reason}`, { code: 'AddressUnavailable', cause: error })
+    throw new UnavailableError(`Cannot listen on "${address}": ${reason}`, {
+      code: 'AddressUnavailable',
+      hint: 'Set server.address to an address of this machine and a port that is free.',
+      cause: error,
+    })
   }
 }
 
