@@ -27,13 +27,33 @@ export function expectPrintedLinesWork(demo: RunningDemo, pasteLine: (command: s
   expect(taken.map(({ state }) => state)).toEqual(['succeeded', 'succeeded', 'succeeded', 'succeeded'])
   expect(taken.map(({ reason }) => reason)).toContain('before the audit')
 
-  const status = JSON.parse(node?.() ?? '') as { node: string; canCheckpoint: object; checkpoints: { count: number } }
-  expect(status).toMatchObject({ node: 'demo', canCheckpoint: { state: 'yes' }, checkpoints: { count: 5 } })
+  expect(statusWhenCounted(node, 5)).toMatchObject({
+    node: 'demo',
+    canCheckpoint: { state: 'yes' },
+    checkpoints: { count: 5 },
+  })
 
   const members = (list?.() ?? '').split('\n').map((line) => line.split(' ').at(-1))
   expect(members).toEqual(expect.arrayContaining(['spec.dump', 'config.dump', 'checkpoint/inventory.img']))
   expect(Number(count?.().trim())).toBeGreaterThan(0)
 }
+
+interface NodeStatus {
+  readonly node: string
+  readonly canCheckpoint: object
+  readonly checkpoints: { readonly count: number }
+}
+
+/** The inventory knows an archive a moment after the capture was answered, and promises that for a second later. */
+function statusWhenCounted(ask: (() => string) | undefined, count: number): NodeStatus {
+  const begun = performance.now()
+  for (;;) {
+    const status = JSON.parse(ask?.() ?? '') as NodeStatus
+    if (status.checkpoints.count === count || performance.now() - begun > INVENTORY_TAKES_AT_MOST_MS) return status
+  }
+}
+
+const INVENTORY_TAKES_AT_MOST_MS = 3_000
 
 /** As `namespace/pod/container`, sorted. */
 function containersIn(output: string | undefined): readonly string[] {
