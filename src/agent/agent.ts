@@ -23,6 +23,7 @@ import { listArchiveMembers, type MemberPage } from './archive-members.ts'
 import { KubeletEndpoint } from './kubelet-endpoint.ts'
 import { AgentMetrics } from './metrics.ts'
 import { NodeContainers } from './node-containers.ts'
+import { NodeEvents } from './node-events.ts'
 import { describeNode, type NodeStatus } from './node-status.ts'
 import { listRunningContainers, type RunningContainer } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
@@ -66,7 +67,7 @@ export interface AgentCheckpoints {
     id: string,
     page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
   ) => Promise<MemberPage>
-  readonly watch: Inventory['events']['watch']
+  readonly watch: NodeEvents['watch']
 }
 
 /** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
@@ -86,6 +87,7 @@ export class Agent {
   readonly #foreign: ForeignFreezes
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
+  readonly #events = new NodeEvents()
   readonly #recovery: Promise<void>
 
   /** Throws an UnavailableError when the directories cannot be used, another agent holding them included. */
@@ -136,6 +138,7 @@ export class Agent {
       concurrency: capture.concurrency,
       queueLimit: capture.queueLimit,
       maxDurationMs: capture.maxDurationMs,
+      events: this.#events,
       onEnd: (ended) => {
         this.metrics.countCapture(ended)
         if (ended.archive !== undefined) this.#inventory.touch(Buffer.from(ended.archive.fileName))
@@ -174,6 +177,7 @@ export class Agent {
       jobs: this.#store,
       permissions: options.permissions,
       rescanMs: options.rescanMs,
+      events: this.#events,
       clock,
       logger,
     })
@@ -198,7 +202,7 @@ export class Agent {
       get: (id) => this.#checkpoints.get(id),
       members: (id, page) =>
         listArchiveMembers(this.#checkpoints.get(id), { ...page, directory: this.#options.checkpointsDirectory }),
-      watch: (lastEventId, onEvent) => this.#inventory.events.watch(lastEventId, onEvent),
+      watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),
     }
   }
 

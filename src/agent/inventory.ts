@@ -11,7 +11,7 @@ import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archiv
 import { DirectoryWatcher } from './directory-watcher.ts'
 import { generationOf, inodeOf } from './file-generation.ts'
 import { HashQueue } from './hash-queue.ts'
-import { InventoryEvents } from './inventory-events.ts'
+import { NodeEvents } from './node-events.ts'
 import { readPin } from './pins.ts'
 
 export interface InventoryOptions {
@@ -20,6 +20,8 @@ export interface InventoryOptions {
   readonly jobs: JobStore
   readonly permissions: 'enforce' | 'report'
   readonly rescanMs: number
+  /** Where those who watch are told; its own unless given. */
+  readonly events?: NodeEvents
   readonly clock: Clock
   readonly logger: Logger
   /** How long a whole file must stay as it is before it counts as finished. */
@@ -37,7 +39,7 @@ const BATCH = 64
  * behind them, and the index holds what was found: it can be deleted at any time.
  */
 export class Inventory {
-  readonly events = new InventoryEvents()
+  readonly events: NodeEvents
   readonly #options: InventoryOptions
   readonly #settleMs: number
   readonly #watcher: DirectoryWatcher
@@ -55,6 +57,7 @@ export class Inventory {
 
   constructor(options: InventoryOptions) {
     this.#options = options
+    this.events = options.events ?? new NodeEvents()
     this.#settleMs = options.settleMs ?? SETTLE_MS
     this.#watcher = new DirectoryWatcher({
       directory: options.directory,

@@ -73,7 +73,7 @@ export interface CheckpointServices {
    * Events after `lastEventId`, then live ones; without it live ones only. Where that event is not known any more,
    * `resync` comes first. `onEvent` may be called at once. Returns what ends it.
    */
-  readonly watch: (lastEventId: string | undefined, onEvent: (event: CheckpointEvent) => void) => () => void
+  readonly watch: (lastEventId: string | undefined, onEvent: (event: NodeEvent) => void) => () => void
 }
 
 /** Every filter that is given must hold. */
@@ -119,13 +119,14 @@ export interface CheckpointMember {
   readonly linkName?: string
 }
 
-export interface CheckpointEvent {
+export interface NodeEvent {
   /** A single line. */
   readonly id: string
   /** `resync`: events were lost, the list has to be read anew. */
-  readonly type: 'added' | 'changed' | 'removed' | 'resync'
+  readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
   readonly checkpoint?: Checkpoint
   readonly checkpointId?: string
+  readonly job?: CaptureJob
 }
 
 /** The kubelet's endpoint in three questions, in the order in which the kubelet asks them. */

@@ -1,10 +1,11 @@
 import { Router, type Response } from 'express'
 import { UnavailableError } from '../shared/errors.ts'
 import { noQuery } from './api-types.ts'
+import { toJobResponse } from './capture-response.ts'
 import { toCheckpointResponse } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
-import type { CheckpointEvent, CheckpointServices } from './services.ts'
+import type { NodeEvent, CheckpointServices } from './services.ts'
 
 export interface WatchOptions {
   readonly nodeName: string
@@ -18,7 +19,7 @@ const HEARTBEAT_MS = 15_000
 /** What waits for one reader, beyond what the kernel holds: more than the events that one who was away catches up on. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024
 
-/** The changes of the checkpoints as server-sent events. */
+/** What happens to checkpoints and captures, as server-sent events. */
 export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, options: WatchOptions): Router {
   const { nodeName, ending } = options
   const router = Router({ caseSensitive: true, strict: true })
@@ -69,7 +70,7 @@ function eventStream(res: Response, nodeName: string) {
   let lostId: string | undefined
   let isHeartbeatWaiting = false
 
-  const send = (event: CheckpointEvent) => {
+  const send = (event: NodeEvent) => {
     if (res.destroyed || res.writableEnded) return
     if (isBehind) {
       lostId = event.id
@@ -101,7 +102,11 @@ function eventStream(res: Response, nodeName: string) {
   return { send, stop: () => clearInterval(timer) }
 }
 
-function formatEvent({ id, type, checkpoint, checkpointId }: CheckpointEvent, nodeName: string): string {
-  const data = checkpoint === undefined ? { id: checkpointId } : toCheckpointResponse(checkpoint, nodeName)
-  return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`
+function formatEvent(event: NodeEvent, nodeName: string): string {
+  return `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(dataOf(event, nodeName))}\n\n`
+}
+
+function dataOf({ checkpoint, checkpointId, job }: NodeEvent, nodeName: string): object {
+  if (job !== undefined) return toJobResponse(job)
+  return checkpoint === undefined ? { id: checkpointId } : toCheckpointResponse(checkpoint, nodeName)
 }

@@ -123,6 +123,54 @@ describe.concurrent('a capture', () => {
     expect(job.captures[0]?.bytesWritten).toBe(job.captures[0]?.archive?.sizeBytes)
   })
 
+  it('tells those who watch each of its states, and how much has been written', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod().container('counter').memoryBytes = MIB
+    test.runtime.faults.next({ dumpMs: 1, exportBytesPerSecond: MIB })
+    const told: CaptureJob[] = []
+    const ids: string[] = []
+    test.agent.checkpoints.watch(undefined, ({ id, job }) => {
+      if (job === undefined) return
+      told.push(job)
+      ids.push(id)
+    })
+    const job = await capture(test, COUNTER)
+    const states = told.map(jobState)
+    expect(states.filter((state, index) => state !== states[index - 1])).toEqual([
+      'queued',
+      'running',
+      'sealing',
+      'succeeded',
+    ])
+    expect(told.at(-1)).toEqual(job)
+    const sizes = told.filter((each) => jobState(each) === 'running').map((each) => each.captures[0]?.bytesWritten ?? 0)
+    // One megabyte in a second, told twice a second.
+    expect(sizes.length).toBeGreaterThanOrEqual(2)
+    expect(sizes.length).toBeLessThan(20)
+    expect(sizes).toEqual(sizes.toSorted((a, b) => a - b))
+    expect(sizes.at(-1)).toBeGreaterThan(0)
+    // Who comes back gets the states.
+    const missed: CaptureJob[] = []
+    test.agent.checkpoints.watch(ids[0], (event) => {
+      if (event.job !== undefined) missed.push(event.job)
+    })
+    expect(missed.map(jobState)).toEqual(['running', 'sealing', 'succeeded'])
+  })
+
+  it('is told of when it is cancelled in the queue', async () => {
+    await using test = await startTestAgent()
+    test.runtime.addPod(TRIO)
+    test.runtime.faults.next(slow(200))
+    const told: string[] = []
+    await test.agent.captures.request(ofTrio('a'))
+    const { id } = await test.agent.captures.request(ofTrio('b'))
+    test.agent.checkpoints.watch(undefined, ({ job }) => {
+      if (job?.id === id) told.push(jobState(job))
+    })
+    await test.agent.captures.cancel(id)
+    expect(told).toEqual(['cancelled'])
+  })
+
   it.each([
     { name: 'a full disk', script: diskFull, code: 'DiskFull' },
     { name: 'an established connection', script: establishedTcp, code: 'TcpEstablished' },

@@ -2,11 +2,11 @@ import { createServer, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { openListeners } from '../../src/http/listeners.ts'
-import type { CheckpointEvent, CheckpointServices } from '../../src/http/services.ts'
+import type { NodeEvent, CheckpointServices } from '../../src/http/services.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { UnavailableError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
-import { checkpoint, listen, startApp, testApp, type ServiceChanges } from './http-services.ts'
+import { checkpoint, job, listen, startApp, testApp, type ServiceChanges } from './http-services.ts'
 import { parseAnswer, rawRequest } from './raw-request.ts'
 
 const HEARTBEAT_MS = 15_000
@@ -34,11 +34,14 @@ describe('GET /v1/watch', () => {
     watched.send({ id: '2', type: 'changed', checkpoint: checkpoint({ id: 'b' }) })
     watched.send({ id: '3', type: 'removed', checkpointId: 'b' })
     watched.send({ id: '4', type: 'resync' })
-    await expect.poll(() => reader.events()).toHaveLength(4)
+    watched.send({ id: '5', type: 'capture', job: job({ id: 'j' }) })
+    await expect.poll(() => reader.events()).toHaveLength(5)
+    const shownJob = (await call({ captures: { get: () => job({ id: 'j' }) } }, 'GET /v1/captures/j')).body as object
     expect(reader.events().slice(1)).toEqual([
       { id: '2', event: 'changed', data: { ...shown, id: 'b' } },
       { id: '3', event: 'removed', data: { id: 'b' } },
       { id: '4', event: 'resync', data: {} },
+      { id: '5', event: 'capture', data: shownJob },
     ])
   })
 
@@ -234,8 +237,8 @@ async function turns(count = 20): Promise<void> {
 
 /** A source of events that knows who listens. */
 function watching() {
-  const listeners = new Set<(event: CheckpointEvent) => void>()
-  const everybody = new Set<(event: CheckpointEvent) => void>()
+  const listeners = new Set<(event: NodeEvent) => void>()
+  const everybody = new Set<(event: NodeEvent) => void>()
   const begun = Promise.withResolvers<void>()
   const watch: CheckpointServices['watch'] = (_lastEventId, onEvent) => {
     listeners.add(onEvent)
@@ -244,7 +247,7 @@ function watching() {
     return () => void listeners.delete(onEvent)
   }
   const changes: ServiceChanges = { checkpoints: { watch } }
-  const sendTo = (targets: typeof listeners) => (event: CheckpointEvent) => {
+  const sendTo = (targets: typeof listeners) => (event: NodeEvent) => {
     for (const onEvent of targets) onEvent(event)
   }
   return {

@@ -17,6 +17,8 @@ export interface CaptureRecordOptions {
   readonly store: JobStore
   readonly clock: Clock
   readonly logger: Logger
+  /** It got into another state, or more was written. */
+  readonly onChange?: (what: 'state' | 'bytes') => void
 }
 
 /**
@@ -29,15 +31,17 @@ export class CaptureRecord {
   readonly #store: JobStore
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #onChange: (what: 'state' | 'bytes') => void
   #capture: ContainerCapture
 
-  constructor({ jobId, ordinal, capture, store, clock, logger }: CaptureRecordOptions) {
+  constructor({ jobId, ordinal, capture, store, clock, logger, onChange }: CaptureRecordOptions) {
     this.jobId = jobId
     this.ordinal = ordinal
     this.#capture = capture
     this.#store = store
     this.#clock = clock
     this.#logger = logger
+    this.#onChange = onChange ?? (() => {})
   }
 
   get capture(): ContainerCapture {
@@ -51,7 +55,9 @@ export class CaptureRecord {
 
   /** Not kept in the index: it changes many times a second. */
   setBytes(bytesWritten: number): void {
+    if (bytesWritten === this.#capture.bytesWritten) return
     this.#capture = { ...this.#capture, bytesWritten }
+    this.#onChange('bytes')
   }
 
   async phase<T>(name: CapturePhaseName, work: () => Promise<T>): Promise<T> {
@@ -89,6 +95,7 @@ export class CaptureRecord {
     this.#write(() => {
       this.#store.save(this.jobId, this.ordinal, capture)
     })
+    this.#onChange('state')
   }
 
   #write(write: () => void): void {

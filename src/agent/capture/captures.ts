@@ -19,6 +19,13 @@ export interface CapturesOptions {
   /** Our own limit for one capture; the call itself carries none. */
   readonly maxDurationMs: number
   readonly onEnd?: (capture: ContainerCapture) => void
+  readonly events?: CaptureEvents
+}
+
+/** What is told of a job while it goes on; the job is as it is then. */
+export interface CaptureEvents {
+  readonly emitCapture: (job: CaptureJob) => void
+  readonly emitProgress: (job: CaptureJob) => void
 }
 
 export interface CaptureWish {
@@ -43,7 +50,12 @@ interface ActiveJob {
   readonly selected: readonly Selected[]
   readonly abort: AbortController
   readonly done: PromiseWithResolvers<void>
+  /** When it was last told of, on the monotonic clock. */
+  toldAt: number
 }
+
+/** How often those who watch are told that more was written. */
+const PROGRESS_MS = 500
 
 /** Every capture of the node: admits, queues, runs, cancels and remembers them. */
 export class Captures {
@@ -52,16 +64,18 @@ export class Captures {
   readonly #queue: CaptureQueue
   readonly #maxDurationMs: number
   readonly #onEnd: (capture: ContainerCapture) => void
+  readonly #events: CaptureEvents | undefined
   readonly #active = new Map<string, ActiveJob>()
   /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
   readonly #newUlid = monotonicFactory()
 
-  constructor({ store, tools, concurrency, queueLimit, maxDurationMs, onEnd }: CapturesOptions) {
+  constructor({ store, tools, concurrency, queueLimit, maxDurationMs, onEnd, events }: CapturesOptions) {
     this.#store = store
     this.#tools = tools
     this.#queue = new CaptureQueue({ concurrency, limit: queueLimit })
     this.#maxDurationMs = maxDurationMs
     this.#onEnd = onEnd ?? (() => {})
+    this.#events = events
   }
 
   get counts(): { readonly running: number; readonly queued: number; readonly queueLimit: number } {
@@ -181,14 +195,33 @@ export class Captures {
     }
     const records = selected.map(({ identity }, ordinal) => {
       const capture: ContainerCapture = { identity, state: 'queued', bytesWritten: 0, phases: [] }
-      return new CaptureRecord({ jobId: head.id, ordinal, capture, store, clock, logger })
+      const onChange = (what: 'state' | 'bytes') => {
+        this.#tell(active, what)
+      }
+      return new CaptureRecord({ jobId: head.id, ordinal, capture, store, clock, logger, onChange })
     })
-    const active = { head, records, selected, abort: new AbortController(), done: Promise.withResolvers<void>() }
+    const active: ActiveJob = {
+      head,
+      records,
+      selected,
+      abort: new AbortController(),
+      done: Promise.withResolvers<void>(),
+      toldAt: Number.NEGATIVE_INFINITY,
+    }
     this.#insert(snapshot(active))
     failPoint('capture.queued')
     this.#active.set(head.id, active)
+    this.#tell(active, 'state')
     this.#queue.enqueue({ jobId: head.id, containerIds, run: () => this.#run(active) })
     return snapshot(active)
+  }
+
+  #tell(active: ActiveJob, what: 'state' | 'bytes'): void {
+    const now = performance.now()
+    if (what === 'bytes' && now - active.toldAt < PROGRESS_MS) return
+    active.toldAt = now
+    if (what === 'state') this.#events?.emitCapture(snapshot(active))
+    else this.#events?.emitProgress(snapshot(active))
   }
 
   #insert(job: CaptureJob): void {

@@ -1,23 +1,25 @@
 import { ulid } from 'ulid'
+import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 
-export interface InventoryEvent {
+export interface NodeEvent {
   readonly id: string
   /** `resync`: events were missed; read the list again. */
-  readonly type: 'added' | 'changed' | 'removed' | 'resync'
+  readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
   readonly checkpoint?: Checkpoint
   readonly checkpointId?: string
+  readonly job?: CaptureJob
 }
 
 /** How many events one who was away can catch up on. */
 const KEPT = 1_000
 
-/** Tells those who watch what happens in the inventory, the last while of it again. */
-export class InventoryEvents {
+/** Tells those who watch what happens to the archives and captures of this node, the last while of it again. */
+export class NodeEvents {
   /** Ids of an earlier run of the agent mean nothing to this one. */
   readonly #run = ulid()
-  readonly #listeners = new Set<(event: InventoryEvent) => void>()
-  readonly #kept: InventoryEvent[] = []
+  readonly #listeners = new Set<(event: NodeEvent) => void>()
+  readonly #kept: NodeEvent[] = []
   #count = 0
 
   emit(type: 'added' | 'changed', checkpoint: Checkpoint): void {
@@ -28,14 +30,27 @@ export class InventoryEvents {
     this.#send({ id: this.#nextId(), type: 'removed', checkpointId })
   }
 
+  /** The job has got into another state. */
+  emitCapture(job: CaptureJob): void {
+    this.#send({ id: this.#nextId(), type: 'capture', job })
+  }
+
+  /**
+   * More of it is written. For those who watch now: who was away learns from the next state. It goes under the number of
+   * the event before it, so that whoever comes back with that number misses nothing.
+   */
+  emitProgress(job: CaptureJob): void {
+    this.#tell({ id: `${this.#run}-${this.#count}`, type: 'capture', job })
+  }
+
   /** First what came after that event, then what comes. Returns how to end it. */
-  watch(lastEventId: string | undefined, onEvent: (event: InventoryEvent) => void): () => void {
+  watch(lastEventId: string | undefined, onEvent: (event: NodeEvent) => void): () => void {
     for (const event of this.#missed(lastEventId)) onEvent(event)
     this.#listeners.add(onEvent)
     return () => this.#listeners.delete(onEvent)
   }
 
-  #missed(lastEventId: string | undefined): readonly InventoryEvent[] {
+  #missed(lastEventId: string | undefined): readonly NodeEvent[] {
     if (lastEventId === undefined) return []
     const [run, number] = lastEventId.split('-')
     const last = Number(number)
@@ -50,9 +65,13 @@ export class InventoryEvents {
     return `${this.#run}-${this.#count}`
   }
 
-  #send(event: InventoryEvent): void {
+  #send(event: NodeEvent): void {
     this.#kept.push(event)
     if (this.#kept.length > KEPT) this.#kept.shift()
+    this.#tell(event)
+  }
+
+  #tell(event: NodeEvent): void {
     for (const listener of this.#listeners) listener(event)
   }
 }
