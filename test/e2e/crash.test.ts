@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { CaptureJobResponse } from '../../src/http/api-types.ts'
 import { FAIL_POINTS, type FailPoint } from '../../src/shared/fail-point.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
@@ -8,7 +8,6 @@ import { hogPod, runWebPod, type HogPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
 import {
   beginCapture,
-  capture,
   captureAndWait,
   findJobs,
   getJob,
@@ -17,7 +16,7 @@ import {
   waitForEnd,
   type Wish,
 } from './support/captures-client.ts'
-import { archivesIn, cgroupOf, expectAlive, problemsIn, stagingIn } from './support/container-checks.ts'
+import { archivesIn, cgroupOf, criuErrors, expectAlive, problemsIn, stagingIn } from './support/container-checks.ts'
 
 const COUNTER: Wish = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
 const HOG: Wish = { namespace: 'shop', pod: 'hog', container: 'hog' }
@@ -58,6 +57,11 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
     filling.catch(() => undefined)
   })
   afterAll(() => on.stop())
+  beforeEach(({ onTestFailed }) => {
+    onTestFailed(async () => {
+      console.error(await criuErrors(on.node))
+    })
+  })
 
   describe('of the agent at a step of a capture', () => {
     it.each(FAIL_POINTS)('at %s', async (failPoint) => {
@@ -138,7 +142,7 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
       expect((await getNode(agent)).freezeGuard).toMatchObject({ resumedTotal: 1, frozenNow: 0 })
       expect(await readMetric(agent, 'checkpoint_agent_containers_resumed_total{origin="own"}')).toBe(1)
       expect(agent.log().map(({ msg }) => msg)).toContain('Resumed a container that a dump had left frozen')
-      await capture(agent, COUNTER)
+      await expect.poll(async () => (await captureAndWait(agent, COUNTER)).status, { timeout: 10_000 }).toBe(201)
 
       // containerd takes a task that it finds paused at its start for lost, and looks again only at its next start
       expect((await admin.containerStatus(hog)).status.state).toBe('CONTAINER_UNKNOWN')

@@ -73,3 +73,10 @@ export async function cgroupOf(node: RuntimeNode, containerId: string): Promise<
 export async function thawByHand(node: RuntimeNode, containerId: string): Promise<void> {
   thawTree(join(trackingHierarchy(), await cgroupOf(node, containerId)))
 }
+
+/** CRIU's errors in the newest log of each container of the node, for a test that failed: containerd never quotes them. */
+export async function criuErrors(node: RuntimeNode): Promise<string> {
+  const logs = '/run/containerd/io.containerd.runtime.v2.task/k8s.io/*/criu-dump.log'
+  const { stdout } = await node.run(['sh', '-c', `grep -aH -E 'Error \\(|Warn' ${logs}`])
+  return stdout === '' ? 'no errors in the logs of CRIU' : stdout
+}
