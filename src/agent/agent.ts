@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type Sqlite from 'better-sqlite3'
 import { createFreezeControl } from '../runtime/freeze-control.ts'
@@ -24,6 +24,8 @@ import { KubeletEndpoint } from './kubelet-endpoint.ts'
 import { AgentMetrics } from './metrics.ts'
 import { NodeContainers } from './node-containers.ts'
 import { NodeEvents } from './node-events.ts'
+import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
+import { PrivacyKeeper } from './privacy-keeper.ts'
 import { describeNode, type NodeStatus } from './node-status.ts'
 import { listRunningContainers, type RunningContainer } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
@@ -33,8 +35,7 @@ export interface AgentOptions {
   readonly version: string
   readonly nodeName: string
   readonly checkpointsDirectory: string
-  /** `enforce`: rights that others have on archives are taken away. */
-  readonly permissions: 'enforce' | 'report'
+  readonly permissions: PermissionsPolicy
   /** How often the whole directory is read through, events or not. */
   readonly rescanMs: number
   readonly stateDirectory: string
@@ -70,6 +71,9 @@ export interface AgentCheckpoints {
   readonly watch: NodeEvents['watch']
 }
 
+/** How often folders and index are looked at: what others can see in between is a matter of seconds. */
+const PRIVACY_MS = 30_000
+
 /** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
 export class Agent {
   readonly captures: Captures
@@ -88,6 +92,7 @@ export class Agent {
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
   readonly #events = new NodeEvents()
+  readonly #privacy: PrivacyKeeper
   readonly #recovery: Promise<void>
 
   /** Throws an UnavailableError when the directories cannot be used, another agent holding them included. */
@@ -96,8 +101,9 @@ export class Agent {
     this.#options = options
     this.#staging = prepareStaging(checkpointsDirectory)
     this.#lock = lockDirectory(this.#staging.root)
+    const indexFile = join(options.stateDirectory, 'index.db')
     try {
-      this.#database = openDatabase({ file: join(options.stateDirectory, 'index.db'), clock, logger })
+      this.#database = openDatabase({ file: indexFile, clock, logger })
     } catch (error) {
       this.#lock.release()
       throw error
@@ -169,6 +175,14 @@ export class Agent {
       runtimeState: () => this.#monitor.state,
       captureCounts: () => this.captures.counts,
       frozenContainers: () => this.#foreign.frozen.length,
+      inventory: () => ({
+        byState: this.#checkpoints.countByState(),
+        archiveBytes: this.#checkpoints.totalBytes(),
+        isWatching: this.#inventory.watchTrouble === undefined,
+        rescans: this.#inventory.rescans,
+        lastRescanSeconds: this.#inventory.lastRescan && this.#inventory.lastRescan.millis / 1000,
+        waitingForHash: this.#inventory.hashQueueLength,
+      }),
     })
     this.#checkpoints = new CheckpointStore(this.#database)
     this.#inventory = new Inventory({
@@ -181,6 +195,17 @@ export class Agent {
       clock,
       logger,
     })
+    this.#privacy = new PrivacyKeeper({
+      directory: checkpointsDirectory,
+      policy: options.permissions,
+      index: { file: indexFile, inode: statSync(indexFile).ino },
+      intervalMs: PRIVACY_MS,
+      onRepair: (repair) => {
+        this.#recordRepair(repair)
+      },
+      logger,
+    })
+    this.#privacy.start()
     this.#monitor.start()
     this.#foreign.start()
     this.#inventory.start()
@@ -244,13 +269,30 @@ export class Agent {
       frozenContainers: this.#foreign.frozen.length,
       canSeeFreezes: this.#foreign.canLook,
       watchTrouble: this.#inventory.watchTrouble,
+      isIndexGone: this.#privacy.isIndexGone,
     })
+  }
+
+  /** Now, instead of in half a minute. */
+  lookAtPermissions(): void {
+    this.#privacy.lookOnce()
+  }
+
+  #recordRepair({ what, ...found }: PermissionRepair): void {
+    this.metrics.countPermissionRepair(what)
+    this.#options.logger.warn({ what, ...found }, 'Took away what others than root were allowed to do')
   }
 
   /** Leaves nothing open. Captures must have been shut down before. */
   async stop(): Promise<void> {
     this.#guard.close()
-    await Promise.all([this.#foreign.stop(), this.#monitor.stop(), this.#inventory.stop(), this.#recovery])
+    await Promise.all([
+      this.#privacy.stop(),
+      this.#foreign.stop(),
+      this.#monitor.stop(),
+      this.#inventory.stop(),
+      this.#recovery,
+    ])
     this.#runtime.close()
     this.#database.close()
     this.#lock.release()

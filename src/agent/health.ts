@@ -17,6 +17,7 @@ export interface HealthSources {
   readonly frozenContainers: number
   readonly canSeeFreezes: boolean
   readonly watchTrouble: string | undefined
+  readonly isIndexGone: boolean
 }
 
 /** No names in here: anybody may ask. */
@@ -27,12 +28,16 @@ export function checkHealth({
   frozenContainers,
   canSeeFreezes,
   watchTrouble,
+  isIndexGone,
 }: HealthSources): readonly HealthCheck[] {
   const { trouble, ability } = runtime
   return [
     check('index', 'failed', () => {
       database.prepare('SELECT 1').get()
     }),
+    isIndexGone
+      ? { name: 'index-file', state: 'degraded', detail: 'removed while in use; the next start builds it anew' }
+      : { name: 'index-file', state: 'ok' },
     check('staging', 'degraded', () => {
       staging.prepare()
     }),

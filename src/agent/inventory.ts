@@ -53,6 +53,7 @@ export class Inventory {
   #work: Promise<void> | undefined
   #mustRescan = true
   #rescans = 0
+  #lastRescan: { readonly at: Date; readonly millis: number } | undefined
   #loop: Promise<void> | undefined
 
   constructor(options: InventoryOptions) {
@@ -78,6 +79,15 @@ export class Inventory {
   /** How often the whole directory was read through. */
   get rescans(): number {
     return this.#rescans
+  }
+
+  /** Archives that wait for their digest, the one under way included. */
+  get hashQueueLength(): number {
+    return this.#hashes.length
+  }
+
+  get lastRescan(): { readonly at: Date; readonly millis: number } | undefined {
+    return this.#lastRescan
   }
 
   start(): void {
@@ -135,7 +145,8 @@ export class Inventory {
 
   /** Compares the directory with the index: what differs is looked at, what is gone is forgotten. */
   async #findChanges(): Promise<void> {
-    const { directory, store } = this.#options
+    const { directory, store, clock } = this.#options
+    const begun = performance.now()
     this.#mustRescan = false
     this.#rescans += 1
     const known = store.listKnown()
@@ -157,6 +168,7 @@ export class Inventory {
       if (!isSame || !SETTLED.has(row.state)) this.#dirty.set(name, rawName)
     }
     this.#forget([...known.keys()])
+    this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
   async #lookAtBatch(): Promise<void> {

@@ -7,6 +7,17 @@ export interface MetricsSources {
   readonly runtimeState: () => RuntimeState
   readonly captureCounts: () => { readonly running: number; readonly queued: number }
   readonly frozenContainers: () => number
+  readonly inventory: () => InventoryFigures
+}
+
+/** What the inventory is at. */
+export interface InventoryFigures {
+  readonly byState: Readonly<Record<string, number>>
+  readonly archiveBytes: number
+  readonly isWatching: boolean
+  readonly rescans: number
+  readonly lastRescanSeconds: number | undefined
+  readonly waitingForHash: number
 }
 
 /** What is counted. No label holds a name that somebody else chose. */
@@ -15,6 +26,7 @@ export class AgentMetrics {
   readonly #captures: Counter<'outcome'>
   readonly #captureSeconds: Histogram<'phase'>
   readonly #resumed: Counter<'origin'>
+  readonly #permissionRepairs: Counter<'what'>
   #ownResumed = 0
   #foreignResumed = 0
 
@@ -39,12 +51,19 @@ export class AgentMetrics {
       labelNames: ['origin'],
       registers,
     })
+    this.#permissionRepairs = new Counter({
+      name: 'checkpoint_agent_permission_repairs_total',
+      help: 'Rights of others that were taken away: on an archive, on the checkpoint directory, on the index',
+      labelNames: ['what'],
+      registers,
+    })
+    for (const what of ['archive', 'directory', 'index']) this.#permissionRepairs.inc({ what }, 0)
     this.#resumed.inc({ origin: 'own' }, 0)
     this.#resumed.inc({ origin: 'foreign' }, 0)
   }
 
   /** Gauges are read when they are asked for. */
-  observe({ version, runtimeState, captureCounts, frozenContainers }: MetricsSources): void {
+  observe({ version, runtimeState, captureCounts, frozenContainers, inventory }: MetricsSources): void {
     collectDefaultMetrics({ register: this.#registry })
     new Gauge({
       name: 'checkpoint_agent_info',
@@ -65,6 +84,7 @@ export class AgentMetrics {
     this.#gauge('checkpoint_agent_can_checkpoint', 'Whether the runtime can checkpoint: 1 yes, 0 no or unknown', () =>
       Number(runtimeState().ability.state === 'yes'),
     )
+    this.#observeInventory(inventory)
   }
 
   countCapture(capture: ContainerCapture): void {
@@ -78,12 +98,55 @@ export class AgentMetrics {
     this.#resumed.inc({ origin })
   }
 
+  countPermissionRepair(what: 'archive' | 'directory' | 'index'): void {
+    this.#permissionRepairs.inc({ what })
+  }
+
   get resumed(): { readonly own: number; readonly foreign: number } {
     return { own: this.#ownResumed, foreign: this.#foreignResumed }
   }
 
   async render(): Promise<{ readonly contentType: string; readonly text: string }> {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+  }
+
+  #observeInventory(read: () => InventoryFigures): void {
+    const byState = new Gauge({
+      name: 'checkpoint_agent_checkpoints',
+      help: 'Archives in the checkpoint directory, by state',
+      labelNames: ['state'],
+      registers: [],
+      collect() {
+        byState.reset()
+        for (const [state, count] of Object.entries(read().byState)) byState.set({ state }, count)
+      },
+    })
+    this.#registry.registerMetric(byState)
+    this.#gauge('checkpoint_agent_checkpoint_bytes', 'Size of all archives together', () => read().archiveBytes)
+    this.#gauge(
+      'checkpoint_agent_directory_watch_up',
+      'Whether the kernel tells of changes in the directory; if not, archives are found by the rescan only',
+      () => Number(read().isWatching),
+    )
+    this.#gauge(
+      'checkpoint_agent_hash_queue_length',
+      'Archives that wait for their digest',
+      () => read().waitingForHash,
+    )
+    this.#gauge(
+      'checkpoint_agent_rescan_duration_seconds',
+      'How long the last look at the whole directory took',
+      () => read().lastRescanSeconds ?? 0,
+    )
+    const rescans = new Counter({
+      name: 'checkpoint_agent_rescans_total',
+      help: 'How often the whole directory was looked at',
+      registers: [this.#registry],
+      collect() {
+        rescans.reset()
+        rescans.inc(read().rescans)
+      },
+    })
   }
 
   #gauge(name: string, help: string, read: () => number): void {

@@ -42,7 +42,10 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
 ])
 
 /** A full queue moves on with every capture that ends. */
-const RETRY_AFTER_SECONDS = new Map([['QueueFull', 30]])
+const RETRY_AFTER_SECONDS = new Map([
+  ['QueueFull', 30],
+  ['TooManyWatchers', 30],
+])
 
 /** Why a capture that somebody waited for gave no checkpoint. Thrown by the route, mapped here like any other error. */
 export class CaptureFailedError extends AgentError {}

@@ -169,7 +169,7 @@ export const operations: readonly Operation[] = [
     summary: 'What happens to checkpoints and captures, as it happens',
     description:
       'Server-sent events that go on until one side ends them: `added` and `changed` with the checkpoint, `removed` with ' +
-      '`{"id"}`, `capture` with a capture job each time its state changes and twice a second while it is being written, and `resync` with `{}` where events were lost and the list has to be read anew.',
+      '`{"id", "state": "gone"}`, `capture` with a capture job each time its state changes and twice a second while it is being written, and `resync` with `{}` where events were lost and the list has to be read anew.',
     headers: [
       { name: 'Last-Event-ID', description: 'The `id` of the last event that was seen: those after it come first' },
     ],

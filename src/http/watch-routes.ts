@@ -19,6 +19,9 @@ const HEARTBEAT_MS = 15_000
 /** What waits for one reader, beyond what the kernel holds: more than the events that one who was away catches up on. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024
 
+/** Each costs a connection and up to the bytes above, and is written to for every event. */
+const MAX_READERS = 100
+
 /** What happens to checkpoints and captures, as server-sent events. */
 export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, options: WatchOptions): Router {
   const { nodeName, ending } = options
@@ -34,6 +37,12 @@ export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, opti
       readQuery(req, noQuery)
       if (ending?.aborted === true) {
         throw new UnavailableError('Cannot watch: the agent is being stopped', { code: 'ShuttingDown' })
+      }
+      if (open.size >= MAX_READERS) {
+        throw new UnavailableError(`Cannot watch: ${MAX_READERS} others do so already`, {
+          code: 'TooManyWatchers',
+          hint: 'Close streams that nobody reads, or ask GET /v1/checkpoints now and then.',
+        })
       }
       res.set({
         'Content-Type': 'text/event-stream',
@@ -108,5 +117,6 @@ function formatEvent(event: NodeEvent, nodeName: string): string {
 
 function dataOf({ checkpoint, checkpointId, job }: NodeEvent, nodeName: string): object {
   if (job !== undefined) return toJobResponse(job)
-  return checkpoint === undefined ? { id: checkpointId } : toCheckpointResponse(checkpoint, nodeName)
+  if (checkpoint !== undefined) return toCheckpointResponse(checkpoint, nodeName)
+  return checkpointId === undefined ? {} : { id: checkpointId, state: 'gone' }
 }

@@ -39,7 +39,7 @@ describe('GET /v1/watch', () => {
     const shownJob = (await call({ captures: { get: () => job({ id: 'j' }) } }, 'GET /v1/captures/j')).body as object
     expect(reader.events().slice(1)).toEqual([
       { id: '2', event: 'changed', data: { ...shown, id: 'b' } },
-      { id: '3', event: 'removed', data: { id: 'b' } },
+      { id: '3', event: 'removed', data: { id: 'b', state: 'gone' } },
       { id: '4', event: 'resync', data: {} },
       { id: '5', event: 'capture', data: shownJob },
     ])
@@ -57,7 +57,7 @@ describe('GET /v1/watch', () => {
       return () => undefined
     }
     const reader = await openReader(await startApp({ checkpoints: { watch } }), headers)
-    await expect.poll(() => reader.events()).toEqual([{ id: '8', event: 'removed', data: { id: 'a' } }])
+    await expect.poll(() => reader.events()).toEqual([{ id: '8', event: 'removed', data: { id: 'a', state: 'gone' } }])
     expect(asked).toEqual([expected])
   })
 
@@ -71,6 +71,22 @@ describe('GET /v1/watch', () => {
     watched.send({ id: '1', type: 'resync' })
     await expect.poll(() => second.events()).toHaveLength(1)
     second.socket.destroy()
+    await expect.poll(() => watched.count()).toBe(0)
+  })
+
+  it('serves a hundred readers, and says so to the next one', async () => {
+    const watched = watching()
+    const port = await startApp(watched.changes)
+    const readers = await Promise.all(Array.from({ length: 100 }, () => openReader(port)))
+    await expect.poll(() => watched.count()).toBe(100)
+    const refused = await rawRequest(port, { method: 'GET', path: '/v1/watch' })
+    expect(JSON.parse(refused.body)).toMatchObject({ status: 503, code: 'TooManyWatchers' })
+    expect(refused.headers['retry-after']).toBe('30')
+    readers[0]?.socket.destroy()
+    await expect.poll(() => watched.count()).toBe(99)
+    const reader = await openReader(port)
+    await expect.poll(() => watched.count()).toBe(100)
+    for (const { socket } of [...readers, reader]) socket.destroy()
     await expect.poll(() => watched.count()).toBe(0)
   })
 
