@@ -39,6 +39,7 @@ function open(file: string): Sqlite.Database {
     database.pragma('busy_timeout = 5000')
     assertSound(database)
     migrate(database)
+    assertSchema(database)
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = NORMAL')
     return database
@@ -52,6 +53,26 @@ function open(file: string): Sqlite.Database {
 function assertSound(database: Sqlite.Database): void {
   const found = database.pragma('quick_check(1)', { simple: true })
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { code: 'SQLITE_CORRUPT' })
+}
+
+/** Somebody may have dropped or changed a table: then every statement fails, at a time of its own. */
+function assertSchema(database: Sqlite.Database): void {
+  const fresh = new Sqlite(':memory:')
+  try {
+    migrate(fresh)
+    if (schemaOf(database) === schemaOf(fresh)) return
+  } finally {
+    fresh.close()
+  }
+  throw Object.assign(new Error('its tables are not those of this version'), { code: 'SCHEMA_DIFFERS' })
+}
+
+function schemaOf(database: Sqlite.Database): string {
+  // Tables that SQLite makes by itself, as for statistics, are its own business.
+  const entries = database
+    .prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name")
+    .all()
+  return JSON.stringify(entries)
 }
 
 /** Makes the folder, or checks that nobody else can reach into it. */
@@ -79,7 +100,10 @@ export function makePrivateFolder(folder: string): void {
 function isBeyondRepair(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   // A plain SQL error at this point is a table that is missing or not ours: the file is of another program.
-  return code.startsWith('SQLITE_CORRUPT') || ['SQLITE_NOTADB', 'SQLITE_ERROR', 'NEWER_SCHEMA'].includes(code)
+  return (
+    code.startsWith('SQLITE_CORRUPT') ||
+    ['SQLITE_NOTADB', 'SQLITE_ERROR', 'NEWER_SCHEMA', 'SCHEMA_DIFFERS'].includes(code)
+  )
 }
 
 function setAside({ file, logger, clock }: DatabaseOptions, error: unknown): void {

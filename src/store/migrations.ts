@@ -90,6 +90,7 @@ export function migrate(database: Sqlite.Database): void {
     const known = `this agent knows schema ${MIGRATIONS.length}, the file has ${version}`
     throw Object.assign(new Error(known), { code: 'NEWER_SCHEMA' })
   }
+  if (version === MIGRATIONS.length) return
   database.transaction(() => {
     for (const statement of MIGRATIONS.slice(version)) database.exec(statement)
     database.pragma(`user_version = ${MIGRATIONS.length}`)

@@ -89,6 +89,8 @@ describe('openDatabase', () => {
     { name: 'an index with a damaged first page', spoil: () => overwrite(0, 100) },
     { name: 'an index that is damaged further in', spoil: () => overwrite(5 * 4096, 4096) },
     { name: 'half an index', spoil: () => writeFileSync(file, readFileSync(file).subarray(0, 6 * 4096 + 100)) },
+    { name: 'an index without one of its tables', spoil: () => sql('DROP TABLE checkpoints') },
+    { name: 'an index without one of its own indexes', spoil: () => sql('DROP INDEX checkpoints_pod') },
     { name: 'the index of a newer agent', spoil: () => sql('PRAGMA user_version = 99') },
     {
       name: 'the database of another program',
