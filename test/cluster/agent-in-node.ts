@@ -19,6 +19,8 @@ export interface AgentInNode {
   readonly socketPath: string
   /** In the node. */
   readonly pid: number
+  /** With its index, as this machine sees it. */
+  readonly stateFolder: string
   request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpAnswer>
   log(): readonly LogLine[]
   /** By SIGTERM. Resolves with the exit code. */
@@ -73,6 +75,7 @@ export async function startAgentInNode(
     node,
     socketPath: forwarder.socketPath,
     pid: child.pid ?? 0,
+    stateFolder: String(complete['state.directory']).replace(/^\/mnt\/state/, await cluster.folder()),
     request: (method, path, options) => sendRequest({ socketPath: forwarder.socketPath }, method, path, options),
     log: () => readLog(output.text),
     async stop() {

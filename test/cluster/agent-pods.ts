@@ -77,6 +77,31 @@ export async function runHog(node: NodeName, sizeMiB: number): Promise<void> {
   await until(`the memory of hog-${node} is full`, async () => (await kubectl(isFull).catch(() => '')) === 'full\n')
 }
 
+export interface RunningContainer {
+  readonly namespace: string
+  readonly pod: string
+  readonly podUid: string
+  readonly container: string
+  readonly containerId: string
+}
+
+/** The container `main`, as the API server knows it. */
+export async function findContainer(pod: string): Promise<RunningContainer> {
+  const { metadata, status } = JSON.parse(await kubectl(['get', 'pod', pod, '-o', 'json'])) as {
+    readonly metadata: { readonly namespace: string; readonly uid: string }
+    readonly status: { readonly containerStatuses: readonly { readonly name: string; readonly containerID: string }[] }
+  }
+  const main = status.containerStatuses.find(({ name }) => name === 'main')
+  if (main === undefined) throw new Error(`Cannot find the container main of "${pod}"`)
+  return {
+    namespace: metadata.namespace,
+    pod,
+    podUid: metadata.uid,
+    container: main.name,
+    containerId: main.containerID.replace('containerd://', ''),
+  }
+}
+
 /** In namespace `shop`. */
 export function kubectl(args: readonly string[]): Promise<string> {
   return cluster.kubectl(['-n', 'shop', ...args])
