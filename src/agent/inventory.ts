@@ -31,6 +31,8 @@ export interface InventoryOptions {
 const SETTLE_MS = 1_000
 /** Events of one file come in bursts; this much later they are one. */
 const GATHER_MS = 20
+/** A file that is being written brings hundreds of events a second: it is looked at so often and no more. */
+const REST_MS = 200
 /** So many files are read and written into the index in one go, before others get their turn. */
 const BATCH = 64
 
@@ -47,6 +49,8 @@ export class Inventory {
   readonly #stop = new AbortController()
   /** Names to look at, by their bytes as latin1 text. */
   readonly #dirty = new Map<string, Buffer>()
+  /** Files found unfinished a moment ago, and whether anything has happened to them since. */
+  readonly #resting = new Map<string, boolean>()
   /** Generations seen whole but perhaps still being written, and since when. */
   readonly #unsettled = new Map<string, { readonly generation: string; readonly since: number }>()
   readonly #hashing = new Set<string>()
@@ -117,7 +121,9 @@ export class Inventory {
   #touchEvent(name: Buffer): void {
     const archive = name.toString('latin1').replace(/\.keep(?:\.tmp)?$/, '')
     const rawName = Buffer.from(archive, 'latin1')
-    if (isArchiveName(rawName)) this.#dirty.set(archive, rawName)
+    if (!isArchiveName(rawName)) return
+    if (this.#resting.has(archive)) this.#resting.set(archive, true)
+    else this.#dirty.set(archive, rawName)
   }
 
   #wake(afterMs: number): void {
@@ -176,7 +182,7 @@ export class Inventory {
     for (const [name] of batch) this.#dirty.delete(name)
     const found: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
     const gone: string[] = []
-    for (const [, rawName] of batch) {
+    for (const [name, rawName] of batch) {
       const id = checkpointId(rawName)
       const before = this.#options.store.find(id)
       const checkpoint = await this.#look(rawName, before).catch((error: unknown) => {
@@ -185,6 +191,7 @@ export class Inventory {
       })
       if (checkpoint !== undefined) {
         if (checkpoint !== before) found.push({ checkpoint, before })
+        if (!SETTLED.has(checkpoint.state)) this.#rest(name, rawName)
       } else if (before !== undefined) gone.push(id)
     }
     this.#options.store.saveAll(found.map(({ checkpoint }) => checkpoint))
@@ -193,6 +200,19 @@ export class Inventory {
       if (checkpoint.state === 'hashing') this.#hash(checkpoint)
     }
     this.#forget(gone)
+  }
+
+  /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
+  #rest(name: string, rawName: Buffer): void {
+    const isResting = this.#resting.has(name)
+    this.#resting.set(name, this.#dirty.delete(name))
+    if (isResting) return
+    const timer = setTimeout(() => {
+      const hasChanged = this.#resting.get(name) === true
+      this.#resting.delete(name)
+      if (hasChanged) this.touch(rawName)
+    }, REST_MS)
+    timer.unref()
   }
 
   /** The row as it should be now; the one that was there when nothing has changed; undefined for what is no archive. */

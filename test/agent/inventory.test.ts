@@ -141,6 +141,26 @@ describe('Inventory', () => {
     await waitForState(test, NAME, 'ready')
   })
 
+  it('looks at one that is being written now and then, not at each of its writes', async () => {
+    const test = startInventory()
+    await test.inventory.rescan()
+    let told = 0
+    test.inventory.events.watch(undefined, () => {
+      told += 1
+    })
+    const file = await open(join(test.folder.checkpoints, NAME), 'w', 0o600)
+    const begun = performance.now()
+    for (let written = 0; written < 400; written += 1) {
+      await file.write(Buffer.alloc(65_536, 1))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    await file.close()
+    const seconds = (performance.now() - begun) / 1000
+    await vi.waitUntil(() => test.rows()[0]?.state !== undefined, { timeout: 5_000, interval: 10 })
+    expect(told).toBeGreaterThan(1)
+    expect(told).toBeLessThan(2 + 12 * seconds)
+  })
+
   it('shows one that was cut off as incomplete, with the age of its discovery', async () => {
     const test = startInventory()
     const path = join(test.folder.checkpoints, NAME)
