@@ -1,6 +1,8 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type Sqlite from 'better-sqlite3'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { createFreezeControl } from '../runtime/freeze-control.ts'
 import { CriClient } from '../runtime/cri-client.ts'
 import { findSocket } from '../runtime/find-socket.ts'
@@ -8,7 +10,8 @@ import { FreezeGuard } from '../runtime/freeze-guard.ts'
 import { errorText, UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
-import { CheckpointStore } from '../store/checkpoint-store.ts'
+import type { CheckpointQuery } from '../store/checkpoint-query.ts'
+import { CheckpointStore, type CheckpointPage } from '../store/checkpoint-store.ts'
 import { openDatabase } from '../store/database.ts'
 import { JobStore } from '../store/job-store.ts'
 import { Captures } from './capture/captures.ts'
@@ -62,8 +65,8 @@ export interface AgentOptions {
 }
 
 export interface AgentCheckpoints {
-  readonly list: CheckpointStore['list']
-  readonly get: CheckpointStore['get']
+  readonly list: (query: CheckpointQuery) => Promise<CheckpointPage>
+  readonly get: (id: string) => Promise<Checkpoint>
   readonly members: (
     id: string,
     page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
@@ -73,6 +76,9 @@ export interface AgentCheckpoints {
 
 /** How often folders and index are looked at: what others can see in between is a matter of seconds. */
 const PRIVACY_MS = 30_000
+
+/** How long a list waits for archives of our own to be read; some milliseconds are the rule. */
+const OWN_LOOK_MS = 1_000
 
 /** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
 export class Agent {
@@ -92,6 +98,7 @@ export class Agent {
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
   readonly #events = new NodeEvents()
+  readonly #ownLooks = new Set<Promise<void>>()
   readonly #privacy: PrivacyKeeper
   readonly #recovery: Promise<void>
 
@@ -147,7 +154,7 @@ export class Agent {
       events: this.#events,
       onEnd: (ended) => {
         this.metrics.countCapture(ended)
-        if (ended.archive !== undefined) this.#inventory.touch(Buffer.from(ended.archive.fileName))
+        if (ended.archive !== undefined) this.#index(Buffer.from(ended.archive.fileName))
       },
     })
     this.kubelet = new KubeletEndpoint({
@@ -190,6 +197,9 @@ export class Agent {
       store: this.#checkpoints,
       jobs: this.#store,
       permissions: options.permissions,
+      onRepair: (repair) => {
+        this.#recordRepair(repair)
+      },
       rescanMs: options.rescanMs,
       events: this.#events,
       clock,
@@ -223,17 +233,24 @@ export class Agent {
   /** What is known of the archives in the directory. */
   get checkpoints(): AgentCheckpoints {
     return {
-      list: (query) => this.#checkpoints.list(query),
-      get: (id) => this.#checkpoints.get(id),
+      list: async (query) => {
+        await this.#ownArchivesAreKnown()
+        return this.#checkpoints.list(query)
+      },
+      get: async (id) => {
+        await this.#ownArchivesAreKnown()
+        return this.#checkpoints.get(id)
+      },
       members: (id, page) =>
         listArchiveMembers(this.#checkpoints.get(id), { ...page, directory: this.#options.checkpointsDirectory }),
       watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),
     }
   }
 
-  status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
+  async status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
+    await this.#ownArchivesAreKnown()
     const { nodeName, version, checkpointsDirectory, capture, freezeGuard } = this.#options
-    return describeNode({
+    return await describeNode({
       node: nodeName,
       agentVersion: version,
       checkpointsDirectory,
@@ -271,6 +288,21 @@ export class Agent {
       watchTrouble: this.#inventory.watchTrouble,
       isIndexGone: this.#privacy.isIndexGone,
     })
+  }
+
+  /** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
+  #index(rawName: Buffer): void {
+    const look = this.#inventory.lookAt(rawName)
+    this.#ownLooks.add(look)
+    void look.finally(() => this.#ownLooks.delete(look))
+  }
+
+  async #ownArchivesAreKnown(): Promise<void> {
+    if (this.#ownLooks.size === 0) return
+    const patience = new AbortController()
+    const enough = sleep(OWN_LOOK_MS, undefined, { signal: patience.signal, ref: false }).catch(() => undefined)
+    await Promise.race([Promise.all(this.#ownLooks), enough])
+    patience.abort()
   }
 
   /** Now, instead of in half a minute. */

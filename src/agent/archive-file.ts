@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
 import { descriptorSource } from '../archive/byte-source.ts'
 import { judgeIdentity } from '../archive/identity-belief.ts'
 import { formatInstant, instantToMillis } from '../archive/instant.ts'
@@ -8,6 +8,7 @@ import type { Problem } from '../checkpoint/problem.ts'
 import { readableText } from '../shared/readable-text.ts'
 import { generationOf } from './file-generation.ts'
 import { summarizeArchive, type ArchiveSummary } from './archive-summary.ts'
+import { checkArchive, takeOwnership, type ArchivePermissions, type PermissionsPolicy } from './permissions.ts'
 
 /** What one look at a file of the directory gave. */
 export interface ArchiveLook {
@@ -16,13 +17,16 @@ export interface ArchiveLook {
   /** Everything but the digest; its state is that of `end`, to be corrected by who knows more. */
   readonly checkpoint: Checkpoint
   readonly stat: BigIntStats
+  /** What others were allowed until now. */
+  readonly repair?: ArchivePermissions['repair']
+  /** The time of that change, which is no sign of its writer. */
+  readonly repairedNs?: bigint
 }
 
 export interface LookOptions {
   readonly directory: string
   readonly now: Date
-  /** `enforce`: rights that others have are taken away, where we may. */
-  readonly permissions: 'enforce' | 'report'
+  readonly permissions: PermissionsPolicy
 }
 
 /** The path of a name that need not be UTF-8. */
@@ -42,48 +46,48 @@ const SUFFIX = Buffer.from('.tar')
 
 /** Reads the file once. Undefined when it is gone, or no regular file: then it is no archive. */
 export async function lookAtArchive(rawName: Uint8Array, options: LookOptions): Promise<ArchiveLook | undefined> {
-  const path = pathOf(options.directory, rawName)
-  let descriptor: number
+  const opened = openArchive(pathOf(options.directory, rawName), options.permissions)
+  if (opened === undefined) return undefined
+  if ('code' in opened) return unreadable(rawName, options, opened.code)
+  const { descriptor } = opened
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  } catch (error) {
-    const code = codeOf(error)
-    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENXIO') return undefined
-    return unreadable(rawName, options, code)
-  }
-  try {
-    const stat = fstatSync(descriptor, { bigint: true })
-    if (!stat.isFile()) return undefined
-    const problems = checkPermissions(descriptor, stat, options)
+    const before = fstatSync(descriptor, { bigint: true })
+    if (!before.isFile()) return undefined
+    const { problems, repair: tightened } = checkArchive(descriptor, before, options.permissions)
+    const repair = opened.repair ?? tightened
+    const stat = repair === undefined ? before : fstatSync(descriptor, { bigint: true })
     const summary = await summarizeArchive(descriptorSource(descriptor, Number(stat.size)))
     return {
       end: summary.state,
       stat,
       checkpoint: toCheckpoint(rawName, { summary, stat, problems, now: options.now }),
+      ...(repair !== undefined && { repair, repairedNs: stat.ctimeNs }),
     }
   } finally {
     closeSync(descriptor)
   }
 }
 
-function checkPermissions(descriptor: number, stat: BigIntStats, { permissions }: LookOptions): Problem[] {
-  const problems: Problem[] = []
-  if ((stat.mode & 0o177n) !== 0n) {
-    if (permissions === 'report' || !tighten(descriptor)) {
-      problems.push(note('PermissionsTooWide', 'others than root may read or change the file'))
-    }
-  }
-  const us = BigInt(process.geteuid?.() ?? 0)
-  if (stat.uid !== 0n && stat.uid !== us) problems.push(note('ForeignOwner', `the file belongs to user ${stat.uid}`))
-  return problems
-}
+type Opened =
+  | { readonly descriptor: number; readonly repair?: NonNullable<ArchivePermissions['repair']> }
+  /** Why it may not be opened. */
+  | { readonly code: string }
 
-function tighten(descriptor: number): boolean {
+/** Undefined where there is no archive. */
+function openArchive(path: Buffer, permissions: PermissionsPolicy): Opened | undefined {
+  const open = () => openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
-    fchmodSync(descriptor, 0o600)
-    return true
-  } catch {
-    return false
+    return { descriptor: open() }
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENXIO') return undefined
+    if (code !== 'EACCES' || permissions === 'report') return { code }
+  }
+  const repair = takeOwnership(path)
+  try {
+    return { descriptor: open(), ...(repair !== undefined && { repair }) }
+  } catch (error) {
+    return { code: codeOf(error) }
   }
 }
 
@@ -158,10 +162,6 @@ function unreadable(rawName: Uint8Array, { directory, now }: LookOptions, code: 
     summary: { kind: 'unknown', compression: 'none' },
   }
   return { end: 'damaged', checkpoint, stat }
-}
-
-function note(code: string, detail: string): Problem {
-  return { code, weight: 'note', detail }
 }
 
 function codeOf(error: unknown): string {

@@ -1,3 +1,5 @@
+import { lstatSync } from 'node:fs'
+import { basename } from 'node:path'
 import { watch, type FSWatcher } from 'chokidar'
 import { errorText } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -16,6 +18,8 @@ export interface DirectoryWatcherOptions {
 export class DirectoryWatcher {
   readonly #options: DirectoryWatcherOptions
   #watcher: FSWatcher | undefined
+  /** A watch belongs to a folder, not to its path: one that was removed and made again is another one. */
+  #inode: bigint | undefined
   #trouble: string | undefined
 
   constructor(options: DirectoryWatcherOptions) {
@@ -28,9 +32,9 @@ export class DirectoryWatcher {
     return this.#trouble
   }
 
-  /** Tries again after a failure; to be called now and then. */
+  /** Tries again after a failure, and after the folder became another one; to be called now and then. */
   retry(): void {
-    if (this.#trouble === undefined) return
+    if (this.#trouble === undefined && this.#inode === inodeOf(this.#options.directory)) return
     void this.#watcher?.close()
     this.#open()
   }
@@ -41,23 +45,40 @@ export class DirectoryWatcher {
 
   #open(): void {
     const { directory, onChange, logger } = this.#options
+    this.#inode = inodeOf(directory)
     this.#trouble = undefined
+    if (this.#inode === undefined) {
+      this.#fail('it is not there')
+      return
+    }
     // Files are ignored, so that none of them gets a watch of its own: the folder's raw events name them.
     const watcher = watch(directory, { depth: 0, ignoreInitial: true, ignored: (path) => path !== directory })
     watcher.on('raw', (_event: string, path: string | null) => {
-      onChange(path === null || path.includes('\ufffd') ? undefined : path)
+      if (this.#watcher !== watcher) return
+      // The name of the folder itself: it was moved or removed, most likely.
+      if (path === basename(directory)) this.retry()
+      onChange(path === null || path === basename(directory) || path.includes('\ufffd') ? undefined : path)
     })
     // What happened before the watch stood was told to nobody.
     watcher.on('ready', () => {
       onChange(undefined)
     })
     watcher.on('error', (error: unknown) => {
-      this.#trouble = errorText(error)
-      logger.warn(
-        { directory, error: this.#trouble },
-        'Cannot watch the checkpoint directory; it is still read through now and then',
-      )
+      if (this.#watcher === watcher) this.#fail(errorText(error))
     })
     this.#watcher = watcher
+    logger.debug({ directory }, 'Watching the checkpoint directory')
   }
+
+  #fail(why: string): void {
+    this.#trouble = why
+    this.#options.logger.warn(
+      { directory: this.#options.directory, error: why },
+      'Cannot watch the checkpoint directory; it is still read through now and then',
+    )
+  }
+}
+
+function inodeOf(directory: string): bigint | undefined {
+  return lstatSync(directory, { bigint: true, throwIfNoEntry: false })?.ino
 }

@@ -1,24 +1,28 @@
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
-import { errorText, isSystemError } from '../shared/errors.ts'
+import { errorText } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { CheckpointStore } from '../store/checkpoint-store.ts'
 import type { JobStore } from '../store/job-store.ts'
-import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archive-file.ts'
+import { isArchiveName, lookAtArchive, pathOf } from './archive-file.ts'
+import { scanDirectory } from './directory-scan.ts'
 import { DirectoryWatcher } from './directory-watcher.ts'
 import { generationOf, inodeOf } from './file-generation.ts'
 import { HashQueue } from './hash-queue.ts'
 import { NodeEvents } from './node-events.ts'
+import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
 import { readPin } from './pins.ts'
+import { SettlingFiles } from './settling.ts'
 
 export interface InventoryOptions {
   readonly directory: string
   readonly store: CheckpointStore
   readonly jobs: JobStore
-  readonly permissions: 'enforce' | 'report'
+  readonly permissions: PermissionsPolicy
+  readonly onRepair?: (repair: PermissionRepair) => void
   readonly rescanMs: number
   /** Where those who watch are told; its own unless given. */
   readonly events?: NodeEvents
@@ -43,7 +47,7 @@ const BATCH = 64
 export class Inventory {
   readonly events: NodeEvents
   readonly #options: InventoryOptions
-  readonly #settleMs: number
+  readonly #settling: SettlingFiles
   readonly #watcher: DirectoryWatcher
   readonly #hashes = new HashQueue()
   readonly #stop = new AbortController()
@@ -51,9 +55,11 @@ export class Inventory {
   readonly #dirty = new Map<string, Buffer>()
   /** Files found unfinished a moment ago, and whether anything has happened to them since. */
   readonly #resting = new Map<string, boolean>()
-  /** Generations seen whole but perhaps still being written, and since when. */
-  readonly #unsettled = new Map<string, { readonly generation: string; readonly since: number }>()
   readonly #hashing = new Set<string>()
+  /** Files of this run that could not be read to their end. */
+  readonly #failed = new Set<string>()
+  /** Who waits for a look at a file. */
+  readonly #awaited = new Map<string, readonly (() => void)[]>()
   #work: Promise<void> | undefined
   #mustRescan = true
   #rescans = 0
@@ -63,7 +69,7 @@ export class Inventory {
   constructor(options: InventoryOptions) {
     this.#options = options
     this.events = options.events ?? new NodeEvents()
-    this.#settleMs = options.settleMs ?? SETTLE_MS
+    this.#settling = new SettlingFiles(options.settleMs ?? SETTLE_MS)
     this.#watcher = new DirectoryWatcher({
       directory: options.directory,
       logger: options.logger,
@@ -111,6 +117,15 @@ export class Inventory {
     this.#wake(0)
   }
 
+  /** Looks at this file before any other, and resolves when its row is as the file is. */
+  async lookAt(rawName: Uint8Array): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const name = Buffer.from(rawName).toString('latin1')
+    this.#awaited.set(name, [...(this.#awaited.get(name) ?? []), resolve])
+    this.touch(rawName)
+    await promise
+  }
+
   /** Reads the whole directory and resolves when everything found has its row. */
   async rescan(): Promise<void> {
     this.#mustRescan = true
@@ -149,37 +164,29 @@ export class Inventory {
     }
   }
 
-  /** Compares the directory with the index: what differs is looked at, what is gone is forgotten. */
+  /** Compares the directory with the index: what differs, or seems gone, is looked at. */
   async #findChanges(): Promise<void> {
     const { directory, store, clock } = this.#options
     const begun = performance.now()
     this.#mustRescan = false
     this.#rescans += 1
-    const known = store.listKnown()
-    const names = readNames(directory)
-    const pinned = new Set(names.filter(isMarker).map((name) => name.toString('latin1').slice(0, -'.keep'.length)))
-    for (const [index, rawName] of names.entries()) {
-      if (index % 500 === 499) await nextTurn()
-      if (!isArchiveName(rawName)) continue
-      const id = checkpointId(rawName)
-      const row = known.get(id)
-      known.delete(id)
-      const name = rawName.toString('latin1')
-      if (row === undefined || row.isPinned !== pinned.has(name)) {
-        this.#dirty.set(name, rawName)
-        continue
-      }
-      const stat = lstatSync(pathOf(directory, rawName), { bigint: true, throwIfNoEntry: false })
-      const isSame = stat !== undefined && stat.isFile() && generationOf(stat) === row.generation
-      if (!isSame || !SETTLED.has(row.state)) this.#dirty.set(name, rawName)
+    const { changed, gone } = await scanDirectory({
+      directory,
+      store,
+      isSettled: ({ id, state }) => SETTLED.has(state) && (state !== 'damaged' || !this.#isWorthATry(store.find(id))),
+    })
+    for (const rawName of changed) this.#dirty.set(rawName.toString('latin1'), rawName)
+    for (const id of gone) {
+      const rawName = store.find(id)?.rawName
+      if (rawName !== undefined) this.#dirty.set(Buffer.from(rawName).toString('latin1'), Buffer.from(rawName))
     }
-    this.#forget([...known.keys()])
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
   async #lookAtBatch(): Promise<void> {
-    const batch = [...this.#dirty].slice(0, BATCH)
-    for (const [name] of batch) this.#dirty.delete(name)
+    const batch = this.#takeBatch()
+    const awaited = batch.flatMap(([name]) => this.#awaited.get(name) ?? [])
+    for (const [name] of batch) this.#awaited.delete(name)
     const found: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
     const gone: string[] = []
     for (const [name, rawName] of batch) {
@@ -200,6 +207,23 @@ export class Inventory {
       if (checkpoint.state === 'hashing') this.#hash(checkpoint)
     }
     this.#forget(gone)
+    for (const resolve of awaited) resolve()
+  }
+
+  /** Those that somebody waits for come first. */
+  #takeBatch(): readonly (readonly [string, Buffer])[] {
+    const batch: (readonly [string, Buffer])[] = []
+    const take = (name: string) => {
+      const rawName = this.#dirty.get(name)
+      if (rawName !== undefined && batch.length < BATCH) batch.push([name, rawName])
+      this.#dirty.delete(name)
+    }
+    for (const name of this.#awaited.keys()) take(name)
+    for (const name of this.#dirty.keys()) {
+      if (batch.length === BATCH) break
+      take(name)
+    }
+    return batch
   }
 
   /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
@@ -223,15 +247,18 @@ export class Inventory {
     if (stat?.isFile() !== true) return undefined
     const pin = readPin(path)
     const isPinSame = JSON.stringify(pin) === JSON.stringify(before?.pin)
-    if (before !== undefined && before.generation === generationOf(stat) && SETTLED.has(before.state)) {
-      return isPinSame ? before : withPin(before, pin)
-    }
+    const isKnown = before !== undefined && before.generation === generationOf(stat) && SETTLED.has(before.state)
+    if (isKnown && !this.#isWorthATry(before)) return isPinSame ? before : withPin(before, pin)
     const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
     if (look === undefined) return undefined
-    const state = this.#judge(look)
+    if (look.repair !== undefined)
+      this.#options.onRepair?.({ what: 'archive', path: look.checkpoint.fileName, ...look.repair })
+    const { state, lookAgainMs } = this.#settling.judge(look)
+    if (lookAgainMs !== undefined) this.#lookAgain(rawName, lookAgainMs)
     const isSameFile = before !== undefined && inodeOf(before.generation) === inodeOf(look.checkpoint.generation)
-    if (isSameFile && before.generation === look.checkpoint.generation && before.state === state && isPinSame)
-      return before
+    const isSameState =
+      isSameFile && before.generation === look.checkpoint.generation && before.state === state && isPinSame
+    if (isSameState && hasProblem(before, 'NotReadable') === hasProblem(look.checkpoint, 'NotReadable')) return before
     return withPin(
       this.#observed({
         ...look.checkpoint,
@@ -242,21 +269,13 @@ export class Inventory {
     )
   }
 
-  /** Whole and left alone for a while is finished; so is what was renamed, linked or closed off after its last write. */
-  #judge({ end, checkpoint, stat }: ArchiveLook): CheckpointState {
-    const { id, generation } = checkpoint
-    const now = performance.now()
-    const first = this.#unsettled.get(id)
-    const since = first?.generation === generation ? first.since : now
-    const isOld = Date.now() - Number(stat.mtimeMs) > this.#settleMs
-    const isQuiet = isOld || stat.ctimeNs > stat.mtimeNs || now - since >= this.#settleMs
-    if (end !== 'incomplete' && isQuiet) {
-      this.#unsettled.delete(id)
-      return end === 'whole' ? 'hashing' : 'damaged'
-    }
-    this.#unsettled.set(id, { generation, since })
-    if (!isQuiet || end !== 'incomplete') this.#lookAgain(checkpoint.rawName, this.#settleMs - (now - since) + 10)
-    return end === 'incomplete' ? 'incomplete' : 'discovered'
+  /**
+   * Somebody may let us read the file by now, which changes nothing that a generation is made of. What could not be read
+   * to its end gets another try at the next start: a disk that fails is not asked for gigabytes again and again.
+   */
+  #isWorthATry(checkpoint: Checkpoint | undefined): boolean {
+    if (checkpoint === undefined || hasProblem(checkpoint, 'NotReadable')) return true
+    return hasProblem(checkpoint, 'ReadFailed') && !this.#failed.has(fileKey(checkpoint))
   }
 
   #lookAgain(rawName: Uint8Array, afterMs: number): void {
@@ -287,22 +306,23 @@ export class Inventory {
   }
 
   #hash(checkpoint: Checkpoint): void {
-    const { id, generation } = checkpoint
-    if (this.#hashing.has(`${id} ${generation}`)) return
-    this.#hashing.add(`${id} ${generation}`)
+    if (this.#hashing.has(fileKey(checkpoint))) return
+    this.#hashing.add(fileKey(checkpoint))
     void this.#hashToEnd(checkpoint)
   }
 
-  async #hashToEnd({ id, rawName, generation }: Checkpoint): Promise<void> {
+  async #hashToEnd(checkpoint: Checkpoint): Promise<void> {
+    const { id, rawName, generation } = checkpoint
     const { directory, store, logger } = this.#options
     const answer = await this.#hashes.hash({ path: pathOf(directory, rawName), generation })
-    this.#hashing.delete(`${id} ${generation}`)
+    this.#hashing.delete(fileKey(checkpoint))
     if (answer.kind === 'done') {
       if (store.setHash(id, generation, answer.sha256)) this.events.emit('changed', store.get(id))
     } else if (answer.kind === 'failed') {
       logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
+      this.#failed.add(fileKey(checkpoint))
       const row = store.find(id)
-      if (row?.generation === generation) this.#save(unreadable(row, answer.code))
+      if (row?.generation === generation) this.#save(withReadFailure(row, answer.code))
     } else if (answer.kind === 'changed') {
       this.touch(rawName)
     }
@@ -317,7 +337,7 @@ export class Inventory {
     if (ids.length === 0) return
     this.#options.store.removeAll(ids)
     for (const id of ids) {
-      this.#unsettled.delete(id)
+      this.#settling.forget(id)
       this.events.emitRemoved(id)
     }
   }
@@ -336,29 +356,22 @@ export class Inventory {
 /** Nothing more is expected of these until the file changes. */
 const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
 
-function readNames(directory: string): Buffer[] {
-  try {
-    return readdirSync(directory, { encoding: 'buffer' })
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return []
-    throw error
-  }
+function fileKey({ id, generation }: Checkpoint): string {
+  return `${id} ${generation}`
 }
 
-function isMarker(name: Buffer): boolean {
-  return name.subarray(-9).equals(MARKER)
+function hasProblem({ problems }: Checkpoint, code: string): boolean {
+  return problems.some((problem) => problem.code === code)
 }
-
-const MARKER = Buffer.from('.tar.keep')
 
 function withPin(checkpoint: Checkpoint, pin: Checkpoint['pin']): Checkpoint {
   const { pin: _, ...unpinned } = checkpoint
   return pin === undefined ? unpinned : { ...unpinned, pin }
 }
 
-function unreadable(checkpoint: Checkpoint, code: string): Checkpoint {
+function withReadFailure(checkpoint: Checkpoint, code: string): Checkpoint {
   const problem = {
-    code: 'NotReadable',
+    code: 'ReadFailed',
     weight: 'damage',
     detail: `the file cannot be read to its end (${code})`,
   } as const

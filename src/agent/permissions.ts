@@ -41,11 +41,15 @@ export function checkArchive(descriptor: number, stat: BigIntStats, policy: Perm
   return isRepaired ? { problems, repair: { mode: octal(stat), owner: Number(stat.uid) } } : { problems }
 }
 
-/** Of an archive that we cannot even open. A link is not followed: at worst it is the link that becomes ours. */
-export function takeOwnership(path: Uint8Array): boolean {
-  return succeeds(() => {
-    lchownSync(Buffer.from(path), Number(us()), -1)
-  })
+/**
+ * Of an archive that we cannot even open. A link is not followed: at worst it is the link that becomes ours. Undefined
+ * where nothing was changed.
+ */
+export function takeOwnership(path: Uint8Array): ArchivePermissions['repair'] {
+  const stat = lstatSync(Buffer.from(path), { bigint: true, throwIfNoEntry: false })
+  if (stat?.isFile() !== true || stat.uid === us()) return undefined
+  const isOurs = succeeds(() => lchownSync(Buffer.from(path), Number(us()), -1))
+  return isOurs ? { mode: octal(stat), owner: Number(stat.uid) } : undefined
 }
 
 /** Of the checkpoint directory. Undefined where nothing was changed. */

@@ -20,9 +20,9 @@ export function checkpointRoutes(
 
   router
     .route('/v1/checkpoints')
-    .get((req, res) => {
+    .get(async (req, res) => {
       const query = readListQuery(req)
-      const { items, remaining, next } = checkpoints.list(query)
+      const { items, remaining, next } = await checkpoints.list(query)
       const body: CheckpointList = {
         items: items.map((checkpoint) => toCheckpointResponse(checkpoint, nodeName)),
         continue: next && writeContinue(query, next),
@@ -34,9 +34,9 @@ export function checkpointRoutes(
 
   router
     .route('/v1/checkpoints/:id')
-    .get((req, res) => {
+    .get(async (req, res) => {
       readQuery(req, noQuery)
-      const checkpoint = checkpoints.get(req.params.id)
+      const checkpoint = await checkpoints.get(req.params.id)
       const body = toCheckpointResponse(checkpoint, nodeName)
       // With the tag in place Express answers `If-None-Match` by itself.
       res.set('ETag', entityTag(checkpoint, body)).json(body)
@@ -48,7 +48,7 @@ export function checkpointRoutes(
     .get(async (req, res) => {
       const { limit, continue: position } = readQuery(req, MEMBER_QUERY)
       const signal = presenceOf(res)
-      const checkpoint = checkpoints.get(req.params.id)
+      const checkpoint = await checkpoints.get(req.params.id)
       if (position !== undefined) refuseOther(checkpoint, position)
       const skip = position?.skip ?? 0
       const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))

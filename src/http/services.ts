@@ -53,13 +53,9 @@ export interface CaptureServices {
 /** What is known of the archives on this node. */
 export interface CheckpointServices {
   /** The page after the cursor; `next` is undefined on the last one. */
-  readonly list: (query: CheckpointListQuery) => {
-    readonly items: readonly Checkpoint[]
-    readonly remaining: number
-    readonly next: CheckpointCursor | undefined
-  }
+  readonly list: (query: CheckpointListQuery) => CheckpointListPage | Promise<CheckpointListPage>
   /** Throws NotFoundError (`CheckpointNotFound`). */
-  readonly get: (id: string) => Checkpoint
+  readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
   /** Reads the archive. Throws NotFoundError. The signal aborts when nobody waits for the answer any more. */
   readonly members: (
     id: string,
@@ -74,6 +70,12 @@ export interface CheckpointServices {
    * `resync` comes first. `onEvent` may be called at once. Returns what ends it.
    */
   readonly watch: (lastEventId: string | undefined, onEvent: (event: NodeEvent) => void) => () => void
+}
+
+export interface CheckpointListPage {
+  readonly items: readonly Checkpoint[]
+  readonly remaining: number
+  readonly next: CheckpointCursor | undefined
 }
 
 /** Every filter that is given must hold. */

@@ -38,10 +38,15 @@ export interface CheckpointPage {
 
 /** What a rescan compares with the directory. */
 export interface KnownFile {
+  readonly id: string
   readonly generation: string
   readonly state: CheckpointState
   readonly isPinned: boolean
 }
+
+/** Ids are kept as signed numbers of 64 bits. */
+const LOWEST_ID = -(2n ** 63n)
+const HIGHEST_ID = 2n ** 63n - 1n
 
 /** The index of the archives on this node. The files stay the truth: every row can be made again from its file. */
 export class CheckpointStore {
@@ -51,7 +56,10 @@ export class CheckpointStore {
   readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
   readonly #delete: Sqlite.Statement<[bigint]>
   readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
-  readonly #known: Sqlite.Statement<[], { id: string; generation: string; state: number; pinned: number }>
+  readonly #known: Sqlite.Statement<
+    [{ from: bigint; limit: number }],
+    { id: string; generation: string; state: number; pinned: number }
+  >
   readonly #inState: Sqlite.Statement<[number], StoredCheckpoint>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
   /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
@@ -73,7 +81,9 @@ export class CheckpointStore {
     )
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
     this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
-    this.#known = database.prepare("SELECT printf('%016x', id) AS id, generation, state, pinned FROM checkpoints")
+    this.#known = database.prepare(`
+      SELECT printf('%016x', id) AS id, generation, state, pinned FROM checkpoints
+      WHERE checkpoints.id >= :from ORDER BY checkpoints.id LIMIT :limit`)
     this.#inState = database.prepare(`
       SELECT ${READ_COLUMNS} FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, checkpoints.id`)
     this.#totals = database.prepare(`
@@ -154,15 +164,13 @@ export class CheckpointStore {
     })()
   }
 
-  listKnown(): Map<string, KnownFile> {
-    return new Map(
-      this.#known
-        .all()
-        .map(({ id, generation, state, pinned }) => [
-          id,
-          { generation, state: stateOf(state), isPinned: pinned === 1 },
-        ]),
-    )
+  /** All rows in pages, in an order of their own. */
+  listKnown({ after, limit }: { readonly after: string | undefined; readonly limit: number }): readonly KnownFile[] {
+    const last = after === undefined ? undefined : idNumber(after)
+    if (last === HIGHEST_ID) return []
+    return this.#known
+      .all({ from: last === undefined ? LOWEST_ID : last + 1n, limit })
+      .map(({ id, generation, state, pinned }) => ({ id, generation, state: stateOf(state), isPinned: pinned === 1 }))
   }
 
   listInState(state: CheckpointState): Checkpoint[] {

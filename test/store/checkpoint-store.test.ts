@@ -113,12 +113,29 @@ describe('CheckpointStore', () => {
   it('tells what a rescan compares', () => {
     const pinned = sampleCheckpoint(2, { state: 'hashing', pin: { by: 'us' } })
     store.saveAll([undigested, pinned])
-    expect(store.listKnown()).toEqual(
+    const known = store.listKnown({ after: undefined, limit: 10 })
+    expect(new Map(known.map(({ id, ...row }) => [id, row]))).toEqual(
       new Map([
         [undigested.id, { generation: undigested.generation, state: 'ready', isPinned: false }],
         [pinned.id, { generation: pinned.generation, state: 'hashing', isPinned: true }],
       ]),
     )
+  })
+
+  it('tells it in pages that together hold each row once', () => {
+    // The ids at both ends of the order in which they are kept.
+    const ends = ['8000000000000000', 'ffffffffffffffff', '0000000000000000', '7fffffffffffffff']
+    const ids = [...Array.from({ length: 20 }, (_, index) => sampleCheckpoint(index).id), ...ends]
+    store.saveAll(ids.map((id, index) => ({ ...sampleCheckpoint(index), id })))
+    for (const limit of [1, 7, 24, 25]) {
+      const told: string[] = []
+      let page = store.listKnown({ after: undefined, limit })
+      while (page.length > 0) {
+        told.push(...page.map(({ id }) => id))
+        page = store.listKnown({ after: told.at(-1), limit })
+      }
+      expect(told.toSorted()).toEqual(ids.toSorted())
+    }
   })
 
   it('lists what is in one state, the oldest first', () => {

@@ -14,6 +14,8 @@ export interface AgentProcessOptions {
   readonly settings?: Settings
   /** Flags of Node itself, as for `NODE_OPTIONS`. */
   readonly nodeOptions?: readonly string[]
+  /** A command that becomes the agent, such as `setpriv --bounding-set=-all`. */
+  readonly prefix?: readonly string[]
 }
 
 export interface LogLine {
@@ -51,6 +53,7 @@ export async function startAgentProcess({
   folder,
   settings = {},
   nodeOptions = [],
+  prefix = [],
 }: AgentProcessOptions): Promise<AgentProcess> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const socketPath = String(settings['server.socket'] ?? join(folder, 'agent.sock'))
@@ -66,7 +69,7 @@ export async function startAgentProcess({
   const logPath = join(folder, 'agent.log')
   const logFile = openSync(logPath, 'w')
   // setpriv becomes the agent, so the pid is the agent's; a test run that is killed takes its agent along.
-  const command = [process.execPath, ...nodeOptions, agentProgram(), '--config', configPath]
+  const command = [...prefix, process.execPath, ...nodeOptions, agentProgram(), '--config', configPath]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: ['ignore', logFile, logFile] })
   closeSync(logFile)
   const ended = new Promise<Awaited<AgentProcess['ended']>>((resolve, reject) => {
