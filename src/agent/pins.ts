@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CheckpointPin } from '../checkpoint/checkpoint.ts'
+import { isSystemError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 
 export interface PinNote {
@@ -25,12 +26,14 @@ const MAX_MARKER_BYTES = 64 * 1024
 
 /** Who pinned the archive; undefined when nobody has. A marker that cannot be read still pins: keeping is the safe side. */
 export function readPin(archivePath: Buffer): CheckpointPin | undefined {
+  const path = Buffer.concat([archivePath, Buffer.from('.keep')])
+  // Most archives have none, and an error is dearer than a look.
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   let descriptor: number
   try {
-    const path = Buffer.concat([archivePath, Buffer.from('.keep')])
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? undefined : { by: 'manual' }
+    return isSystemError(error, 'ENOENT') ? undefined : { by: 'manual' }
   }
   try {
     const { size } = fstatSync(descriptor)
