@@ -157,6 +157,20 @@ describe.concurrent('a capture', () => {
     expect(missed.map(jobState)).toEqual(['running', 'sealing', 'succeeded'])
   })
 
+  it('is in the list as soon as it is answered, as what was seen and not read', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    for (let round = 0; round < 3; round += 1) {
+      const { captures } = await capture(test, COUNTER)
+      const { checkpointId = '', sizeBytes } = captures[0]?.archive ?? {}
+      expect(await test.agent.checkpoints.get(checkpointId)).toMatchObject({
+        sizeBytes,
+        identity: { namespace: 'shop', pod: 'web-node-a', container: 'counter', source: 'observed' },
+      })
+      expect((await test.agent.status(undefined)).checkpoints.count).toBe(round + 1)
+    }
+  })
+
   it('is told of when it is cancelled in the queue', async () => {
     await using test = await startTestAgent()
     test.runtime.addPod(TRIO)

@@ -19,7 +19,8 @@ export interface OpenInventory {
   stop(): Promise<void>
 }
 
-export function openInventory(directory: string, { settleMs = 300 } = {}): OpenInventory {
+/** One that is not started looks only when it is told to. */
+export function openInventory(directory: string, { settleMs = 300, isStarted = true } = {}): OpenInventory {
   const state = mkdtempSync(join(tmpdir(), 'inventory-state-'))
   const database = openDatabase({ file: join(state, 'index.db'), logger: silentLogger, clock: systemClock })
   const store = new CheckpointStore(database)
@@ -33,7 +34,7 @@ export function openInventory(directory: string, { settleMs = 300 } = {}): OpenI
     logger: silentLogger,
     settleMs,
   })
-  inventory.start()
+  if (isStarted) inventory.start()
   return {
     inventory,
     store,
