@@ -15,8 +15,8 @@ export interface DirectoryScan {
 }
 
 export interface DirectoryChanges {
-  /** Names whose rows are missing or not as the files are. */
-  readonly changed: readonly Buffer[]
+  /** Names, their bytes as latin1 text, whose rows are missing or not as the files are. */
+  readonly changed: readonly string[]
   /** Rows whose files are gone. */
   readonly gone: readonly string[]
 }
@@ -25,7 +25,8 @@ export interface DirectoryChanges {
 const SLICE = 500
 
 interface Found {
-  readonly rawName: Buffer
+  /** Its bytes as latin1 text. */
+  readonly name: string
   isPinned: boolean
 }
 
@@ -35,7 +36,7 @@ interface Found {
  */
 export async function scanDirectory({ directory, store, isSettled }: DirectoryScan): Promise<DirectoryChanges> {
   const found = await readArchives(directory)
-  const changed: Buffer[] = []
+  const changed: string[] = []
   const gone: string[] = []
   let last: string | undefined
   do {
@@ -46,12 +47,12 @@ export async function scanDirectory({ directory, store, isSettled }: DirectorySc
       found.delete(row.id)
       if (file === undefined) gone.push(row.id)
       else if (row.isPinned !== file.isPinned || !isSettled(row) || !isSameFile(directory, file, row)) {
-        changed.push(file.rawName)
+        changed.push(file.name)
       }
     }
     await nextTurn()
   } while (last !== undefined)
-  for (const { rawName } of found.values()) changed.push(rawName)
+  for (const { name } of found.values()) changed.push(name)
   return { changed, gone }
 }
 
@@ -59,9 +60,10 @@ export async function scanDirectory({ directory, store, isSettled }: DirectorySc
 async function readArchives(directory: string): Promise<Map<string, Found>> {
   const found = new Map<string, Found>()
   const pinned: string[] = []
-  for await (const rawName of readNames(directory)) {
-    if (isArchiveName(rawName)) found.set(checkpointId(rawName), { rawName, isPinned: false })
-    else if (isMarker(rawName)) pinned.push(checkpointId(rawName.subarray(0, -KEEP.length)))
+  for await (const name of readNames(directory)) {
+    const rawName = Buffer.from(name, 'latin1')
+    if (isArchiveName(rawName)) found.set(checkpointId(rawName), { name, isPinned: false })
+    else if (name.endsWith(MARKER)) pinned.push(checkpointId(rawName.subarray(0, -KEEP.length)))
   }
   for (const id of pinned) {
     const file = found.get(id)
@@ -70,24 +72,19 @@ async function readArchives(directory: string): Promise<Map<string, Found>> {
   return found
 }
 
-async function* readNames(directory: string): AsyncGenerator<Buffer> {
+/** Each byte as one character: tens of thousands of buffers would leave holes in the memory behind. */
+async function* readNames(directory: string): AsyncGenerator<string> {
   try {
-    // What the types call a text is bytes with this encoding.
-    const entries = await opendir(directory, { encoding: 'buffer' as BufferEncoding, bufferSize: SLICE })
-    for await (const { name } of entries) yield name as unknown as Buffer
+    for await (const { name } of await opendir(directory, { encoding: 'latin1', bufferSize: SLICE })) yield name
   } catch (error) {
     if (!isSystemError(error, 'ENOENT')) throw error
   }
 }
 
-function isSameFile(directory: string, { rawName }: Found, { generation }: KnownFile): boolean {
-  const stat = lstatSync(pathOf(directory, rawName), { bigint: true, throwIfNoEntry: false })
+function isSameFile(directory: string, { name }: Found, { generation }: KnownFile): boolean {
+  const stat = lstatSync(pathOf(directory, Buffer.from(name, 'latin1')), { bigint: true, throwIfNoEntry: false })
   return stat !== undefined && stat.isFile() && generationOf(stat) === generation
 }
 
-function isMarker(name: Buffer): boolean {
-  return name.subarray(-MARKER.length).equals(MARKER)
-}
-
-const KEEP = Buffer.from('.keep')
-const MARKER = Buffer.from('.tar.keep')
+const KEEP = '.keep'
+const MARKER = `.tar${KEEP}`

@@ -74,6 +74,8 @@ export class HashQueue {
       workerData: this.#stopFlag,
       // What was preloaded is for the process, not for its threads.
       execArgv: [],
+      resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16, stackSizeMb: 1 },
+      env: {},
     })
     worker.unref()
     worker.on('message', (answer: HashAnswer) => {

@@ -37,8 +37,12 @@ const SETTLE_MS = 1_000
 const GATHER_MS = 20
 /** A file that is being written brings hundreds of events a second: it is looked at so often and no more. */
 const REST_MS = 200
-/** So many files are read and written into the index in one go, before others get their turn. */
-const BATCH = 64
+/** So many files are read in one go, before others get their turn. */
+const SLICE = 64
+/** So many become rows in one go: a transaction for each slice would cost as much as the rows. */
+const BATCH = 256
+/** Archives that are new wait for their digest until all are known, but no more of them than this. */
+const HASHED_LATER = 2_000
 
 /**
  * Knows every archive of the directory, whoever wrote it. Events say where to look, a rescan now and then is the truth
@@ -52,10 +56,12 @@ export class Inventory {
   readonly #hashes = new HashQueue()
   readonly #stop = new AbortController()
   /** Names to look at, by their bytes as latin1 text. */
-  readonly #dirty = new Map<string, Buffer>()
+  readonly #dirty = new Set<string>()
   /** Files found unfinished a moment ago, and whether anything has happened to them since. */
   readonly #resting = new Map<string, boolean>()
   readonly #hashing = new Set<string>()
+  /** Known to be whole, and not yet handed over. */
+  readonly #toHash: Checkpoint[] = []
   /** Files of this run that could not be read to their end. */
   readonly #failed = new Set<string>()
   /** Who waits for a look at a file. */
@@ -93,7 +99,7 @@ export class Inventory {
 
   /** Archives that wait for their digest, the one under way included. */
   get hashQueueLength(): number {
-    return this.#hashes.length
+    return this.#toHash.length + this.#hashes.length
   }
 
   get lastRescan(): { readonly at: Date; readonly millis: number } | undefined {
@@ -113,7 +119,7 @@ export class Inventory {
 
   /** Looks at this file soon. */
   touch(rawName: Uint8Array): void {
-    this.#dirty.set(Buffer.from(rawName).toString('latin1'), Buffer.from(rawName))
+    this.#dirty.add(Buffer.from(rawName).toString('latin1'))
     this.#wake(0)
   }
 
@@ -138,7 +144,7 @@ export class Inventory {
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
     if (this.#resting.has(archive)) this.#resting.set(archive, true)
-    else this.#dirty.set(archive, rawName)
+    else this.#dirty.add(archive)
   }
 
   #wake(afterMs: number): void {
@@ -156,8 +162,10 @@ export class Inventory {
       if (this.#mustRescan) await this.#findChanges()
       while (this.#dirty.size > 0 && !signal.aborted) {
         await this.#lookAtBatch()
+        if (this.#toHash.length >= HASHED_LATER) this.#startHashing()
         await nextTurn()
       }
+      this.#startHashing()
     } catch (error) {
       this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
       await sleep(1_000, undefined, { signal, ref: false }).catch(() => undefined)
@@ -175,10 +183,10 @@ export class Inventory {
       store,
       isSettled: ({ id, state }) => SETTLED.has(state) && (state !== 'damaged' || !this.#isWorthATry(store.find(id))),
     })
-    for (const rawName of changed) this.#dirty.set(rawName.toString('latin1'), rawName)
+    for (const name of changed) this.#dirty.add(name)
     for (const id of gone) {
       const rawName = store.find(id)?.rawName
-      if (rawName !== undefined) this.#dirty.set(Buffer.from(rawName).toString('latin1'), Buffer.from(rawName))
+      if (rawName !== undefined) this.#dirty.add(Buffer.from(rawName).toString('latin1'))
     }
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
@@ -189,7 +197,8 @@ export class Inventory {
     for (const [name] of batch) this.#awaited.delete(name)
     const found: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
     const gone: string[] = []
-    for (const [name, rawName] of batch) {
+    for (const [index, [name, rawName]] of batch.entries()) {
+      if (index % SLICE === SLICE - 1) await nextTurn()
       const id = checkpointId(rawName)
       const before = this.#options.store.find(id)
       const checkpoint = await this.#look(rawName, before).catch((error: unknown) => {
@@ -204,7 +213,7 @@ export class Inventory {
     this.#options.store.saveAll(found.map(({ checkpoint }) => checkpoint))
     for (const { checkpoint, before } of found) {
       this.events.emit(before === undefined ? 'added' : 'changed', checkpoint)
-      if (checkpoint.state === 'hashing') this.#hash(checkpoint)
+      if (checkpoint.state === 'hashing') this.#toHash.push(checkpoint)
     }
     this.#forget(gone)
     for (const resolve of awaited) resolve()
@@ -214,13 +223,11 @@ export class Inventory {
   #takeBatch(): readonly (readonly [string, Buffer])[] {
     const batch: (readonly [string, Buffer])[] = []
     const take = (name: string) => {
-      const rawName = this.#dirty.get(name)
-      if (rawName !== undefined && batch.length < BATCH) batch.push([name, rawName])
-      this.#dirty.delete(name)
+      if (this.#dirty.delete(name)) batch.push([name, Buffer.from(name, 'latin1')])
     }
     for (const name of this.#awaited.keys()) take(name)
     for (const name of this.#dirty.keys()) {
-      if (batch.length === BATCH) break
+      if (batch.length >= BATCH) break
       take(name)
     }
     return batch
@@ -229,12 +236,15 @@ export class Inventory {
   /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
   #rest(name: string, rawName: Buffer): void {
     const isResting = this.#resting.has(name)
-    this.#resting.set(name, this.#dirty.delete(name))
+    const hasChanged = this.#dirty.has(name)
+    // Who waits for it does not wait for that.
+    if (!this.#awaited.has(name)) this.#dirty.delete(name)
+    this.#resting.set(name, hasChanged)
     if (isResting) return
     const timer = setTimeout(() => {
-      const hasChanged = this.#resting.get(name) === true
+      const mustLook = this.#resting.get(name) === true
       this.#resting.delete(name)
-      if (hasChanged) this.touch(rawName)
+      if (mustLook) this.touch(rawName)
     }, REST_MS)
     timer.unref()
   }
@@ -243,12 +253,14 @@ export class Inventory {
   async #look(rawName: Buffer, before: Checkpoint | undefined): Promise<Checkpoint | undefined> {
     const { directory, clock, permissions } = this.#options
     const path = pathOf(directory, rawName)
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-    if (stat?.isFile() !== true) return undefined
     const pin = readPin(path)
-    const isPinSame = JSON.stringify(pin) === JSON.stringify(before?.pin)
-    const isKnown = before !== undefined && before.generation === generationOf(stat) && SETTLED.has(before.state)
-    if (isKnown && !this.#isWorthATry(before)) return isPinSame ? before : withPin(before, pin)
+    const isPinSame = before !== undefined && JSON.stringify(pin) === JSON.stringify(before.pin)
+    if (before !== undefined) {
+      const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+      if (stat?.isFile() !== true) return undefined
+      const isKnown = before.generation === generationOf(stat) && SETTLED.has(before.state)
+      if (isKnown && !this.#isWorthATry(before)) return this.#observed(isPinSame ? before : withPin(before, pin))
+    }
     const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
     if (look === undefined) return undefined
     if (look.repair !== undefined)
@@ -258,7 +270,8 @@ export class Inventory {
     const isSameFile = before !== undefined && inodeOf(before.generation) === inodeOf(look.checkpoint.generation)
     const isSameState =
       isSameFile && before.generation === look.checkpoint.generation && before.state === state && isPinSame
-    if (isSameState && hasProblem(before, 'NotReadable') === hasProblem(look.checkpoint, 'NotReadable')) return before
+    if (isSameState && hasProblem(before, 'NotReadable') === hasProblem(look.checkpoint, 'NotReadable'))
+      return this.#observed(before)
     return withPin(
       this.#observed({
         ...look.checkpoint,
@@ -288,10 +301,12 @@ export class Inventory {
     timer.unref()
   }
 
-  /** Our own captures: whose they are was seen, not read. */
+  /** Our own captures: whose they are was seen, not read. The file may be found before its capture is on record. */
   #observed(checkpoint: Checkpoint): Checkpoint {
-    const { id, generation, sizeBytes } = checkpoint
-    const capture = this.#options.jobs.findCaptureOf({
+    const { id, generation, sizeBytes, identity } = checkpoint
+    const { jobs } = this.#options
+    if (identity.source === 'observed' || !jobs.hasCaptures()) return checkpoint
+    const capture = jobs.findCaptureOf({
       checkpointId: id,
       inode: Number(inodeOf(generation)),
       sizeBytes,
@@ -303,6 +318,10 @@ export class Inventory {
       identity: { ...capture.identity, source: 'observed', isBelieved: true },
       takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
     }
+  }
+
+  #startHashing(): void {
+    for (const checkpoint of this.#toHash.splice(0)) this.#hash(checkpoint)
   }
 
   #hash(checkpoint: Checkpoint): void {

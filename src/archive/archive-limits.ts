@@ -8,9 +8,11 @@ const MIB = 1024 * KIB
 
 export const TAR_BLOCK_BYTES = 512
 
-/** Archives up to this size are read at once. */
-export const WHOLE_READ_BYTES = MIB
-/** What is read around a header of a larger one: the small members beside it come along. */
+/** The part of an archive that is in memory at once; what is larger is read by itself. */
+export const WINDOW_BYTES = MIB
+/** What is read around a header of a file: small members beside it come along, memory pages mostly do not. */
+export const SEEK_READ_BYTES = 16 * KIB
+/** What is read of a stream, which cannot be seeked in. */
 export const READ_AHEAD_BYTES = 64 * KIB
 
 /** A process has seven images and one per thread: enough for tens of thousands of threads. */

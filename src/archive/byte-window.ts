@@ -1,9 +1,8 @@
-import { READ_AHEAD_BYTES, WHOLE_READ_BYTES } from './archive-limits.ts'
+import { READ_AHEAD_BYTES, SEEK_READ_BYTES, WINDOW_BYTES } from './archive-limits.ts'
 import type { ByteSource } from './byte-source.ts'
 
 /**
- * The part of a source that is in memory: all of a small one, some read-ahead of a large one. It moves forward only, so
- * it serves streams as well.
+ * The part of a source that is in memory, with some read-ahead. It moves forward only, so it serves streams as well.
  */
 export class ByteWindow {
   readonly bytes: Buffer
@@ -15,8 +14,8 @@ export class ByteWindow {
 
   constructor(source: ByteSource) {
     this.#source = source
-    this.bytes = spare.pop() ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES)
-    this.words = new Uint32Array(this.bytes.buffer, 0, WHOLE_READ_BYTES / 4)
+    this.bytes = spare.pop() ?? Buffer.allocUnsafeSlow(WINDOW_BYTES)
+    this.words = new Uint32Array(this.bytes.buffer, 0, WINDOW_BYTES / 4)
   }
 
   get source(): ByteSource {
@@ -36,8 +35,7 @@ export class ByteWindow {
   async load(position: number, length: number): Promise<number> {
     if (this.holds(position, length)) return length
     this.#moveTo(position)
-    const { sizeBytes } = this.#source
-    const wish = sizeBytes !== undefined && sizeBytes <= WHOLE_READ_BYTES ? WHOLE_READ_BYTES : READ_AHEAD_BYTES
+    const wish = this.#source.sizeBytes === undefined ? READ_AHEAD_BYTES : SEEK_READ_BYTES
     const target = Math.min(this.bytes.length, Math.max(wish, length))
     while (this.#end - this.#start < length) {
       const filled = this.#end - this.#start

@@ -17,7 +17,7 @@ export function parseInstant(text: string): Instant | 'unset' | undefined {
   const [, date = '', fraction = '', zone = ''] = found
   const millis = Date.parse(`${date}Z`)
   // Date.parse takes the 31st of February for a day in March.
-  if (Number.isNaN(millis) || new Date(millis).toISOString().slice(0, 19) !== date) return undefined
+  if (Number.isNaN(millis) || new Date(millis).getUTCDate() !== Number(date.slice(8, 10))) return undefined
   const offset = zoneOffsetMinutes(zone)
   if (offset === undefined) return undefined
   const nanos = BigInt(millis - offset * 60_000) * NANOS_PER_MILLI + BigInt(fraction.padEnd(9, '0'))

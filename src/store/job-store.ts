@@ -79,6 +79,7 @@ export class JobStore {
   readonly #last: Sqlite.Statement<[Record<string, string>], { checkpoint_id: string; taken_at: number }>
   readonly #ofFile: Sqlite.Statement<[{ id: string; inode: number; size: number }], CaptureRow>
   readonly #longest: Sqlite.Statement<[], { millis: number | null }>
+  readonly #any: Sqlite.Statement<[]>
   readonly #forget: Sqlite.Statement<[{ kept: number }]>
 
   constructor(database: Sqlite.Database, { keptJobs = KEPT_JOBS }: { readonly keptJobs?: number } = {}) {
@@ -116,6 +117,7 @@ export class JobStore {
     this.#ofFile = database.prepare(`
       SELECT * FROM captures
       WHERE checkpoint_id = :id AND published_inode = :inode AND size_bytes = :size AND state = 'succeeded' LIMIT 1`)
+    this.#any = database.prepare('SELECT 1 FROM captures LIMIT 1')
     this.#longest = database.prepare(`
       SELECT max(phase.value ->> 'millis') AS millis FROM captures, json_each(captures.phases) AS phase
       WHERE phase.value ->> 'name' = 'dump'`)
@@ -199,6 +201,11 @@ export class JobStore {
     const { namespace, pod, container, podUid } = of
     const row = this.#last.get({ namespace, pod, container, pod_uid: podUid })
     return row === undefined ? undefined : { id: row.checkpoint_id, takenAt: new Date(row.taken_at) }
+  }
+
+  /** Whether any capture is known: without one, nobody need be asked for the one of a file. */
+  hasCaptures(): boolean {
+    return this.#any.get() !== undefined
   }
 
   /** The capture that left this file behind: same name, same inode, same size. */

@@ -65,10 +65,11 @@ async function costOf(path: string) {
 }
 
 describe('the cost of a summary', () => {
-  it('is one read for a small archive', async () => {
+  it('is a few reads for a small archive, and little of it', async () => {
     const { source, cost } = counted(bufferSource(fixtureArchive('containerd-2.1-counter')))
     await summarizeArchive(source)
-    expect(cost).toEqual({ reads: 1, bytes: 264_704 })
+    // Of 264,704 bytes. One read for all takes longer: what is copied for nothing costs more than a call.
+    expect(cost).toEqual({ reads: 5, bytes: 75_264 })
   })
 
   it('goes by members, not by bytes', async () => {
