@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // oxlint-disable-next-line import/no-unassigned-import -- it begins the program anew, and has nothing to give
-import './shared/small-process.ts'
+import './config/small-process.ts'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { pino } from 'pino'
