@@ -36,7 +36,7 @@ function hash(order: HashOrder): HashAnswer {
     return hashDescriptor(descriptor, order)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'EIO'
-    return { kind: code === 'ENOENT' || code === 'ELOOP' ? 'changed' : 'failed', code }
+    return code === 'ENOENT' || code === 'ELOOP' ? { kind: 'changed' } : { kind: 'failed', code }
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
   }
