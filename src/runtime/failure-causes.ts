@@ -141,7 +141,7 @@ const ROWS: readonly Row[] = [
     code: 'TaskStuck',
     text: /Unable to freeze tasks|Can't seize|Couldn't seize|Unseizable|task .{0,100} is in unexpected state|freezing timed? ?out/i,
     cause: 'CRIU could not stop every process of the container',
-    hint: 'A process in uninterruptible sleep cannot be dumped: see what it waits for, and try again later.',
+    hint: 'A process in uninterruptible sleep cannot be dumped. One that was just starting a program is past that now: try again. Otherwise see what it waits for.',
   },
   {
     code: 'DeviceBusy',

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cluster, type NodeName } from './cluster-harness.ts'
 
-const LOOP = 'while :; do sleep 1; done'
+const LOOP = 'while :; do sleep 60; done'
 const WITHIN_MS = 60_000
 
 /** With the name of the container the archive's name would be longer than a file's may be. */

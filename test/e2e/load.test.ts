@@ -26,8 +26,11 @@ describe.each(['2.1', '2.4'] as const)('200 calls at once for 20 containers, con
   beforeAll(async () => {
     on = await startAgentNode({ containerd, name: `load-${containerd.replace('.', '-')}` })
     const { admin, placement } = on.node
-    // A dump interrupts system calls: a sleep by itself would be over, and its container with it.
-    const containers = [{ name: 'c', command: ['sh', '-c', 'while :; do sleep 1; done'] }]
+    // A dump interrupts system calls, so it waits in a loop; and in no program of its own, which would have to be started
+    // anew after each dump: a shell that does that just then cannot be stopped by the next one.
+    const containers = [
+      { name: 'c', command: ['sh', '-c', 'mkfifo /tmp/f; exec 3<>/tmp/f; while :; do read _ <&3; done'] },
+    ]
     const filling = hogPod(admin, placement, { sizeMiB: 512 })
     const pods = await Promise.all(
       PODS.map((name) => runPod(admin, { namespace: 'shop', name, ...placement, containers })),
