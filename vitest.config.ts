@@ -1,6 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
+/** A test that waits for something to happen fails because it does not happen, and not because the machine is busy. */
+const PATIENT = { timeout: 10_000 }
+
 // unit: no root, no runtime, under two minutes. e2e and cluster: root and the real thing, minutes.
 export default defineConfig({
   test: {
@@ -13,6 +16,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/cluster/**'],
           testTimeout: 30_000,
+          expect: { poll: PATIENT },
           hookTimeout: 120_000,
         },
       },
@@ -22,6 +26,7 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
+          expect: { poll: PATIENT },
           hookTimeout: 600_000,
         },
       },
@@ -31,6 +36,7 @@ export default defineConfig({
           include: ['test/cluster/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
+          expect: { poll: PATIENT },
           hookTimeout: 1_800_000,
         },
       },

@@ -1,4 +1,4 @@
-import { lstatSync } from 'node:fs'
+import { lstatSync, type BigIntStats } from 'node:fs'
 import { opendir } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
@@ -10,19 +10,16 @@ import { generationOf } from './file-generation.ts'
 export interface DirectoryScan {
   readonly directory: string
   readonly store: Pick<CheckpointStore, 'listKnown'>
-  /** Nothing more is expected of what is in this state until the file changes. */
-  readonly isSettled: (row: KnownFile) => boolean
-}
-
-export interface DirectoryChanges {
-  /** Names, their bytes as latin1 text, whose rows are missing or not as the files are. */
-  readonly changed: readonly string[]
-  /** Rows whose files are gone. */
-  readonly gone: readonly string[]
+  /** Whether a look at this file, of the generation of its row, would show nothing new. */
+  readonly isAsItIs: (row: KnownFile, stat: BigIntStats) => boolean
+  /** A name, its bytes as latin1 text, whose row is missing or not as the file is. */
+  readonly onChanged: (name: string) => void
+  /** A row whose file is gone. */
+  readonly onGone: (id: string) => void
 }
 
 /** So many are compared in one go, some milliseconds, before others get their turn. */
-const SLICE = 500
+const SLICE = 200
 
 interface Found {
   /** Its bytes as latin1 text. */
@@ -34,26 +31,32 @@ interface Found {
  * Compares the directory with the index, in slices. Files come and go meanwhile: whatever seems gone is looked for once
  * more, and what came after its place was read is told of by its own event.
  */
-export async function scanDirectory({ directory, store, isSettled }: DirectoryScan): Promise<DirectoryChanges> {
-  const found = await readArchives(directory)
-  const changed: string[] = []
-  const gone: string[] = []
+export async function scanDirectory(scan: DirectoryScan): Promise<void> {
+  const found = await readArchives(scan.directory)
   let last: string | undefined
   do {
-    const rows = store.listKnown({ after: last, limit: SLICE })
+    const rows = scan.store.listKnown({ after: last, limit: SLICE })
     last = rows.length < SLICE ? undefined : rows.at(-1)?.id
     for (const row of rows) {
       const file = found.get(row.id)
       found.delete(row.id)
-      if (file === undefined) gone.push(row.id)
-      else if (row.isPinned !== file.isPinned || !isSettled(row) || !isSameFile(directory, file, row)) {
-        changed.push(file.name)
-      }
+      if (file === undefined) scan.onGone(row.id)
+      else if (!isCurrent(row, file, scan)) scan.onChanged(file.name)
     }
     await nextTurn()
   } while (last !== undefined)
-  for (const { name } of found.values()) changed.push(name)
-  return { changed, gone }
+  let told = 0
+  for (const { name } of found.values()) {
+    scan.onChanged(name)
+    told += 1
+    if (told % SLICE === 0) await nextTurn()
+  }
+}
+
+function isCurrent(row: KnownFile, { name, isPinned }: Found, { directory, isAsItIs }: DirectoryScan): boolean {
+  if (row.isPinned !== isPinned) return false
+  const stat = lstatSync(pathOf(directory, Buffer.from(name, 'latin1')), { bigint: true, throwIfNoEntry: false })
+  return stat?.isFile() === true && generationOf(stat) === row.generation && isAsItIs(row, stat)
 }
 
 /** By id. Names, not files: nothing is opened. */
@@ -79,11 +82,6 @@ async function* readNames(directory: string): AsyncGenerator<string> {
   } catch (error) {
     if (!isSystemError(error, 'ENOENT')) throw error
   }
-}
-
-function isSameFile(directory: string, { name }: Found, { generation }: KnownFile): boolean {
-  const stat = lstatSync(pathOf(directory, Buffer.from(name, 'latin1')), { bigint: true, throwIfNoEntry: false })
-  return stat !== undefined && stat.isFile() && generationOf(stat) === generation
 }
 
 const KEEP = '.keep'

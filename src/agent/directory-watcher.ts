@@ -19,7 +19,7 @@ export class DirectoryWatcher {
   readonly #options: DirectoryWatcherOptions
   #watcher: FSWatcher | undefined
   /** A watch belongs to a folder, not to its path: one that was removed and made again is another one. */
-  #inode: bigint | undefined
+  #folder: string | undefined
   #trouble: string | undefined
 
   constructor(options: DirectoryWatcherOptions) {
@@ -34,7 +34,7 @@ export class DirectoryWatcher {
 
   /** Tries again after a failure, and after the folder became another one; to be called now and then. */
   retry(): void {
-    if (this.#trouble === undefined && this.#inode === inodeOf(this.#options.directory)) return
+    if (this.#trouble === undefined && this.#folder === folderAt(this.#options.directory)) return
     void this.#watcher?.close()
     this.#open()
   }
@@ -45,9 +45,9 @@ export class DirectoryWatcher {
 
   #open(): void {
     const { directory, onChange, logger } = this.#options
-    this.#inode = inodeOf(directory)
+    this.#folder = folderAt(directory)
     this.#trouble = undefined
-    if (this.#inode === undefined) {
+    if (this.#folder === undefined) {
       this.#fail('it is not there')
       return
     }
@@ -79,6 +79,8 @@ export class DirectoryWatcher {
   }
 }
 
-function inodeOf(directory: string): bigint | undefined {
-  return lstatSync(directory, { bigint: true, throwIfNoEntry: false })?.ino
+/** Which one it is. The number of an inode is soon used again, and a file system mounted over it has the same numbers. */
+function folderAt(directory: string): string | undefined {
+  const stat = lstatSync(directory, { bigint: true, throwIfNoEntry: false })
+  return stat && `${stat.dev}:${stat.ino}:${stat.birthtimeNs}`
 }

@@ -9,3 +9,7 @@ export function generationOf({ ino, size, mtimeNs }: BigIntStats): string {
 export function inodeOf(generation: string): string {
   return generation.slice(0, generation.indexOf(':'))
 }
+
+export function sizeOf(generation: string): number {
+  return Number(generation.split(':')[1])
+}

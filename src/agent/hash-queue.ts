@@ -1,112 +1,25 @@
-import { Worker } from 'node:worker_threads'
+import { sizeOf } from './file-generation.ts'
+import { HashLane } from './hash-lane.ts'
+import type { HashAnswer, HashOrder } from './hash-order.ts'
 
-export interface HashOrder {
-  /** Bytes: a name need not be UTF-8. */
-  readonly path: Uint8Array
-  readonly generation: string
-}
+/** From this size on a digest takes seconds, or minutes. */
+const LARGE_BYTES = 1024 ** 3
 
-/** `changed`: the file is another one by now, or gone. `failed`: it could not be read to its end. */
-export type HashAnswer =
-  | { readonly kind: 'done'; readonly sha256: string }
-  | { readonly kind: 'changed' }
-  | { readonly kind: 'stopped' }
-  | { readonly kind: 'failed'; readonly code: string }
-
-/** An idle worker takes some 15 MB, so it ends when there is nothing to do for a while. */
-const IDLE_MS = 5_000
-
-interface Waiting {
-  readonly order: HashOrder
-  readonly resolve: (answer: HashAnswer) => void
-}
-
-/** Hashes files one after the other in a thread of its own. */
+/** Hashes files, the large ones one after the other, and beside them the others: those do not wait for a giant. */
 export class HashQueue {
-  readonly #waiting: Waiting[] = []
-  readonly #stopFlag = new SharedArrayBuffer(4)
-  #worker: Worker | undefined
-  #current: Waiting | undefined
-  #idleTimer: NodeJS.Timeout | undefined
-  #isClosed = false
+  readonly #large = new HashLane()
+  readonly #others = new HashLane()
 
   get length(): number {
-    return this.#waiting.length + (this.#current === undefined ? 0 : 1)
+    return this.#large.length + this.#others.length
   }
 
-  /** Never rejects: a worker that dies fails the order it was at. */
+  /** Never rejects: a thread that dies fails the order it was at. */
   hash(order: HashOrder): Promise<HashAnswer> {
-    if (this.#isClosed) return Promise.resolve({ kind: 'stopped' })
-    const { promise, resolve } = Promise.withResolvers<HashAnswer>()
-    this.#waiting.push({ order, resolve })
-    this.#next()
-    return promise
+    return (sizeOf(order.generation) < LARGE_BYTES ? this.#others : this.#large).hash(order)
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    clearTimeout(this.#idleTimer)
-    for (const { resolve } of this.#waiting.splice(0)) resolve({ kind: 'stopped' })
-    Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
-    const worker = this.#worker
-    this.#worker = undefined
-    await worker?.terminate()
-    this.#answer({ kind: 'stopped' })
-  }
-
-  #next(): void {
-    if (this.#current !== undefined) return
-    const next = this.#waiting.shift()
-    if (next === undefined) {
-      this.#idleTimer ??= setTimeout(() => this.#endIdleWorker(), IDLE_MS).unref()
-      return
-    }
-    clearTimeout(this.#idleTimer)
-    this.#idleTimer = undefined
-    this.#current = next
-    this.#worker ??= this.#startWorker()
-    this.#worker.postMessage(next.order)
-  }
-
-  #startWorker(): Worker {
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const worker = new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), {
-      workerData: this.#stopFlag,
-      // What was preloaded is for the process, not for its threads.
-      execArgv: [],
-      resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16, stackSizeMb: 1 },
-      env: {},
-    })
-    worker.unref()
-    worker.on('message', (answer: HashAnswer) => {
-      this.#answer(answer)
-    })
-    worker.on('error', () => {
-      this.#lose(worker)
-    })
-    worker.on('exit', () => {
-      this.#lose(worker)
-    })
-    return worker
-  }
-
-  #lose(worker: Worker): void {
-    if (this.#worker !== worker) return
-    this.#worker = undefined
-    this.#answer({ kind: 'failed', code: 'WorkerDied' })
-  }
-
-  #answer(answer: HashAnswer): void {
-    const current = this.#current
-    this.#current = undefined
-    current?.resolve(answer)
-    if (!this.#isClosed) this.#next()
-  }
-
-  #endIdleWorker(): void {
-    this.#idleTimer = undefined
-    const worker = this.#worker
-    this.#worker = undefined
-    void worker?.terminate()
+    await Promise.all([this.#large.close(), this.#others.close()])
   }
 }

@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { generationOf } from './file-generation.ts'
-import type { HashAnswer, HashOrder } from './hash-queue.ts'
+import type { HashAnswer, HashOrder } from './hash-order.ts'
 
 // A thread of its own: hashing gigabytes must not hold up an answer. It reads by itself, in order, so the kernel reads
 // ahead for it, and one buffer is all the memory it needs.
@@ -43,7 +43,11 @@ function hash(order: HashOrder): HashAnswer {
 }
 
 function hashDescriptor(descriptor: number, { generation }: HashOrder): HashAnswer {
-  const isStill = () => generationOf(fstatSync(descriptor, { bigint: true })) === generation
+  const isStill = () => {
+    const stat = fstatSync(descriptor, { bigint: true })
+    // Once its last name is gone, only this descriptor keeps its gigabytes on the disk.
+    return stat.nlink > 0n && generationOf(stat) === generation
+  }
   const digest = createHash('sha256')
   for (let offset = 0, nextLook = 0; ;) {
     if (offset >= nextLook) {

@@ -1,20 +1,22 @@
-import { lstatSync } from 'node:fs'
+import { lstatSync, type BigIntStats } from 'node:fs'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import { errorText } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { CheckpointStore } from '../store/checkpoint-store.ts'
+import type { CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
 import type { JobStore } from '../store/job-store.ts'
-import { isArchiveName, lookAtArchive, pathOf } from './archive-file.ts'
+import { ArchiveDigests } from './archive-digests.ts'
+import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archive-file.ts'
+import { hasProblem, isAsSeen, isPrivate, tellsTheSame, withPin } from './archive-row.ts'
 import { scanDirectory } from './directory-scan.ts'
 import { DirectoryWatcher } from './directory-watcher.ts'
 import { generationOf, inodeOf } from './file-generation.ts'
-import { HashQueue } from './hash-queue.ts'
 import { NodeEvents } from './node-events.ts'
 import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
 import { readPin } from './pins.ts'
+import { RestingFiles } from './resting-files.ts'
 import { SettlingFiles } from './settling.ts'
 
 export interface InventoryOptions {
@@ -35,14 +37,10 @@ export interface InventoryOptions {
 const SETTLE_MS = 1_000
 /** Events of one file come in bursts; this much later they are one. */
 const GATHER_MS = 20
-/** A file that is being written brings hundreds of events a second: it is looked at so often and no more. */
-const REST_MS = 200
-/** So many files are read in one go, before others get their turn. */
+/** So many files are read or forgotten in one go, before others get their turn. */
 const SLICE = 64
 /** So many become rows in one go: a transaction for each slice would cost as much as the rows. */
 const BATCH = 256
-/** Archives that are new wait for their digest until all are known, but no more of them than this. */
-const HASHED_LATER = 2_000
 
 /**
  * Knows every archive of the directory, whoever wrote it. Events say where to look, a rescan now and then is the truth
@@ -53,17 +51,13 @@ export class Inventory {
   readonly #options: InventoryOptions
   readonly #settling: SettlingFiles
   readonly #watcher: DirectoryWatcher
-  readonly #hashes = new HashQueue()
+  readonly #digests: ArchiveDigests
   readonly #stop = new AbortController()
   /** Names to look at, by their bytes as latin1 text. */
   readonly #dirty = new Set<string>()
-  /** Files found unfinished a moment ago, and whether anything has happened to them since. */
-  readonly #resting = new Map<string, boolean>()
-  readonly #hashing = new Set<string>()
-  /** Known to be whole, and not yet handed over. */
-  readonly #toHash: Checkpoint[] = []
-  /** Files of this run that could not be read to their end. */
-  readonly #failed = new Set<string>()
+  readonly #resting = new RestingFiles((name) => {
+    this.touch(Buffer.from(name, 'latin1'))
+  })
   /** Who waits for a look at a file. */
   readonly #awaited = new Map<string, readonly (() => void)[]>()
   #work: Promise<void> | undefined
@@ -76,6 +70,17 @@ export class Inventory {
     this.#options = options
     this.events = options.events ?? new NodeEvents()
     this.#settling = new SettlingFiles(options.settleMs ?? SETTLE_MS)
+    this.#digests = new ArchiveDigests({
+      directory: options.directory,
+      store: options.store,
+      onRow: (checkpoint) => {
+        this.events.emit('changed', checkpoint)
+      },
+      onOtherFile: (rawName) => {
+        this.touch(rawName)
+      },
+      logger: options.logger,
+    })
     this.#watcher = new DirectoryWatcher({
       directory: options.directory,
       logger: options.logger,
@@ -99,7 +104,7 @@ export class Inventory {
 
   /** Archives that wait for their digest, the one under way included. */
   get hashQueueLength(): number {
-    return this.#toHash.length + this.#hashes.length
+    return this.#digests.length
   }
 
   get lastRescan(): { readonly at: Date; readonly millis: number } | undefined {
@@ -107,13 +112,12 @@ export class Inventory {
   }
 
   start(): void {
-    for (const checkpoint of this.#options.store.listInState('hashing')) this.#hash(checkpoint)
     this.#loop = this.#rescanForEver()
   }
 
   async stop(): Promise<void> {
     this.#stop.abort()
-    await Promise.all([this.#hashes.close(), this.#watcher.close(), this.#loop])
+    await Promise.all([this.#digests.close(), this.#watcher.close(), this.#loop])
     await this.#work
   }
 
@@ -143,8 +147,7 @@ export class Inventory {
     const archive = name.toString('latin1').replace(/\.keep(?:\.tmp)?$/, '')
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
-    if (this.#resting.has(archive)) this.#resting.set(archive, true)
-    else this.#dirty.add(archive)
+    if (!this.#resting.noteChange(archive)) this.#dirty.add(archive)
   }
 
   #wake(afterMs: number): void {
@@ -162,10 +165,9 @@ export class Inventory {
       if (this.#mustRescan) await this.#findChanges()
       while (this.#dirty.size > 0 && !signal.aborted) {
         await this.#lookAtBatch()
-        if (this.#toHash.length >= HASHED_LATER) this.#startHashing()
         await nextTurn()
       }
-      this.#startHashing()
+      this.#digests.startWaiting()
     } catch (error) {
       this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
       await sleep(1_000, undefined, { signal, ref: false }).catch(() => undefined)
@@ -178,16 +180,18 @@ export class Inventory {
     const begun = performance.now()
     this.#mustRescan = false
     this.#rescans += 1
-    const { changed, gone } = await scanDirectory({
+    await scanDirectory({
       directory,
       store,
-      isSettled: ({ id, state }) => SETTLED.has(state) && (state !== 'damaged' || !this.#isWorthATry(store.find(id))),
+      isAsItIs: (known, stat) => this.#isAsItIs(known, stat),
+      onChanged: (name) => {
+        this.#dirty.add(name)
+      },
+      onGone: (id) => {
+        const row = store.find(id)
+        if (row !== undefined) this.#dirty.add(Buffer.from(row.rawName).toString('latin1'))
+      },
     })
-    for (const name of changed) this.#dirty.add(name)
-    for (const id of gone) {
-      const rawName = store.find(id)?.rawName
-      if (rawName !== undefined) this.#dirty.add(Buffer.from(rawName).toString('latin1'))
-    }
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
@@ -207,15 +211,16 @@ export class Inventory {
       })
       if (checkpoint !== undefined) {
         if (checkpoint !== before) found.push({ checkpoint, before })
-        if (!SETTLED.has(checkpoint.state)) this.#rest(name, rawName)
+        if (!SETTLED.has(checkpoint.state)) this.#rest(name)
+        if (checkpoint === before && checkpoint.state === 'hashing') this.#digests.add(checkpoint)
       } else if (before !== undefined) gone.push(id)
     }
     this.#options.store.saveAll(found.map(({ checkpoint }) => checkpoint))
     for (const { checkpoint, before } of found) {
       this.events.emit(before === undefined ? 'added' : 'changed', checkpoint)
-      if (checkpoint.state === 'hashing') this.#toHash.push(checkpoint)
+      if (checkpoint.state === 'hashing') this.#digests.add(checkpoint)
     }
-    this.#forget(gone)
+    await this.#forget(gone)
     for (const resolve of awaited) resolve()
   }
 
@@ -234,61 +239,70 @@ export class Inventory {
   }
 
   /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
-  #rest(name: string, rawName: Buffer): void {
-    const isResting = this.#resting.has(name)
+  #rest(name: string): void {
     const hasChanged = this.#dirty.has(name)
     // Who waits for it does not wait for that.
     if (!this.#awaited.has(name)) this.#dirty.delete(name)
-    this.#resting.set(name, hasChanged)
-    if (isResting) return
-    const timer = setTimeout(() => {
-      const mustLook = this.#resting.get(name) === true
-      this.#resting.delete(name)
-      if (mustLook) this.touch(rawName)
-    }, REST_MS)
-    timer.unref()
+    this.#resting.rest(name, hasChanged)
   }
 
   /** The row as it should be now; the one that was there when nothing has changed; undefined for what is no archive. */
   async #look(rawName: Buffer, before: Checkpoint | undefined): Promise<Checkpoint | undefined> {
     const { directory, clock, permissions } = this.#options
     const path = pathOf(directory, rawName)
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+    if (stat?.isFile() !== true) return undefined
     const pin = readPin(path)
     const isPinSame = before !== undefined && JSON.stringify(pin) === JSON.stringify(before.pin)
-    if (before !== undefined) {
-      const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-      if (stat?.isFile() !== true) return undefined
-      const isKnown = before.generation === generationOf(stat) && SETTLED.has(before.state)
-      if (isKnown && !this.#isWorthATry(before)) return this.#observed(isPinSame ? before : withPin(before, pin))
+    if (before?.generation === generationOf(stat) && this.#isFinal(before, stat)) {
+      return this.#observed(isPinSame ? before : withPin(before, pin))
     }
     const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
     if (look === undefined) return undefined
     if (look.repair !== undefined)
       this.#options.onRepair?.({ what: 'archive', path: look.checkpoint.fileName, ...look.repair })
+    // Who links an archive into place removes the other name next, and of that no event tells.
+    if (look.stat.nlink > 1n) this.#lookAgain(rawName, SETTLE_MS)
+    const found = this.#judge(look, before)
+    const isSameGeneration = before?.generation === found.generation
+    if (isSameGeneration && isPinSame && tellsTheSame(before, found)) return this.#observed(before)
+    const isSameFile = before !== undefined && inodeOf(before.generation) === inodeOf(found.generation)
+    return withPin(this.#observed(isSameFile ? { ...found, discoveredAt: before.discoveredAt } : found), pin)
+  }
+
+  /** With its state. Whole and the same bytes as before: what was found out about those stays. */
+  #judge(look: ArchiveLook, before: Checkpoint | undefined): Checkpoint {
+    const { checkpoint, end } = look
+    if (end === 'whole' && before?.generation === checkpoint.generation && WHOLE.has(before.state)) {
+      const { state, sha256 } = before
+      return { ...checkpoint, state, ...(sha256 !== undefined && { sha256 }) }
+    }
     const { state, lookAgainMs } = this.#settling.judge(look)
-    if (lookAgainMs !== undefined) this.#lookAgain(rawName, lookAgainMs)
-    const isSameFile = before !== undefined && inodeOf(before.generation) === inodeOf(look.checkpoint.generation)
-    const isSameState =
-      isSameFile && before.generation === look.checkpoint.generation && before.state === state && isPinSame
-    if (isSameState && hasProblem(before, 'NotReadable') === hasProblem(look.checkpoint, 'NotReadable'))
-      return this.#observed(before)
-    return withPin(
-      this.#observed({
-        ...look.checkpoint,
-        state,
-        discoveredAt: isSameFile ? before.discoveredAt : look.checkpoint.discoveredAt,
-      }),
-      pin,
-    )
+    if (lookAgainMs !== undefined) this.#lookAgain(checkpoint.rawName, lookAgainMs)
+    return { ...checkpoint, state }
+  }
+
+  /** Whether a look at the file of this generation would show nothing new. */
+  #isFinal(row: Checkpoint, stat: BigIntStats): boolean {
+    return SETTLED.has(row.state) && !this.#isWorthATry(row) && isAsSeen(row, stat)
+  }
+
+  /** The same for the rescan, which knows less of a row and has many of them. */
+  #isAsItIs(known: KnownFile, stat: BigIntStats): boolean {
+    if (!SETTLED.has(known.state)) return false
+    if (known.state === 'hashing' && !this.#digests.isExpected(known)) return false
+    if (known.state !== 'damaged' && !known.isDoubtful && isPrivate(stat)) return true
+    const row = this.#options.store.find(known.id)
+    return row !== undefined && this.#isFinal(row, stat)
   }
 
   /**
    * Somebody may let us read the file by now, which changes nothing that a generation is made of. What could not be read
-   * to its end gets another try at the next start: a disk that fails is not asked for gigabytes again and again.
+   * to its end gets another try when the reason may have passed, and at the next start.
    */
-  #isWorthATry(checkpoint: Checkpoint | undefined): boolean {
-    if (checkpoint === undefined || hasProblem(checkpoint, 'NotReadable')) return true
-    return hasProblem(checkpoint, 'ReadFailed') && !this.#failed.has(fileKey(checkpoint))
+  #isWorthATry(checkpoint: Checkpoint): boolean {
+    if (hasProblem(checkpoint, 'NotReadable')) return true
+    return hasProblem(checkpoint, 'ReadFailed') && !this.#digests.hasFailed(checkpoint)
   }
 
   #lookAgain(rawName: Uint8Array, afterMs: number): void {
@@ -320,44 +334,15 @@ export class Inventory {
     }
   }
 
-  #startHashing(): void {
-    for (const checkpoint of this.#toHash.splice(0)) this.#hash(checkpoint)
-  }
-
-  #hash(checkpoint: Checkpoint): void {
-    if (this.#hashing.has(fileKey(checkpoint))) return
-    this.#hashing.add(fileKey(checkpoint))
-    void this.#hashToEnd(checkpoint)
-  }
-
-  async #hashToEnd(checkpoint: Checkpoint): Promise<void> {
-    const { id, rawName, generation } = checkpoint
-    const { directory, store, logger } = this.#options
-    const answer = await this.#hashes.hash({ path: pathOf(directory, rawName), generation })
-    this.#hashing.delete(fileKey(checkpoint))
-    if (answer.kind === 'done') {
-      if (store.setHash(id, generation, answer.sha256)) this.events.emit('changed', store.get(id))
-    } else if (answer.kind === 'failed') {
-      logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
-      this.#failed.add(fileKey(checkpoint))
-      const row = store.find(id)
-      if (row?.generation === generation) this.#save(withReadFailure(row, answer.code))
-    } else if (answer.kind === 'changed') {
-      this.touch(rawName)
-    }
-  }
-
-  #save(checkpoint: Checkpoint): void {
-    this.#options.store.saveAll([checkpoint])
-    this.events.emit('changed', checkpoint)
-  }
-
-  #forget(ids: readonly string[]): void {
-    if (ids.length === 0) return
-    this.#options.store.removeAll(ids)
-    for (const id of ids) {
-      this.#settling.forget(id)
-      this.events.emitRemoved(id)
+  async #forget(ids: readonly string[]): Promise<void> {
+    for (let at = 0; at < ids.length; at += SLICE) {
+      if (at > 0) await nextTurn()
+      const slice = ids.slice(at, at + SLICE)
+      this.#options.store.removeAll(slice)
+      for (const id of slice) {
+        this.#settling.forget(id)
+        this.events.emitRemoved(id)
+      }
     }
   }
 
@@ -375,24 +360,4 @@ export class Inventory {
 /** Nothing more is expected of these until the file changes. */
 const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
 
-function fileKey({ id, generation }: Checkpoint): string {
-  return `${id} ${generation}`
-}
-
-function hasProblem({ problems }: Checkpoint, code: string): boolean {
-  return problems.some((problem) => problem.code === code)
-}
-
-function withPin(checkpoint: Checkpoint, pin: Checkpoint['pin']): Checkpoint {
-  const { pin: _, ...unpinned } = checkpoint
-  return pin === undefined ? unpinned : { ...unpinned, pin }
-}
-
-function withReadFailure(checkpoint: Checkpoint, code: string): Checkpoint {
-  const problem = {
-    code: 'ReadFailed',
-    weight: 'damage',
-    detail: `the file cannot be read to its end (${code})`,
-  } as const
-  return { ...checkpoint, state: 'damaged', problems: [...checkpoint.problems, problem] }
-}
+const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])

@@ -42,6 +42,8 @@ export interface KnownFile {
   readonly generation: string
   readonly state: CheckpointState
   readonly isPinned: boolean
+  /** It has a note, or nobody's claim to it is believed: that may change with its rights, and without its bytes. */
+  readonly isDoubtful: boolean
 }
 
 /** Ids are kept as signed numbers of 64 bits. */
@@ -58,9 +60,8 @@ export class CheckpointStore {
   readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
   readonly #known: Sqlite.Statement<
     [{ from: bigint; limit: number }],
-    { id: string; generation: string; state: number; pinned: number }
+    { id: string; generation: string; state: number; pinned: number; doubtful: number }
   >
-  readonly #inState: Sqlite.Statement<[number], StoredCheckpoint>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
   /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
   #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
@@ -82,10 +83,9 @@ export class CheckpointStore {
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
     this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
     this.#known = database.prepare(`
-      SELECT printf('%016x', id) AS id, generation, state, pinned FROM checkpoints
+      SELECT printf('%016x', id) AS id, generation, state, pinned,
+        instr(details, '"weight":"note"') > 0 OR instr(details, '"isBelieved":false') > 0 AS doubtful FROM checkpoints
       WHERE checkpoints.id >= :from ORDER BY checkpoints.id LIMIT :limit`)
-    this.#inState = database.prepare(`
-      SELECT ${READ_COLUMNS} FROM checkpoints INDEXED BY checkpoints_state WHERE state = ? ORDER BY taken_at, checkpoints.id`)
     this.#totals = database.prepare(`
       SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
@@ -170,11 +170,13 @@ export class CheckpointStore {
     if (last === HIGHEST_ID) return []
     return this.#known
       .all({ from: last === undefined ? LOWEST_ID : last + 1n, limit })
-      .map(({ id, generation, state, pinned }) => ({ id, generation, state: stateOf(state), isPinned: pinned === 1 }))
-  }
-
-  listInState(state: CheckpointState): Checkpoint[] {
-    return this.#inState.all(stateCode(state)).map(fromRow)
+      .map(({ id, generation, state, pinned, doubtful }) => ({
+        id,
+        generation,
+        state: stateOf(state),
+        isPinned: pinned === 1,
+        isDoubtful: doubtful === 1,
+      }))
   }
 
   countByState(): Record<string, number> {

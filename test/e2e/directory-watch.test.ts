@@ -9,13 +9,13 @@ import { writeArchive } from '../support/archive-builder.ts'
 import { readMetric } from './support/captures-client.ts'
 
 // A user namespace has limits of its own, so that the machine's others keep their watches.
-const WITHOUT_WATCHES = [
+const withLimit = (limit: string) => [
   'unshare',
   '--user',
   '--map-root-user',
   'sh',
   '-c',
-  'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"',
+  `echo 0 >/proc/sys/user/${limit} && exec "$@"`,
   'sh',
 ]
 const RESCAN_SECONDS = 1
@@ -68,11 +68,15 @@ async function watchState(): Promise<string | undefined> {
 const isUp = () => readMetric(agent, 'checkpoint_agent_directory_watch_up')
 
 describe('a node that has run out of watches', () => {
-  it('is known all the same, says so, and is told of changes once there are watches again', async () => {
+  it.each([
+    { limit: 'max_inotify_instances', error: 'EMFILE' },
+    { limit: 'max_inotify_watches', error: 'ENOSPC' },
+  ])('($limit) is known all the same, says so, and is told of changes later', async ({ limit, error }) => {
     archive('before')
-    await start(WITHOUT_WATCHES, `${RESCAN_SECONDS}s`)
+    await start(withLimit(limit), `${RESCAN_SECONDS}s`)
     await expect.poll(watchState).toBe('degraded')
     expect(await isUp()).toBe(0)
+    expect(agent.log().find(({ msg }) => msg.startsWith('Cannot watch'))?.['error']).toContain(error)
     await expect.poll(pods).toEqual(['before'])
 
     const later = archive('later')
@@ -80,7 +84,7 @@ describe('a node that has run out of watches', () => {
     rmSync(later)
     await expect.poll(pods, { timeout: 5_000 }).toEqual(['before'])
 
-    const allow = 'echo 100 >/proc/sys/user/max_inotify_instances'
+    const allow = `echo 100 >/proc/sys/user/${limit}`
     execFileSync('nsenter', ['--user', '--preserve-credentials', '-t', String(agent.pid), 'sh', '-c', allow])
     await expect.poll(watchState, { timeout: 10_000 }).toBe('ok')
     expect(await isUp()).toBe(1)

@@ -121,7 +121,7 @@ describe('openListeners', () => {
     const closed = listeners.close(10_000)
     end.resolve()
     await closed
-    expect(performance.now() - began).toBeLessThan(2000)
+    expect(performance.now() - began).toBeLessThan(5_000)
     socket.destroy()
   })
 
@@ -134,7 +134,7 @@ describe('openListeners', () => {
     const began = performance.now()
     await listeners.close(10_000)
     await ended
-    expect(performance.now() - began).toBeLessThan(2000)
+    expect(performance.now() - began).toBeLessThan(5_000)
   })
 
   it('cuts a request that takes longer than it may', async () => {
@@ -144,7 +144,7 @@ describe('openListeners', () => {
     await begun.promise
     const began = performance.now()
     await listeners.close(100)
-    expect(performance.now() - began).toBeLessThan(2000)
+    expect(performance.now() - began).toBeLessThan(5_000)
     expect((await answer).status).toBeNaN()
   })
 

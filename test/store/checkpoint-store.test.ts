@@ -112,12 +112,17 @@ describe('CheckpointStore', () => {
 
   it('tells what a rescan compares', () => {
     const pinned = sampleCheckpoint(2, { state: 'hashing', pin: { by: 'us' } })
-    store.saveAll([undigested, pinned])
+    const note = { code: 'ForeignOwner', weight: 'note', detail: 'the file belongs to user 7' } as const
+    const noted = sampleCheckpoint(3, { problems: [note] })
+    const unbelieved = sampleCheckpoint(4, { identity: { source: 'archive', isBelieved: false } })
+    store.saveAll([undigested, pinned, noted, unbelieved])
     const known = store.listKnown({ after: undefined, limit: 10 })
     expect(new Map(known.map(({ id, ...row }) => [id, row]))).toEqual(
       new Map([
-        [undigested.id, { generation: undigested.generation, state: 'ready', isPinned: false }],
-        [pinned.id, { generation: pinned.generation, state: 'hashing', isPinned: true }],
+        [undigested.id, { generation: undigested.generation, state: 'ready', isPinned: false, isDoubtful: false }],
+        [pinned.id, { generation: pinned.generation, state: 'hashing', isPinned: true, isDoubtful: false }],
+        [noted.id, { generation: noted.generation, state: 'ready', isPinned: false, isDoubtful: true }],
+        [unbelieved.id, { generation: unbelieved.generation, state: 'ready', isPinned: false, isDoubtful: true }],
       ]),
     )
   })
@@ -136,15 +141,6 @@ describe('CheckpointStore', () => {
       }
       expect(told.toSorted()).toEqual(ids.toSorted())
     }
-  })
-
-  it('lists what is in one state, the oldest first', () => {
-    const hashing = [3, 1, 2].map((index) => sampleCheckpoint(index, { state: 'hashing' }))
-    store.saveAll([...hashing, sampleCheckpoint(4)])
-    expect(store.listInState('hashing').map(({ takenAt }) => takenAt.millis)).toEqual(
-      hashing.map(({ takenAt }) => takenAt.millis).toSorted((a, b) => a - b),
-    )
-    expect(store.listInState('damaged')).toEqual([])
   })
 
   it('counts by state and adds up the bytes, after every kind of change', () => {

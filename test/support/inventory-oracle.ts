@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { vi } from 'vitest'
 import { Inventory } from '../../src/agent/inventory.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
@@ -51,6 +53,14 @@ export function openInventory(directory: string, { settleMs = 300, isStarted = t
   }
 }
 
+/** Settled and hashed, and nothing more comes for a while. */
+export async function quiet(inventory: OpenInventory): Promise<void> {
+  await sleep(1_000)
+  await vi.waitUntil(() => inventory.isQuiet(), { timeout: 60_000, interval: 50 })
+  await sleep(500)
+  await vi.waitUntil(() => inventory.isQuiet(), { timeout: 60_000, interval: 50 })
+}
+
 function* allRows(store: CheckpointStore) {
   const query = { filter: {}, order: { key: 'fileName', isDescending: false }, limit: 1000 } as const
   for (let page = store.list(query); ; page = store.list({ ...query, after: page.next })) {
@@ -61,15 +71,22 @@ function* allRows(store: CheckpointStore) {
 
 /** Names and digests of the archives, by the file system alone. */
 export function digestsIn(directory: string): ReadonlyMap<string, string> {
-  const names = readdirSync(directory).filter((name) => name.endsWith('.tar') && !name.startsWith('.'))
   return new Map(
-    names
-      .filter((name) => lstatSync(join(directory, name)).isFile())
-      .map((name) => [
-        name,
-        createHash('sha256')
-          .update(readFileSync(join(directory, name)))
-          .digest('hex'),
-      ]),
+    archivesIn(directory).map((name) => [
+      name,
+      createHash('sha256')
+        .update(readFileSync(join(directory, name)))
+        .digest('hex'),
+    ]),
   )
+}
+
+export function archivesOpenToOthers(directory: string): string[] {
+  return archivesIn(directory).filter((name) => (lstatSync(join(directory, name)).mode & 0o077) !== 0)
+}
+
+function archivesIn(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => name.endsWith('.tar') && !name.startsWith('.'))
+    .filter((name) => lstatSync(join(directory, name)).isFile())
 }

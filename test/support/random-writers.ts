@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   copyFileSync,
   linkSync,
   mkdirSync,
@@ -83,6 +84,14 @@ export function randomWriters({ directory, outside, seed, most }: RandomWritersO
       const hidden = join(directory, '.hidden')
       renameSync(path, hidden)
       renameSync(hidden, newPath())
+    },
+    'away and back': (path) => {
+      const hidden = join(directory, '.hidden')
+      renameSync(path, hidden)
+      renameSync(hidden, path)
+    },
+    'open to others': (path) => {
+      chmodSync(path, 0o644)
     },
     delete: (path) => {
       rmSync(path)

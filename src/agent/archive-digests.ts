@@ -1,0 +1,104 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { Problem } from '../checkpoint/problem.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { CheckpointStore } from '../store/checkpoint-store.ts'
+import { pathOf } from './archive-file.ts'
+import { HashQueue } from './hash-queue.ts'
+
+export interface ArchiveDigestsOptions {
+  readonly directory: string
+  readonly store: CheckpointStore
+  /** Its row is another one now. */
+  readonly onRow: (checkpoint: Checkpoint) => void
+  /** The file is not the one that was asked for. */
+  readonly onOtherFile: (rawName: Uint8Array) => void
+  readonly logger: Logger
+}
+
+/** A file in one state of it. */
+type FileKey = Pick<Checkpoint, 'id' | 'generation'>
+
+/** Archives that are new wait for their digest until all are known, but no more of them than this. */
+const HASHED_LATER = 2_000
+
+/** These say nothing about the bytes, and may be otherwise in a minute. */
+const PASSING: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM'])
+
+/** Gives each whole archive its digest, and with it its last state. */
+export class ArchiveDigests {
+  readonly #options: ArchiveDigestsOptions
+  readonly #queue = new HashQueue()
+  /** Known to be whole, and not yet handed over. */
+  readonly #waiting: Checkpoint[] = []
+  readonly #expected = new Set<string>()
+  /** Files of this run that could not be read to their end. */
+  readonly #failed = new Set<string>()
+
+  constructor(options: ArchiveDigestsOptions) {
+    this.#options = options
+  }
+
+  /** The one under way included. */
+  get length(): number {
+    return this.#waiting.length + this.#queue.length
+  }
+
+  /** Hashed after `startWaiting`, or when there are many. Asking for the same file again changes nothing. */
+  add(checkpoint: Checkpoint): void {
+    const key = keyOf(checkpoint)
+    if (this.#expected.has(key)) return
+    this.#expected.add(key)
+    this.#waiting.push(checkpoint)
+    if (this.#waiting.length >= HASHED_LATER) this.startWaiting()
+  }
+
+  startWaiting(): void {
+    for (const checkpoint of this.#waiting.splice(0)) void this.#hash(checkpoint)
+  }
+
+  isExpected(file: FileKey): boolean {
+    return this.#expected.has(keyOf(file))
+  }
+
+  /** A disk that fails is not asked for gigabytes again and again, but at the next start. */
+  hasFailed(file: FileKey): boolean {
+    return this.#failed.has(keyOf(file))
+  }
+
+  close(): Promise<void> {
+    return this.#queue.close()
+  }
+
+  async #hash(checkpoint: Checkpoint): Promise<void> {
+    const { id, rawName, generation } = checkpoint
+    const { directory, store, logger, onRow, onOtherFile } = this.#options
+    const answer = await this.#queue.hash({ path: pathOf(directory, rawName), generation })
+    this.#expected.delete(keyOf(checkpoint))
+    if (answer.kind === 'done') {
+      if (store.setHash(id, generation, answer.sha256)) onRow(store.get(id))
+    } else if (answer.kind === 'failed') {
+      logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
+      if (!PASSING.has(answer.code)) this.#failed.add(keyOf(checkpoint))
+      const row = store.find(id)
+      if (row?.generation !== generation) return
+      const damaged = withReadFailure(row, answer.code)
+      store.saveAll([damaged])
+      onRow(damaged)
+    } else if (answer.kind === 'changed') {
+      onOtherFile(rawName)
+    }
+  }
+}
+
+function keyOf({ id, generation }: FileKey): string {
+  return `${id} ${generation}`
+}
+
+function withReadFailure(checkpoint: Checkpoint, code: string): Checkpoint {
+  const problem: Problem = {
+    code: 'ReadFailed',
+    weight: 'damage',
+    detail: `the file cannot be read to its end (${code})`,
+  }
+  return { ...checkpoint, state: 'damaged', problems: [...checkpoint.problems, problem] }
+}
