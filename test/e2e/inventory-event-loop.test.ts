@@ -11,9 +11,9 @@ import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 // Who asks for a list while the directory is read through waits for no more than one step of that.
 
 const ARCHIVES = 100_000
-const BOUND_MS = 25
+const BOUND_MS = 50
 /** The garbage collector marks the rows of a hundred thousand archives in one go now and then. */
-const BOUND_WITH_COLLECTOR_MS = 150
+const BOUND_WITH_COLLECTOR_MS = 300
 
 let root: string
 let directory: string
