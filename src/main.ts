@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { Agent } from './agent/agent.ts'
 import { readCommand, type Command } from './config/command-line.ts'
 import type { Config } from './config/config.ts'
+import { runVerifyCommand } from './custody/verify-command.ts'
 import { createApp } from './http/app.ts'
 import { openListeners } from './http/listeners.ts'
 import { loadServingCertificate } from './http/serving-certificate.ts'
@@ -22,6 +23,10 @@ await main()
 async function main(): Promise<void> {
   const version = readVersion()
   const command = readCommandOrEnd(version)
+  if (command.kind === 'verify-custody') {
+    await verifyCustodyOrEnd(command.argv)
+    return
+  }
   if (command.kind === 'print') {
     process.stdout.write(command.text)
     return
@@ -30,6 +35,16 @@ async function main(): Promise<void> {
     await run(command.config, version)
   } catch (error) {
     endWithError(error)
+  }
+}
+
+async function verifyCustodyOrEnd(argv: readonly string[]): Promise<void> {
+  try {
+    const { text, exitCode } = await runVerifyCommand(argv)
+    process.stdout.write(text)
+    process.exitCode = exitCode
+  } catch (error) {
+    endWithError(error, 2)
   }
 }
 
@@ -48,6 +63,8 @@ async function run(config: Config, version: string): Promise<void> {
     containerdNamespace: config.runtime.containerdNamespace,
     kubeletEndpoint: config.server.kubeletEndpoint,
     capture: config.capture,
+    content: config.content,
+    custody: config.custody,
     freezeGuard: config.freezeGuard,
     clock: systemClock,
     logger,
@@ -63,7 +80,7 @@ async function run(config: Config, version: string): Promise<void> {
           clock: systemClock,
           logger,
         })
-  const { captures, checkpoints, kubelet, metrics } = agent
+  const { actions, captures, checkpoints, contents, custody, kubelet, metrics } = agent
   // Streams that would never end by themselves are told when the agent does.
   const ending = new AbortController()
   const app = createApp(
@@ -72,6 +89,14 @@ async function run(config: Config, version: string): Promise<void> {
       containers: { listRunning: () => agent.listRunning() },
       captures,
       checkpoints,
+      actions,
+      contents,
+      custody: {
+        page: (query) => custody.page(query),
+        verify: (head) => custody.verify(head),
+        export: (after) => custody.export(after),
+        manifest: (id) => agent.manifest(id),
+      },
       kubelet,
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),

@@ -8,15 +8,24 @@ import { CriClient } from '../runtime/cri-client.ts'
 import { findSocket } from '../runtime/find-socket.ts'
 import { FreezeGuard } from '../runtime/freeze-guard.ts'
 import { errorText, UnavailableError } from '../shared/errors.ts'
+import type { DsseEnvelope } from '../custody/dsse.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { CheckpointQuery } from '../store/checkpoint-query.ts'
 import { CheckpointStore, type CheckpointPage } from '../store/checkpoint-store.ts'
-import { openDatabase } from '../store/database.ts'
+import { makePrivateFolder, openDatabase } from '../store/database.ts'
 import { JobStore } from '../store/job-store.ts'
 import { Captures } from './capture/captures.ts'
 import type { CaptureTools } from './capture/capture-run.ts'
 import { recoverCaptures } from './capture/recovery.ts'
+import { CheckpointActions } from './checkpoint-actions.ts'
+import { Contents } from './content/contents.ts'
+import { captureCustody } from './custody/capture-custody.ts'
+import { ContentCustody } from './custody/content-custody.ts'
+import { Custody } from './custody/custody.ts'
+import { recordInventoryChange } from './custody/inventory-custody.ts'
+import { signManifest } from './custody/manifest.ts'
+import { recordMissedOutcomes } from './custody/missed-outcomes.ts'
 import { lockDirectory, type DirectoryLock } from './directory-lock.ts'
 import type { DiskFloor } from './disk-space.ts'
 import { ForeignFreezes } from './foreign-freezes.ts'
@@ -54,6 +63,14 @@ export interface AgentOptions {
     readonly diskFloor: DiskFloor
     readonly sizeFactor: number | undefined
   }
+  readonly content: {
+    readonly concurrency: number
+    readonly perUser: number
+    readonly maxHoldMs: number
+    readonly requireEncryption: boolean
+    readonly recipients: readonly string[]
+  }
+  readonly custody: { readonly maxBytes: number }
   readonly freezeGuard: {
     readonly foreign: 'report' | 'resume'
     readonly foreignAfterMs: number
@@ -84,6 +101,9 @@ const OWN_LOOK_MS = 1_000
 export class Agent {
   readonly captures: Captures
   readonly kubelet: KubeletEndpoint
+  readonly contents: Contents
+  readonly actions: CheckpointActions
+  readonly custody: Custody
   readonly metrics = new AgentMetrics()
   readonly #options: AgentOptions
   readonly #lock: DirectoryLock
@@ -97,10 +117,13 @@ export class Agent {
   readonly #foreign: ForeignFreezes
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
+  readonly #contentCustody: ContentCustody
   readonly #events = new NodeEvents()
   readonly #ownLooks = new Set<Promise<void>>()
   readonly #privacy: PrivacyKeeper
   readonly #recovery: Promise<void>
+  /** The log is open, and the inventory reads the directory. */
+  readonly #started: Promise<void>
 
   /** Throws an UnavailableError when the directories cannot be used, another agent holding them included. */
   constructor(options: AgentOptions) {
@@ -110,6 +133,15 @@ export class Agent {
     this.#lock = lockDirectory(this.#staging.root)
     const indexFile = join(options.stateDirectory, 'index.db')
     try {
+      makePrivateFolder(options.stateDirectory)
+      this.custody = new Custody({
+        stateDirectory: options.stateDirectory,
+        node: options.nodeName,
+        agentVersion: options.version,
+        maxBytes: options.custody.maxBytes,
+        clock,
+        logger,
+      })
       this.#database = openDatabase({ file: indexFile, clock, logger })
     } catch (error) {
       this.#lock.release()
@@ -136,6 +168,11 @@ export class Agent {
       containers: this.#containers,
       freezeControl: control,
       freezeGuard: this.#guard,
+      custody: captureCustody({
+        custody: this.custody,
+        runtime: this.#runtime,
+        runtimeVersion: () => this.#monitor.state.version,
+      }),
       staging: this.#staging,
       checkpointsDirectory,
       clock,
@@ -182,6 +219,7 @@ export class Agent {
       runtimeState: () => this.#monitor.state,
       captureCounts: () => this.captures.counts,
       frozenContainers: () => this.#foreign.frozen.length,
+      custodyState: () => this.custody.state,
       inventory: () => ({
         byState: this.#checkpoints.countByState(),
         archiveBytes: this.#checkpoints.totalBytes(),
@@ -200,10 +238,34 @@ export class Agent {
       onRepair: (repair) => {
         this.#recordRepair(repair)
       },
+      findObservedCapture: (file) => this.custody.findObservedCapture(file),
       rescanMs: options.rescanMs,
       events: this.#events,
       clock,
       logger,
+    })
+    this.#contentCustody = new ContentCustody({ custody: this.custody, logger })
+    this.contents = new Contents({
+      directory: checkpointsDirectory,
+      limits: options.content,
+      encryption: { isRequired: options.content.requireEncryption, recipients: options.content.recipients },
+      recorder: this.#contentCustody,
+      logger,
+    })
+    this.actions = new CheckpointActions({
+      directory: checkpointsDirectory,
+      clock,
+      logger,
+      record: (entry) => this.custody.recordAction(entry),
+      findRecordedSha256: (checkpoint) => this.custody.findRecordedSha256(checkpoint),
+      isInUse: (id) => this.contents.readers.isInUse(id),
+      refresh: async ({ id, rawName }) => {
+        await this.#inventory.lookAt(rawName)
+        return this.#checkpoints.find(id)
+      },
+    })
+    this.#events.watch(undefined, (event) => {
+      recordInventoryChange(this.custody, event)
     })
     this.#privacy = new PrivacyKeeper({
       directory: checkpointsDirectory,
@@ -218,7 +280,7 @@ export class Agent {
     this.#privacy.start()
     this.#monitor.start()
     this.#foreign.start()
-    this.#inventory.start()
+    this.#started = this.#start(tools)
     this.#recovery = recoverCaptures({
       store: this.#store,
       tools,
@@ -265,6 +327,7 @@ export class Agent {
         foreignResumedTotal: this.metrics.resumed.foreign,
         canLook: this.#foreign.canLook,
       },
+      custody: { keyId: this.custody.key.id, publicKey: this.custody.key.publicKey },
       tlsFingerprint,
     })
   }
@@ -287,7 +350,36 @@ export class Agent {
       canSeeFreezes: this.#foreign.canLook,
       watchTrouble: this.#inventory.watchTrouble,
       isIndexGone: this.#privacy.isIndexGone,
+      custody: this.custody.state,
     })
+  }
+
+  /** Signed, for the archive to travel with. */
+  manifest(id: string): DsseEnvelope {
+    const { nodeName, version, clock } = this.#options
+    return signManifest(this.#checkpoints.get(id), {
+      custody: this.custody,
+      node: nodeName,
+      agentVersion: version,
+      runtimeVersion: () => this.#monitor.state.version,
+      clock,
+    })
+  }
+
+  /** The custody log comes first: what it knows of our captures is what the inventory calls them by. */
+  async #start({ custody, checkpointsDirectory }: CaptureTools): Promise<void> {
+    await this.custody.start()
+    await recordMissedOutcomes({
+      store: this.#store,
+      custody: this.custody,
+      captures: custody,
+      checkpointsDirectory,
+    }).catch((error: unknown) => {
+      this.#options.logger.error({ error: errorText(error) }, 'Cannot record captures of an earlier run')
+    })
+    this.#inventory.start()
+    await this.#inventory.rescan()
+    await this.custody.missing((id) => this.#checkpoints.find(id) !== undefined)
   }
 
   /** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
@@ -313,18 +405,26 @@ export class Agent {
   #recordRepair({ what, ...found }: PermissionRepair): void {
     this.metrics.countPermissionRepair(what)
     this.#options.logger.warn({ what, ...found }, 'Took away what others than root were allowed to do')
+    const { checkpointId: id, path: fileName, mode, owner } = found
+    if (id === undefined) return
+    void this.custody.permissionRepaired({ id, fileName }, { from: `${mode}, user ${owner}`, to: 'root alone' })
   }
 
   /** Leaves nothing open. Captures must have been shut down before. */
   async stop(): Promise<void> {
     this.#guard.close()
+    await this.#started
     await Promise.all([
       this.#privacy.stop(),
       this.#foreign.stop(),
       this.#monitor.stop(),
       this.#inventory.stop(),
       this.#recovery,
+      this.contents.close(),
+      this.actions.close(),
     ])
+    await this.#contentCustody.close()
+    await this.custody.stop()
     this.#runtime.close()
     this.#database.close()
     this.#lock.release()

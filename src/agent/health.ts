@@ -1,5 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 import { errorText } from '../shared/errors.ts'
+import type { CustodyLogState } from '../custody/custody-log.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 import type { Staging } from './staging.ts'
 
@@ -17,6 +18,7 @@ export interface HealthSources {
   readonly frozenContainers: number
   readonly canSeeFreezes: boolean
   readonly watchTrouble: string | undefined
+  readonly custody: CustodyLogState
   readonly isIndexGone: boolean
 }
 
@@ -28,6 +30,7 @@ export function checkHealth({
   frozenContainers,
   canSeeFreezes,
   watchTrouble,
+  custody,
   isIndexGone,
 }: HealthSources): readonly HealthCheck[] {
   const { trouble, ability } = runtime
@@ -57,10 +60,29 @@ export function checkHealth({
           state: 'degraded',
           detail: 'this runtime has no task API, and no cgroup tree is mounted at freezeGuard.cgroupRoot',
         },
+    custodyCheck(custody),
     frozenContainers === 0
       ? { name: 'frozen-containers', state: 'ok' }
       : { name: 'frozen-containers', state: 'degraded', detail: `${frozenContainers} frozen` },
   ]
+}
+
+const NEARLY_FULL = 0.8
+
+function custodyCheck({ sizeBytes, maxBytes, trouble }: CustodyLogState): HealthCheck {
+  if (trouble !== undefined) {
+    return {
+      name: 'custody',
+      state: 'degraded',
+      detail: 'the log cannot be written: no content is given, nothing removed',
+    }
+  }
+  if (sizeBytes < maxBytes * NEARLY_FULL) return { name: 'custody', state: 'ok' }
+  return {
+    name: 'custody',
+    state: 'degraded',
+    detail: `${Math.floor((sizeBytes / maxBytes) * 100)}% of custody.maxSize`,
+  }
 }
 
 function check(name: string, badState: 'degraded' | 'failed', look: () => void): HealthCheck {

@@ -1,5 +1,6 @@
 import { lstatSync, type BigIntStats } from 'node:fs'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import type { ContainerIdentity } from '../checkpoint/identity.ts'
 import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import { errorText } from '../shared/errors.ts'
@@ -11,6 +12,7 @@ import { ArchiveDigests } from './archive-digests.ts'
 import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archive-file.ts'
 import { hasProblem, isAsSeen, isPrivate, tellsTheSame, withPin } from './archive-row.ts'
 import { scanDirectory } from './directory-scan.ts'
+import type { CaptureFacts } from './custody/capture-facts.ts'
 import { DirectoryWatcher } from './directory-watcher.ts'
 import { generationOf, inodeOf } from './file-generation.ts'
 import { NodeEvents } from './node-events.ts'
@@ -19,12 +21,20 @@ import { readPin } from './pins.ts'
 import { RestingFiles } from './resting-files.ts'
 import { SettlingFiles } from './settling.ts'
 
+interface CapturedFile {
+  readonly checkpointId: string
+  readonly inode: number
+  readonly sizeBytes: number
+}
+
 export interface InventoryOptions {
   readonly directory: string
   readonly store: CheckpointStore
   readonly jobs: JobStore
   readonly permissions: PermissionsPolicy
   readonly onRepair?: (repair: PermissionRepair) => void
+  /** What is on record of the capture that left this file behind, where the index has forgotten it. */
+  readonly findObservedCapture?: (file: CapturedFile) => CaptureFacts | undefined
   readonly rescanMs: number
   /** Where those who watch are told; its own unless given. */
   readonly events?: NodeEvents
@@ -259,8 +269,10 @@ export class Inventory {
     }
     const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
     if (look === undefined) return undefined
-    if (look.repair !== undefined)
-      this.#options.onRepair?.({ what: 'archive', path: look.checkpoint.fileName, ...look.repair })
+    if (look.repair !== undefined) {
+      const { id, fileName } = look.checkpoint
+      this.#options.onRepair?.({ what: 'archive', path: fileName, checkpointId: id, ...look.repair })
+    }
     // Who links an archive into place removes the other name next, and of that no event tells.
     if (look.stat.nlink > 1n) this.#lookAgain(rawName, SETTLE_MS)
     const found = this.#judge(look, before)
@@ -318,20 +330,13 @@ export class Inventory {
   /** Our own captures: whose they are was seen, not read. The file may be found before its capture is on record. */
   #observed(checkpoint: Checkpoint): Checkpoint {
     const { id, generation, sizeBytes, identity } = checkpoint
-    const { jobs } = this.#options
-    if (identity.source === 'observed' || !jobs.hasCaptures()) return checkpoint
-    const capture = jobs.findCaptureOf({
-      checkpointId: id,
-      inode: Number(inodeOf(generation)),
-      sizeBytes,
-    })
-    if (capture?.archive === undefined) return checkpoint
-    const { takenAt } = capture.archive
-    return {
-      ...checkpoint,
-      identity: { ...capture.identity, source: 'observed', isBelieved: true },
-      takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
-    }
+    const { jobs, findObservedCapture } = this.#options
+    if (identity.source === 'observed') return checkpoint
+    const file = { checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes }
+    const capture = jobs.hasCaptures() ? jobs.findCaptureOf(file) : undefined
+    if (capture?.archive !== undefined) return asObserved(checkpoint, capture.identity, capture.archive.takenAt)
+    const facts = findObservedCapture?.(file)
+    return facts === undefined ? checkpoint : asObserved(checkpoint, facts.identity, new Date(facts.takenAt))
   }
 
   async #forget(ids: readonly string[]): Promise<void> {
@@ -361,3 +366,11 @@ export class Inventory {
 const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
 
 const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
+
+function asObserved(checkpoint: Checkpoint, identity: ContainerIdentity, takenAt: Date): Checkpoint {
+  return {
+    ...checkpoint,
+    identity: { ...identity, source: 'observed', isBelieved: true },
+    takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
+  }
+}

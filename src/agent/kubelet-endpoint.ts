@@ -3,6 +3,7 @@ import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import { goErrorText } from '../runtime/cri-connection.ts'
 import { AgentError } from '../shared/errors.ts'
 import type { Captures } from './capture/captures.ts'
+import type { ActionActor } from './checkpoint-actions.ts'
 import type { NodeContainers } from './node-containers.ts'
 
 export interface KubeletEndpointOptions {
@@ -20,6 +21,7 @@ interface KubeletRequest {
   /** Undefined: negative. 0 or less: over before it begins. */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string
+  readonly actor?: ActionActor
   readonly signal: AbortSignal
 }
 
@@ -58,14 +60,15 @@ export class KubeletEndpoint {
   }
 
   async checkpoint(request: KubeletRequest): Promise<{ readonly path: string } | KubeletError> {
-    const { namespace, pod, container, timeoutMs, requestedBy, signal } = request
+    const { namespace, pod, container, timeoutMs, requestedBy, actor, signal } = request
     const view = await this.#containers.read().catch((error: unknown) => ({ error: describe(error) }))
     if ('error' in view) return view
     if (view.findRunning(namespace, pod, container) === undefined) return { error: `container ${container} not found` }
     if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
     if (timeoutMs <= 0) return { error: DEADLINE_EXCEEDED }
     try {
-      const { id } = await this.#captures.requestBehind({ namespace, pod, container, requestedBy }, view)
+      const wish = { namespace, pod, container, requestedBy, ...(actor !== undefined && { actor }) }
+      const { id } = await this.#captures.requestBehind(wish, view)
       return this.#answer(await this.#captures.wait(id, { timeoutMs, signal }))
     } catch (error) {
       // it has ended since it was looked up

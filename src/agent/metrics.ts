@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { ContainerCapture } from '../checkpoint/capture-job.ts'
+import type { CustodyLogState } from '../custody/custody-log.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 
 export interface MetricsSources {
@@ -7,6 +8,7 @@ export interface MetricsSources {
   readonly runtimeState: () => RuntimeState
   readonly captureCounts: () => { readonly running: number; readonly queued: number }
   readonly frozenContainers: () => number
+  readonly custodyState: () => CustodyLogState
   readonly inventory: () => InventoryFigures
 }
 
@@ -63,7 +65,7 @@ export class AgentMetrics {
   }
 
   /** Gauges are read when they are asked for. */
-  observe({ version, runtimeState, captureCounts, frozenContainers, inventory }: MetricsSources): void {
+  observe({ version, runtimeState, captureCounts, frozenContainers, custodyState, inventory }: MetricsSources): void {
     collectDefaultMetrics({ register: this.#registry })
     new Gauge({
       name: 'checkpoint_agent_info',
@@ -77,6 +79,16 @@ export class AgentMetrics {
       'checkpoint_agent_containers_frozen',
       'Containers that somebody else left frozen for longer than any dump',
       frozenContainers,
+    )
+    this.#gauge('checkpoint_agent_custody_bytes', 'Size of the custody log', () => custodyState().sizeBytes)
+    this.#gauge('checkpoint_agent_custody_max_bytes', 'custody.maxSize', () => custodyState().maxBytes)
+    this.#gauge('checkpoint_agent_custody_writable', 'Whether the custody log can be written', () =>
+      Number(custodyState().trouble === undefined),
+    )
+    this.#gauge(
+      'checkpoint_agent_custody_lost_entries',
+      'Entries that could not be kept until the disk was well again',
+      () => custodyState().lostEntries,
     )
     this.#gauge('checkpoint_agent_runtime_up', 'Whether the container runtime answers', () =>
       Number(runtimeState().trouble === undefined),

@@ -27,6 +27,8 @@ export interface NodeStatus {
     readonly foreignResumedTotal: number
     readonly canLook: boolean
   }
+  /** The key that signs manifests and heads of the custody log: PEM, and the SHA-256 of its DER. */
+  readonly custody: { readonly keyId: string; readonly publicKey: string }
   readonly tlsFingerprint: string | undefined
 }
 
@@ -39,12 +41,14 @@ export interface NodeStatusSources {
   readonly archives: { readonly byState: Readonly<Record<string, number>>; readonly bytes: number }
   readonly captures: NodeStatus['captures']
   readonly freezeGuard: NodeStatus['freezeGuard']
+  readonly custody: NodeStatus['custody']
   readonly tlsFingerprint: string | undefined
 }
 
 /** Counts and capability, no names: every authenticated caller may see it. */
 export async function describeNode(sources: NodeStatusSources): Promise<NodeStatus> {
-  const { node, agentVersion, checkpointsDirectory, diskFloor, captures, freezeGuard, tlsFingerprint } = sources
+  const { node, agentVersion, checkpointsDirectory, diskFloor, captures, freezeGuard, custody, tlsFingerprint } =
+    sources
   const [{ version, ability, checkedAt }, disk] = await Promise.all([
     sources.runtime(),
     readDiskSpace(checkpointsDirectory),
@@ -59,6 +63,7 @@ export async function describeNode(sources: NodeStatusSources): Promise<NodeStat
     checkpoints: { count: Object.values(byState).reduce((sum, rows) => sum + rows, 0), byState },
     captures,
     freezeGuard,
+    custody,
     tlsFingerprint,
   }
 }

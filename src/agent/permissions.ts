@@ -8,6 +8,8 @@ export type PermissionsPolicy = 'enforce' | 'report'
 export interface PermissionRepair {
   readonly what: 'archive' | 'directory' | 'index'
   readonly path: string
+  /** Of an archive. */
+  readonly checkpointId?: string
   /** As they were. */
   readonly mode: string
   readonly owner: number
@@ -20,7 +22,7 @@ const ARCHIVE_RIGHTS = 0o600n
 
 export interface ArchivePermissions {
   readonly problems: readonly Problem[]
-  readonly repair?: Omit<PermissionRepair, 'what' | 'path'>
+  readonly repair?: Pick<PermissionRepair, 'mode' | 'owner'>
 }
 
 /** Of an open archive. Rights are only ever taken away: what was `0440` becomes `0400`. */

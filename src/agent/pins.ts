@@ -1,9 +1,9 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, unlinkSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { CheckpointPin } from '../checkpoint/checkpoint.ts'
-import { isSystemError } from '../shared/errors.ts'
+import { ConflictError, isSystemError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
+import { openDirectory } from './open-directory.ts'
 
 export interface PinNote {
   readonly reason: string | undefined
@@ -11,14 +11,57 @@ export interface PinNote {
   readonly at: Date
 }
 
+const MARKER = Buffer.from('.keep')
+
 /** Writes `<archive>.keep`, the marker that retention and the checkpoint-restore operator leave alone. */
-export async function writePin(directory: string, archive: string, { reason, by, at }: PinNote): Promise<void> {
-  const marker = join(directory, `${archive}.keep`)
+export async function writePin(
+  directory: string,
+  archive: string | Uint8Array,
+  { reason, by, at }: PinNote,
+): Promise<void> {
+  const marker = Buffer.concat([
+    Buffer.from(`${directory}/`),
+    typeof archive === 'string' ? Buffer.from(archive) : archive,
+    MARKER,
+  ])
+  const draft = Buffer.concat([marker, Buffer.from('.tmp')])
   const note = { pinnedBy: 'checkpoint-agent', user: by, at: at.toISOString(), ...(reason !== undefined && { reason }) }
-  await using file = await open(`${marker}.tmp`, 'w', 0o600)
+  // A draft that a crash left behind is begun anew; a link in its place is not followed.
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW
+  await using file = await open(draft, flags, 0o600)
   await file.writeFile(`${JSON.stringify(note)}\n`)
   await file.sync()
-  await rename(`${marker}.tmp`, marker)
+  await rename(draft, marker)
+  using folder = openDirectory(directory)
+  folder.sync()
+}
+
+/**
+ * Takes away our own marker, or one that a person made. One that its operator manages, or that is no plain file and
+ * cannot be read as a whole, is not ours to take: throws ConflictError. False where there is none.
+ */
+export function removePin(archivePath: Buffer): boolean {
+  const marker = Buffer.concat([archivePath, MARKER])
+  const stat = lstatSync(marker, { throwIfNoEntry: false })
+  if (stat === undefined) return false
+  if (!stat.isFile() || stat.size > MAX_MARKER_BYTES) {
+    throw new ConflictError('Cannot unpin: the marker beside the archive is nothing that this agent knows', {
+      code: 'PinNotRecognized',
+      hint: 'Look at the file with the suffix ".keep" on the node, and remove it there.',
+    })
+  }
+  assertNotManaged(readPin(archivePath))
+  unlinkSync(marker)
+  return true
+}
+
+/** Throws ConflictError for a marker that the checkpoint-restore operator writes and removes as it sees fit. */
+export function assertNotManaged(pin: CheckpointPin | undefined): void {
+  if (pin?.by !== 'operator') return
+  throw new ConflictError('Cannot change the pin: the checkpoint-restore operator manages it', {
+    code: 'PinManaged',
+    hint: 'Change it where the operator is told what to keep; its marker goes when its last owner lets go.',
+  })
 }
 
 /** Larger markers are taken for what a person wrote there. */
@@ -26,7 +69,7 @@ const MAX_MARKER_BYTES = 64 * 1024
 
 /** Who pinned the archive; undefined when nobody has. A marker that cannot be read still pins: keeping is the safe side. */
 export function readPin(archivePath: Buffer): CheckpointPin | undefined {
-  const path = Buffer.concat([archivePath, Buffer.from('.keep')])
+  const path = Buffer.concat([archivePath, MARKER])
   // Most archives have none, and an error is dearer than a look.
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   let descriptor: number

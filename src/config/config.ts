@@ -33,6 +33,15 @@ export interface Config {
     /** Undefined: by engine. */
     readonly sizeFactor: number | undefined
   }
+  readonly content: {
+    readonly concurrency: number
+    readonly perUser: number
+    readonly maxHoldMs: number
+    readonly requireEncryption: boolean
+    /** `age1…`, each once. */
+    readonly recipients: readonly string[]
+  }
+  readonly custody: { readonly maxBytes: number }
   readonly freezeGuard: {
     readonly foreign: 'report' | 'resume'
     readonly foreignAfterMs: number
@@ -86,6 +95,14 @@ export function toConfig(values: SettingValues, fallbackNodeName: string): Confi
       },
       sizeFactor: values['capture.sizeFactor'],
     },
+    content: {
+      concurrency: values['content.concurrency'],
+      perUser: values['content.perUser'],
+      maxHoldMs: values['content.maxHold'],
+      requireEncryption: values['content.requireEncryption'],
+      recipients: values['content.recipients'],
+    },
+    custody: { maxBytes: values['custody.maxSize'] },
     freezeGuard: {
       foreign: values['freezeGuard.foreign'],
       foreignAfterMs: values['freezeGuard.foreignAfter'],

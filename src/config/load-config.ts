@@ -150,5 +150,11 @@ function findContradictions(values: SettingValues, wrong: ReadonlySet<SettingKey
     'state.directory',
     'checkpoints.directory',
   )
+  unless(
+    values['content.requireEncryption'] && values['content.recipients'].length === 0,
+    'it must not be empty where content.requireEncryption is true: nobody could read anything',
+    'content.recipients',
+    'content.requireEncryption',
+  )
   return found
 }

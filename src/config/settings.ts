@@ -11,6 +11,7 @@ import {
   percentage,
   word,
 } from './setting-types.ts'
+import { recipientList } from './recipient-list.ts'
 import { authMode, listenAddress, runtimeSocket, socketPath } from './server-setting-types.ts'
 
 /** One setting: how its text is read, what it is when nobody says anything, and what it is for. */
@@ -127,6 +128,36 @@ export const SETTINGS = {
     defaultText: '',
     meaning:
       "room a capture needs, as a multiple of the container's memory and writable layer; empty: containerd 4, cri-o 2",
+  },
+  'content.concurrency': {
+    schema: integer({ min: 1, max: 1000 }),
+    defaultText: '8',
+    meaning: 'how many downloads and other readings of content may go on at once',
+  },
+  'content.perUser': {
+    schema: integer({ min: 1, max: 1000 }),
+    defaultText: '4',
+    meaning: 'how many of them for one user',
+  },
+  'content.maxHold': {
+    schema: duration({ min: '0s' }),
+    defaultText: '6h',
+    meaning: 'how long a reader keeps its archive from being removed',
+  },
+  'content.requireEncryption': {
+    schema: flag(),
+    defaultText: 'false',
+    meaning: 'whether content leaves the node only encrypted, to content.recipients',
+  },
+  'content.recipients': {
+    schema: recipientList(),
+    defaultText: '',
+    meaning: 'public keys of age that content.requireEncryption allows, with commas between them',
+  },
+  'custody.maxSize': {
+    schema: size(),
+    defaultText: '1GiB',
+    meaning: 'how large the custody log may become before content and removals are refused',
   },
   'freezeGuard.foreign': {
     schema: mode('report', 'resume'),

@@ -120,6 +120,42 @@ export const memberList = z.object({
   problems: z.array(checkpointProblem).describe('What the reading of the whole archive found'),
 })
 
+export const rootfsChange = z.object({
+  path: z.string().describe('In the container'),
+  change: z
+    .enum(['added-or-changed', 'changed', 'deleted', 'emptied'])
+    .describe('"emptied": all that was in this folder before is gone'),
+  type: z.string().optional().describe('Of what is there now, as in the list of members'),
+  sizeBytes: bytes.optional(),
+  modifiedAt: time.optional(),
+  linkName: z.string().optional().describe('Where a link leads'),
+})
+
+export const rootfsDiffResponse = z.object({
+  items: z.array(rootfsChange).describe('In the order of the archive'),
+  present: z.boolean().describe('Whether the archive has a diff at all'),
+  atLeast: z.boolean().describe('There may be changes that the archive does not hold'),
+  continue: nextPage,
+  remaining: count.describe('How many follow after this page'),
+  problems: z.array(checkpointProblem).describe('What the reading found'),
+})
+
+export const pinRequest = z.strictObject({
+  reason: z.string().max(1024).optional().describe('Kept in the marker beside the archive'),
+})
+
+const comparison = z.enum(['same', 'different']).optional()
+
+export const verificationResponse = z.object({
+  id: z.string(),
+  intact: z.boolean().describe('Whole, free of damage, and as recorded everywhere'),
+  sha256: z.string().describe('Of the bytes as they are now'),
+  sizeBytes: bytes,
+  index: comparison.describe('Against the digest in the index; absent where there was none yet'),
+  custody: comparison.describe('Against the digest in the custody log; absent where there is none'),
+  problems: z.array(checkpointProblem),
+})
+
 export const captureState = z.enum([
   'queued',
   'running',
@@ -220,6 +256,15 @@ export const captureListQuery = z.strictObject(page)
 
 export const memberListQuery = z.strictObject(page)
 
+const incomplete = z.enum(['true', 'false']).optional().describe('Also of an archive that is not whole')
+
+export const contentQuery = z.strictObject({
+  recipient: z.array(z.string()).default([]).describe('Encrypt to this age recipient; may be given more than once'),
+  incomplete,
+})
+
+export const rootfsDiffQuery = z.strictObject({ ...page, incomplete })
+
 const moment = z.iso.datetime({ offset: true, error: 'must be a time such as "2026-01-31T12:00:00Z"' })
 
 /** Other than a coerced one it takes neither an empty text nor hexadecimal for a number. */
@@ -302,7 +347,83 @@ export const nodeResponse = z.object({
     foreignResumedTotal: count,
     canLook: z.boolean().describe('Whether the agent can see what is frozen at all'),
   }),
+  custody: z.object({
+    keyId: z.string().describe('SHA-256 of the DER of the public key: pin this one'),
+    publicKey: z.string().describe('PEM. It signs manifests and heads of the custody log'),
+  }),
   tlsFingerprint: z.string().optional().describe('SHA-256 of the certificate of the TLS listener'),
+})
+
+const sequence = z.coerce.number().int().nonnegative()
+const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
+
+export const custodyQuery = z.strictObject({
+  checkpoint: z.string().min(1).optional().describe('The id of a checkpoint: only entries about it'),
+  after: sequence.default(0).describe('Entries after this number'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+})
+
+export const custodyExportQuery = custodyQuery.pick({ after: true })
+
+export const custodyVerifyQuery = z.strictObject({
+  head: z
+    .string()
+    .regex(/^\d{1,15}:[0-9a-f]{64}$/, 'must be the number of an entry and its hash, as in "17:ab12…"')
+    .transform((text) => ({ seq: Number.parseInt(text, 10), hash: text.slice(text.indexOf(':') + 1) }))
+    .optional()
+    .describe('A head that was kept elsewhere, as `seq:hash`'),
+})
+
+export const custodyEntry = z.object({
+  seq: count,
+  time,
+  node: z.string(),
+  actor: z.object({
+    user: z.string(),
+    groups: z.array(z.string()),
+    address: z.string().optional(),
+    requestId: z.string().optional(),
+  }),
+  action: z.string().describe('Such as "capture", "content", "delete", "tampering"; there may be more of them later'),
+  checkpoint: z
+    .object({
+      id: z.string(),
+      fileName: z.string(),
+      sizeBytes: bytes.optional(),
+      sha256: z.string().optional(),
+    })
+    .optional(),
+  detail: z.record(z.string(), z.unknown()).optional(),
+  outcome: z.string().describe('"intended" stands before a deed; how it ended is an entry of its own'),
+  previous: z.string().describe('The hash of the entry before'),
+  hash: z.string(),
+})
+
+export const custodyPage = z.object({
+  items: z.array(custodyEntry).describe('In the order in which they were written'),
+  continue: z.string().optional().describe('Give it back as `after`; absent on the last page'),
+})
+
+const chainEnd = z.object({ seq: count, hash: sha256Text })
+
+export const custodyReport = z.object({
+  sound: z.boolean(),
+  problems: z.array(
+    z.object({ code: z.string(), file: z.string().optional(), line: count.optional(), detail: z.string() }),
+  ),
+  problemCount: count.describe('Of those there are; the first hundred are listed'),
+  files: count,
+  entries: count,
+  first: chainEnd.optional(),
+  last: chainEnd.optional(),
+  head: chainEnd.optional().describe('What the end was compared with'),
+  keyId: z.string().optional(),
+})
+
+export const dsseEnvelope = z.object({
+  payloadType: z.string(),
+  payload: z.string().describe('Base64'),
+  signatures: z.array(z.object({ keyid: z.string(), sig: z.string().describe('Base64') })),
 })
 
 const checkState = z.enum(['ok', 'degraded', 'failed'])
@@ -332,6 +453,8 @@ export const problem = z.looseObject({
   runtimeMessage: z.string().optional().describe("The runtime's own text"),
 })
 
+export type CustodyPageResponse = z.infer<typeof custodyPage>
+export type CustodyReportResponse = z.infer<typeof custodyReport>
 export type CaptureRequestBody = z.infer<typeof captureRequest>
 export type CaptureJobResponse = z.infer<typeof captureJobResponse>
 export type CaptureJobList = z.infer<typeof captureJobList>
@@ -342,7 +465,9 @@ export type CheckpointResponse = z.infer<typeof checkpointResponse>
 export type CheckpointList = z.infer<typeof checkpointList>
 export type DumpStatisticsResponse = z.infer<typeof dumpStatistics>
 export type MemberResponse = z.infer<typeof memberResponse>
+export type VerificationResponse = z.infer<typeof verificationResponse>
 export type MemberList = z.infer<typeof memberList>
+export type RootfsDiffResponse = z.infer<typeof rootfsDiffResponse>
 export type RunningContainerResponse = z.infer<typeof runningContainerResponse>
 export type RunningContainerList = z.infer<typeof runningContainerList>
 export type NodeResponse = z.infer<typeof nodeResponse>

@@ -1,13 +1,17 @@
 import express, { type Express } from 'express'
 import type { Logger } from '../shared/logger.ts'
 import { captureRoutes } from './capture-routes.ts'
+import { checkpointActionRoutes } from './checkpoint-action-routes.ts'
 import { checkpointRoutes } from './checkpoint-routes.ts'
 import { containerRoutes } from './container-routes.ts'
+import { contentRoutes } from './content-routes.ts'
+import { custodyRoutes } from './custody-routes.ts'
 import { errorHandler, unknownRoute } from './error-handler.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { requestLog } from './request-log.ts'
+import { rootfsDiffRoutes } from './rootfs-diff-routes.ts'
 import type { HttpServices } from './services.ts'
 import { watchRoutes } from './watch-routes.ts'
 
@@ -32,8 +36,12 @@ export function createApp(services: HttpServices, { logger, nodeName, ending }: 
   app.use(nodeRoutes(services.node))
   app.use(containerRoutes(services.containers))
   app.use(captureRoutes(services.captures, { nodeName }))
+  app.use(checkpointActionRoutes(services.checkpoints, services.actions, { nodeName }))
   app.use(checkpointRoutes(services.checkpoints, { nodeName }))
+  app.use(contentRoutes(services.checkpoints, services.contents))
+  app.use(rootfsDiffRoutes(services.checkpoints, services.contents))
   app.use(watchRoutes(services.checkpoints, { nodeName, ...(ending !== undefined && { ending }) }))
+  app.use(custodyRoutes(services))
   app.use(unknownRoute())
   app.use(errorHandler(logger))
   return app

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Actor } from './services.ts'
 
 const localSockets = new WeakSet<Socket>()
 
@@ -11,6 +12,18 @@ export function markAsLocalRoot(socket: Socket): void {
 /** The name of who asks, as it is kept in jobs. */
 export function callerOf(request: IncomingMessage): string {
   return localSockets.has(request.socket) ? 'system:local-root' : 'system:anonymous'
+}
+
+/** Who asks, for the custody log. */
+export function actorOf(request: IncomingMessage, response: ServerResponse): Actor {
+  const requestId = response.getHeader('x-request-id')
+  const address = request.socket.remoteAddress
+  return {
+    user: callerOf(request),
+    groups: [],
+    ...(address !== undefined && { address }),
+    ...(typeof requestId === 'string' && { requestId }),
+  }
 }
 
 /** Aborts when the caller leaves, and also once it has its answer. Ask for it before the first `await`. */

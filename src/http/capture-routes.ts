@@ -9,11 +9,11 @@ import {
   type CaptureJobList,
   type CaptureRequestBody,
 } from './api-types.ts'
-import { callerOf, presenceOf } from './caller.ts'
+import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
-import type { CaptureRequest, CaptureServices } from './services.ts'
+import type { Actor, CaptureRequest, CaptureServices } from './services.ts'
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */
 export function captureRoutes(captures: CaptureServices, options: { readonly nodeName: string }): Router {
@@ -38,7 +38,7 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       const body = readBody(req, captureRequest)
       const wait = waitOf(req, query.wait, body)
       const signal = presenceOf(res)
-      const job = await captures.request(toRequest(body, callerOf(req)))
+      const job = await captures.request(toRequest(body, actorOf(req, res)))
       if (wait === undefined) {
         answerAccepted(res, job)
         return
@@ -78,7 +78,7 @@ function answerAccepted(res: Response, job: CaptureJob): void {
     .json(toJobResponse(job))
 }
 
-function toRequest(body: CaptureRequestBody, requestedBy: string): CaptureRequest {
+function toRequest(body: CaptureRequestBody, actor: Actor): CaptureRequest {
   const { namespace, pod, container, podUid, reason, pin } = body
   return {
     namespace,
@@ -87,7 +87,8 @@ function toRequest(body: CaptureRequestBody, requestedBy: string): CaptureReques
     ...(podUid !== undefined && { podUid }),
     ...(reason !== undefined && { reason }),
     ...(pin !== undefined && { pin }),
-    requestedBy,
+    requestedBy: actor.user,
+    actor,
   }
 }
 

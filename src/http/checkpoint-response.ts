@@ -51,7 +51,7 @@ export function toProblems(problems: readonly Problem[]): MemberList['problems']
 }
 
 /** Another file under the same name has another one. */
-export function generationTag({ generation }: Checkpoint): string {
+export function generationTag({ generation }: Pick<Checkpoint, 'generation'>): string {
   return digest(generation)
 }
 

@@ -1,12 +1,9 @@
 import { Router } from 'express'
-import { z } from 'zod'
-import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { ConflictError, InvalidInputError } from '../shared/errors.ts'
 import { memberListQuery, noQuery, type CheckpointList, type MemberList } from './api-types.ts'
+import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
 import { presenceOf } from './caller.ts'
 import { readListQuery, writeContinue } from './checkpoint-list-query.ts'
-import { entityTag, generationTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
-import { continueToken, writeToken } from './continue-token.ts'
+import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { CheckpointServices } from './services.ts'
@@ -41,7 +38,7 @@ export function checkpointRoutes(
       // With the tag in place Express answers `If-None-Match` by itself.
       res.set('ETag', entityTag(checkpoint, body)).json(body)
     })
-    .all(otherMethods('GET', 'HEAD'))
+    .all(otherMethods('GET', 'HEAD', 'DELETE'))
 
   router
     .route('/v1/checkpoints/:id/members')
@@ -49,15 +46,14 @@ export function checkpointRoutes(
       const { limit, continue: position } = readQuery(req, MEMBER_QUERY)
       const signal = presenceOf(res)
       const checkpoint = await checkpoints.get(req.params.id)
-      if (position !== undefined) refuseOther(checkpoint, position)
+      if (position !== undefined) assertSameArchive(checkpoint, position)
       const skip = position?.skip ?? 0
       const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))
       if (page === undefined) return
       const { members, remaining, problems } = page
-      const next = { id: checkpoint.id, generation: generationTag(checkpoint), skip: skip + members.length }
       const body: MemberList = {
         items: members.map(toMemberResponse),
-        continue: remaining > 0 && members.length > 0 ? writeToken(next) : undefined,
+        continue: members.length > 0 ? writePosition(checkpoint, skip + members.length, remaining) : undefined,
         remaining,
         problems: toProblems(problems),
       }
@@ -68,25 +64,7 @@ export function checkpointRoutes(
   return router
 }
 
-const memberPosition = z.strictObject({ id: z.string(), generation: z.string(), skip: z.int().positive() })
-
-const MEMBER_QUERY = memberListQuery.extend({ continue: continueToken(memberPosition) })
-
-function refuseOther(checkpoint: Checkpoint, { id, generation }: z.infer<typeof memberPosition>): void {
-  if (id !== checkpoint.id) {
-    const reason = 'belongs to another checkpoint'
-    throw new InvalidInputError(`Cannot read the request query: "continue" ${reason}`, {
-      code: 'InvalidRequest',
-      extra: { problems: [{ in: 'query', name: 'continue', reason }] },
-    })
-  }
-  if (generation !== generationTag(checkpoint)) {
-    throw new ConflictError(`Cannot go on with the members of checkpoint "${id}": its file has changed since`, {
-      code: 'CheckpointChanged',
-      hint: 'Begin again without "continue"; while an archive is being written, each look shows more of it.',
-    })
-  }
-}
+const MEMBER_QUERY = memberListQuery.extend({ continue: archivePosition })
 
 /** Undefined when the caller has left: nobody is there to be told how it ended. */
 async function unlessAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result | undefined> {

@@ -33,6 +33,9 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['CaptureInFlight', 409],
   ['BodyTooLarge', 413],
   ['UnsupportedMediaType', 415],
+  ['PreconditionFailed', 412],
+  ['RangeNotSatisfiable', 416],
+  ['TooManyDownloads', 429],
   ['CheckpointNotImplemented', 501],
   ['RuntimeNotInitialized', 503],
   ['RuntimeUnavailable', 503],
@@ -41,9 +44,10 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['DiskFull', 507],
 ])
 
-/** A full queue moves on with every capture that ends. */
+/** A full queue moves on with every capture that ends, and so do downloads. */
 const RETRY_AFTER_SECONDS = new Map([
   ['QueueFull', 30],
+  ['TooManyDownloads', 10],
   ['TooManyWatchers', 30],
 ])
 

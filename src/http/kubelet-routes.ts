@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { AgentError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { readableText } from '../shared/readable-text.ts'
-import { callerOf, presenceOf } from './caller.ts'
+import { actorOf, callerOf, presenceOf } from './caller.ts'
 import { readKubeletTarget, trimOf } from './kubelet-target.ts'
 import { readKubeletTimeout } from './kubelet-timeout.ts'
 import type { KubeletServices } from './services.ts'
@@ -76,6 +76,7 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
         container,
         timeoutMs: timeout.timeoutMs,
         requestedBy: callerOf(req),
+        actor: actorOf(req, res),
         signal,
       })
       if ('error' in outcome) return failed(outcome.error)

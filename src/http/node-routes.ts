@@ -47,6 +47,7 @@ function toResponse(status: NodeStatus): NodeResponse {
       foreignResumedTotal: freezeGuard.foreignResumedTotal,
       canLook: freezeGuard.canLook,
     },
+    custody: { keyId: status.custody.keyId, publicKey: status.custody.publicKey },
     tlsFingerprint: status.tlsFingerprint,
   }
 }

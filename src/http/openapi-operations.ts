@@ -3,7 +3,7 @@ import * as api from './api-types.ts'
 
 /** One route as the OpenAPI document describes it. */
 export interface Operation {
-  readonly method: 'get' | 'post' | 'delete'
+  readonly method: 'get' | 'post' | 'put' | 'delete'
   /** As in OpenAPI: `/v1/captures/{id}`. */
   readonly path: string
   readonly id: string
@@ -29,8 +29,11 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   403: 'The caller may not do this',
   404: 'There is no such thing',
   409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive is another one by now',
+  412: 'The checkpoint is not the one that `If-Match` names any more',
   413: 'The body is too large',
   415: 'The body is not JSON',
+  416: 'There are no such bytes; `Content-Range` says how many there are',
+  429: 'Too many downloads at once; `Retry-After` says when to ask again',
   500: 'The runtime failed, or the agent did',
   501: 'The runtime of this node cannot take checkpoints',
   503: 'Not now: the queue is full, the runtime does not answer, the agent is ending',
@@ -38,6 +41,23 @@ const PROBLEMS: Readonly<Record<number, string>> = {
 }
 
 const READ_PROBLEMS = [400, 403, 500] as const
+
+const IF_MATCH = { name: 'If-Match', description: 'The `ETag` of the checkpoint that is meant' }
+
+const CONTENT_HEADERS = [
+  { name: 'Range', description: 'One range of bytes; it goes before Accept-Encoding' },
+  { name: 'If-Range', description: 'An `ETag`: without it being that one, the whole is sent' },
+  { name: 'If-Match', description: 'An `ETag`: without it being that one, nothing is sent' },
+  { name: 'If-None-Match', description: 'The `ETag` of what is there already' },
+  { name: 'Accept-Encoding', description: '`zstd` or `gzip` compresses on the way' },
+]
+
+const CONTENT_ANSWER = {
+  mediaType: 'application/octet-stream',
+  headers: ['ETag', 'Content-Disposition', 'X-Archive-Sha256', 'X-Archive-State'],
+}
+
+const CONTENT_PROBLEMS = [...READ_PROBLEMS, 404, 409, 412, 416, 429, 503]
 
 export const operations: readonly Operation[] = [
   {
@@ -151,6 +171,50 @@ export const operations: readonly Operation[] = [
     },
   },
   {
+    method: 'delete',
+    path: '/v1/checkpoints/{id}',
+    id: 'deleteCheckpoint',
+    summary: 'Remove an archive',
+    description: 'Refused while it is pinned, read or written.',
+    headers: [IF_MATCH],
+    answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 503) },
+  },
+  {
+    method: 'put',
+    path: '/v1/checkpoints/{id}/pin',
+    id: 'pinCheckpoint',
+    summary: 'Keep an archive until it is unpinned',
+    description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
+    headers: [IF_MATCH],
+    body: api.pinRequest,
+    answers: {
+      200: { description: 'The checkpoint, pinned', schema: api.checkpointResponse, headers: ['ETag'] },
+      ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 503),
+    },
+  },
+  {
+    method: 'delete',
+    path: '/v1/checkpoints/{id}/pin',
+    id: 'unpinCheckpoint',
+    summary: 'Unpin an archive',
+    description: 'Removes a marker of this agent or of a person, never one that an operator manages.',
+    headers: [IF_MATCH],
+    answers: {
+      200: { description: 'The checkpoint, without a pin', schema: api.checkpointResponse, headers: ['ETag'] },
+      ...problems(...READ_PROBLEMS, 404, 409, 412, 503),
+    },
+  },
+  {
+    method: 'post',
+    path: '/v1/checkpoints/{id}/verify',
+    id: 'verifyCheckpoint',
+    summary: 'Read an archive to its end and compare it with what is recorded',
+    answers: {
+      200: { description: 'What was found; `intact` says it in one word', schema: api.verificationResponse },
+      ...problems(...READ_PROBLEMS, 404, 409, 503),
+    },
+  },
+  {
     method: 'get',
     path: '/v1/checkpoints/{id}/members',
     id: 'listCheckpointMembers',
@@ -160,6 +224,55 @@ export const operations: readonly Operation[] = [
     answers: {
       200: { description: 'A page of members', schema: api.memberList },
       ...problems(...READ_PROBLEMS, 404, 409, 503),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}/archive',
+    id: 'getCheckpointArchive',
+    summary: 'Download an archive',
+    description:
+      'HEAD gives the same headers. Compressed or encrypted, the answer has no length, no ranges and an `ETag` of its own. ' +
+      'It ends early, as an error, when the file is replaced or removed meanwhile.',
+    query: api.contentQuery,
+    headers: CONTENT_HEADERS,
+    answers: {
+      200: { ...CONTENT_ANSWER, description: 'The archive', headers: [...CONTENT_ANSWER.headers, 'Repr-Digest'] },
+      206: {
+        ...CONTENT_ANSWER,
+        description: 'Part of it',
+        headers: [...CONTENT_ANSWER.headers, 'Repr-Digest', 'Content-Range'],
+      },
+      304: { description: 'It is as it was', headers: ['ETag'] },
+      ...problems(...CONTENT_PROBLEMS),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}/members/{name}',
+    id: 'getCheckpointMember',
+    summary: 'The bytes of one member of an archive',
+    description:
+      'Straight from the archive, packed or not. `name` is one of the list; its slashes may stand as they are.',
+    query: api.contentQuery,
+    headers: CONTENT_HEADERS,
+    answers: {
+      200: { ...CONTENT_ANSWER, description: 'The content of the member' },
+      206: { ...CONTENT_ANSWER, description: 'Part of it', headers: [...CONTENT_ANSWER.headers, 'Content-Range'] },
+      304: { description: 'It is as it was', headers: ['ETag'] },
+      ...problems(...CONTENT_PROBLEMS),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}/rootfs-diff',
+    id: 'listRootfsDiff',
+    summary: 'What the container had written over its image',
+    description: 'Read from the archive each time, nothing is unpacked. `continue` belongs to the file as it was.',
+    query: api.rootfsDiffQuery,
+    answers: {
+      200: { description: 'A page of changes', schema: api.rootfsDiffResponse },
+      ...problems(...READ_PROBLEMS, 404, 409, 429, 503),
     },
   },
   {
@@ -176,6 +289,45 @@ export const operations: readonly Operation[] = [
     answers: {
       200: { description: 'The events', mediaType: 'text/event-stream' },
       ...problems(...READ_PROBLEMS, 503),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/checkpoints/{id}/manifest',
+    id: 'getManifest',
+    summary: 'A signed statement about an archive',
+    description:
+      'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
+    answers: {
+      200: { description: 'The envelope', schema: api.dsseEnvelope },
+      ...problems(...READ_PROBLEMS, 404, 409),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/custody',
+    id: 'listCustody',
+    summary: 'Who did what to which archive',
+    query: api.custodyQuery,
+    answers: { 200: { description: 'A page of entries', schema: api.custodyPage }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'get',
+    path: '/v1/custody/verify',
+    id: 'verifyCustody',
+    summary: 'Whether the custody log is as it was written',
+    query: api.custodyVerifyQuery,
+    answers: { 200: { description: 'What was found', schema: api.custodyReport }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'get',
+    path: '/v1/custody/export',
+    id: 'exportCustody',
+    summary: 'The custody log as it stands, one entry a line',
+    query: api.custodyExportQuery,
+    answers: {
+      200: { description: 'The lines, with their hashes', mediaType: 'application/jsonl' },
+      ...problems(...READ_PROBLEMS),
     },
   },
   {

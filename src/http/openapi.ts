@@ -18,6 +18,8 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   ContainerCapture: api.containerCaptureResponse,
   ContainerIdentity: api.containerIdentity,
   Health: api.healthResponse,
+  RootfsChange: api.rootfsChange,
+  RootfsDiff: api.rootfsDiffResponse,
   KubeletResult: api.kubeletResult,
   Member: api.memberResponse,
   MemberList: api.memberList,
@@ -29,6 +31,11 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
 }
 
 const HEADERS: Readonly<Record<string, string>> = {
+  'Content-Disposition': 'A name to save it under, without colons',
+  'Content-Range': 'Which part of the content this is, and of how much',
+  'Repr-Digest': 'The SHA-256 of the whole archive (RFC 9530), once it is known; of a plain answer only',
+  'X-Archive-Sha256': 'The SHA-256 of the plain archive, in hexadecimal, once it is known',
+  'X-Archive-State': 'The state of the archive',
   ETag: 'The state of the checkpoint that this answer shows, for `If-None-Match`',
   Location: 'Where the job is',
   'Preference-Applied': 'The preference that was followed',

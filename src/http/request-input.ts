@@ -9,17 +9,30 @@ interface InputProblem {
   readonly reason: string
 }
 
-/** The query as the schema wants it, or InvalidInputError that names every parameter that is wrong or unknown. */
-export function readQuery<Schema extends z.ZodType>(req: Request, schema: Schema): z.infer<Schema> {
+/**
+ * The query as the schema wants it, or InvalidInputError that names every parameter that is wrong or unknown. The
+ * repeatable ones are lists.
+ */
+export function readQuery<Schema extends z.ZodType>(
+  req: Request,
+  schema: Schema,
+  repeatable: readonly string[] = [],
+): z.infer<Schema> {
   const mark = req.url.indexOf('?')
-  const values: Record<string, string> = Object.create(null) as Record<string, string>
+  const values = Object.create(null) as Record<string, string | string[]>
   const problems: InputProblem[] = []
   for (const pair of mark === -1 ? [] : req.url.slice(mark + 1).split('&')) {
     if (pair === '') continue
     const equals = pair.indexOf('=')
     const name = decode(equals === -1 ? pair : pair.slice(0, equals))
+    const value = decode(equals === -1 ? '' : pair.slice(equals + 1))
+    if (repeatable.includes(name)) {
+      const before = values[name]
+      values[name] = Array.isArray(before) ? [...before, value] : [value]
+      continue
+    }
     if (name in values) problems.push({ name, reason: 'must be given once' })
-    values[name] = decode(equals === -1 ? '' : pair.slice(equals + 1))
+    values[name] = value
   }
   return check('query', { ...values }, schema, problems)
 }

@@ -9,9 +9,185 @@ export interface HttpServices {
   readonly containers: { readonly listRunning: () => Promise<readonly RunningContainer[]> }
   readonly captures: CaptureServices
   readonly checkpoints: CheckpointServices
+  readonly actions: CheckpointActions
+  readonly contents: ContentServices
+  readonly custody: CustodyServices
   readonly kubelet: KubeletServices
   readonly health: HealthServices
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+}
+
+/** Who does something, as the custody log keeps it. */
+export interface Actor {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly address?: string
+  readonly requestId?: string
+}
+
+/** Each is in the custody log before it is answered. All throw ConflictError (`CheckpointChanged`) for another file. */
+export interface CheckpointActions {
+  /** With the checkpoint as it is then. Throws ConflictError (`PinManaged`). */
+  readonly pin: (
+    checkpoint: Checkpoint,
+    order: { readonly actor: Actor; readonly reason?: string },
+  ) => Promise<Checkpoint>
+  /** Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
+  readonly unpin: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<Checkpoint>
+  readonly verify: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<Verification>
+  /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
+  readonly remove: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<void>
+}
+
+export interface Verification {
+  readonly isIntact: boolean
+  readonly sha256: string
+  readonly sizeBytes: number
+  readonly index: 'same' | 'different' | undefined
+  readonly custody: 'same' | 'different' | undefined
+  readonly problems: readonly Problem[]
+}
+
+/** The record of who did what, and what is signed with its key. */
+export interface CustodyServices {
+  /** A page may be short, or empty, and not be the last. */
+  readonly page: (query: {
+    readonly after: number
+    readonly limit: number
+    readonly checkpointId?: string
+    readonly signal?: AbortSignal
+  }) => Promise<{ readonly entries: readonly CustodyEntry[]; readonly next: number | undefined }>
+  readonly verify: (head: ChainEnd | undefined) => Promise<CustodyReport>
+  /** Lines of the log, as they stand. */
+  readonly export: (after: number) => AsyncIterable<Uint8Array>
+  /** Throws NotFoundError, ConflictError (`DigestUnknown`). */
+  readonly manifest: (checkpointId: string) => DsseEnvelope
+}
+
+export interface ChainEnd {
+  readonly seq: number
+  readonly hash: string
+}
+
+export interface CustodyEntry {
+  readonly seq: number
+  readonly time: string
+  readonly node: string
+  readonly actor: Actor
+  readonly action: string
+  readonly checkpoint?: {
+    readonly id: string
+    readonly fileName: string
+    readonly sizeBytes?: number
+    readonly sha256?: string
+  }
+  readonly detail?: Readonly<Record<string, unknown>>
+  readonly outcome: string
+  readonly previous: string
+  readonly hash: string
+}
+
+export interface CustodyReport {
+  readonly isSound: boolean
+  readonly problems: readonly {
+    readonly code: string
+    readonly file?: string
+    readonly line?: number
+    readonly detail: string
+  }[]
+  readonly problemCount: number
+  readonly files: number
+  readonly entries: number
+  readonly first: ChainEnd | undefined
+  readonly last: ChainEnd | undefined
+  readonly head: ChainEnd | undefined
+  readonly keyId: string | undefined
+}
+
+export interface DsseEnvelope {
+  readonly payloadType: string
+  readonly payload: string
+  readonly signatures: readonly { readonly keyid: string; readonly sig: string }[]
+}
+
+/** The bytes of archives. What is opened is to be closed in any case. */
+export interface ContentServices {
+  /**
+   * Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`), UnavailableError
+   * (`TooManyDownloads`), InvalidInputError (`InvalidRecipient`, `TooManyRecipients`), NotAllowedError
+   * (`EncryptionRequired`, `RecipientNotAllowed`).
+   */
+  readonly openArchive: (checkpoint: Checkpoint, request: EncryptableRequest) => Promise<OpenContent>
+  /** The same, and NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). `member` is a name of the list. */
+  readonly openMember: (
+    checkpoint: Checkpoint,
+    request: EncryptableRequest & { readonly member: string },
+  ) => Promise<OpenContent>
+  /** The same as for an archive; there is no encrypted form. */
+  readonly readRootfsDiff: (
+    checkpoint: Checkpoint,
+    request: ContentRequest & { readonly skip: number; readonly limit: number },
+  ) => Promise<RootfsDiff>
+}
+
+export interface ContentRequest {
+  readonly actor: Actor
+  /** Also what is not whole. */
+  readonly acceptsIncomplete: boolean
+  /** Aborts when the caller has left. */
+  readonly signal: AbortSignal
+}
+
+export interface EncryptableRequest extends ContentRequest {
+  /** As they were given; empty: plain. */
+  readonly recipients: readonly string[]
+}
+
+export interface OpenContent {
+  readonly sizeBytes: number
+  /** Of the archive's file as it was opened. */
+  readonly generation: string
+  /** Whom it is encrypted to, each once; empty: plain. */
+  readonly recipients: readonly string[]
+  /**
+   * `start` is called once it is on record that this is given out, right before the first byte. Rejects where it does
+   * not end well; after `start` the sink is closed then.
+   */
+  readonly send: (order: {
+    readonly first: number
+    /** Exclusive. */
+    readonly end: number
+    readonly coding?: 'gzip' | 'zstd'
+    readonly start: () => ContentSink
+  }) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/** Where bytes go, one piece after the other. */
+export interface ContentSink {
+  /** Takes the piece before it returns, and resolves when its buffer may be used again. */
+  readonly write: (piece: Buffer) => Promise<void>
+  readonly end: () => Promise<void>
+  /** Without an end: the caller must see that something is missing. */
+  readonly close: () => void
+}
+
+export interface RootfsDiff {
+  /** Whether the archive has a diff at all. */
+  readonly isThere: boolean
+  readonly changes: readonly RootfsChange[]
+  readonly remaining: number
+  /** Whether there can be no further changes that the archive does not hold. */
+  readonly isComplete: boolean
+  readonly problems: readonly Problem[]
+}
+
+export interface RootfsChange {
+  /** Without a slash in front. */
+  readonly path: string
+  readonly change: 'added-or-changed' | 'changed' | 'deleted' | 'emptied'
+  /** Of what is there now. */
+  readonly entry?: CheckpointMember
 }
 
 export interface CaptureRequest {
@@ -22,6 +198,7 @@ export interface CaptureRequest {
   readonly reason?: string
   readonly pin?: boolean
   readonly requestedBy: string
+  readonly actor?: Actor
 }
 
 export interface CaptureServices {
@@ -162,6 +339,7 @@ export interface KubeletCheckpointRequest {
    */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string
+  readonly actor?: Actor
   readonly signal: AbortSignal
 }
 
@@ -203,6 +381,7 @@ export interface NodeStatus {
     readonly foreignResumedTotal: number
     readonly canLook: boolean
   }
+  readonly custody: { readonly keyId: string; readonly publicKey: string }
   readonly tlsFingerprint: string | undefined
 }
 

@@ -12,6 +12,8 @@ export interface Sandbox {
   readonly podUid: string
   readonly isReady: boolean
   readonly createdAt: Date
+  /** Readable texts; undefined where the runtime keeps none. */
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 export type ContainerState = 'created' | 'running' | 'exited' | 'unknown'
@@ -23,6 +25,8 @@ export interface RuntimeContainer {
   readonly state: ContainerState
   readonly createdAt: Date
   readonly image: string
+  /** What the image was resolved to when the container was made: an id or a digest. */
+  readonly imageReference?: string
 }
 
 /** What one look at a single container adds. */

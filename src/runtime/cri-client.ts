@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js'
 import { z } from 'zod'
 import { errorText, RuntimeFailureError } from '../shared/errors.ts'
-import { readableText } from '../shared/readable-text.ts'
+import { escapeUnreadable, readableText } from '../shared/readable-text.ts'
 import type {
   ContainerDetails,
   ContainerRuntime,
@@ -55,13 +55,14 @@ export class CriClient implements ContainerRuntime {
 
   async listSandboxes(): Promise<readonly Sandbox[]> {
     const { items } = sandboxesShape.parse(await this.#call('ListPodSandbox', {}))
-    return items.map(({ id, metadata, state, created_at }) => ({
+    return items.map(({ id, metadata, state, created_at, labels }) => ({
       id,
       namespace: readableText(metadata?.namespace ?? EMPTY),
       pod: readableText(metadata?.name ?? EMPTY),
       podUid: readableText(metadata?.uid ?? EMPTY),
       isReady: state === 0,
       createdAt: fromNanoseconds(created_at),
+      labels: toLabels(labels),
     }))
   }
 
@@ -74,6 +75,7 @@ export class CriClient implements ContainerRuntime {
       state: CONTAINER_STATES[state] ?? 'unknown',
       createdAt: fromNanoseconds(created_at),
       image: readableText(firstNonEmpty(image?.user_specified_image, image?.image, image_ref)),
+      imageReference: readableText(image_ref),
     }))
   }
 
@@ -144,6 +146,10 @@ export class CriClient implements ContainerRuntime {
   }
 }
 
+function toLabels(labels: Readonly<Record<string, Uint8Array>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(labels).map(([key, value]) => [escapeUnreadable(key), readableText(value)]))
+}
+
 const EMPTY = new Uint8Array()
 const bytes = z.instanceof(Uint8Array)
 const amount = z.object({ value: z.bigint() }).nullish()
@@ -163,6 +169,7 @@ const sandboxesShape = z.object({
       metadata: z.object({ name: bytes, uid: bytes, namespace: bytes }).nullish(),
       state: z.number(),
       created_at: z.bigint(),
+      labels: z.record(z.string(), bytes),
     }),
   ),
 })

@@ -49,6 +49,14 @@ export class OutOfSpaceError extends AgentError {}
 /** The runtime was asked and failed. */
 export class RuntimeFailureError extends AgentError {}
 
+/** Nobody is there any more to be answered; no fault of ours. */
+export class CallerLeftError extends Error {
+  constructor(cause?: unknown) {
+    super('the caller left', { cause })
+    this.name = 'CallerLeftError'
+  }
+}
+
 /** The text of anything that was thrown. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -4,6 +4,8 @@ import type { Config } from '../../src/config/config.ts'
 import { ConfigError, loadConfig } from '../../src/config/load-config.ts'
 import { SETTING_KEYS, variableName } from '../../src/config/settings.ts'
 
+const AGE_RECIPIENT = 'age10gl9dll8vgqspj9a946ymy5gw0hs5xagfqfv4p57nhmzpmna2f6svt6r42'
+
 const numRuns = process.env['SLOW'] === '1' ? 20_000 : 300
 
 interface Given {
@@ -53,6 +55,8 @@ describe('loadConfig', () => {
         diskFloor: { fraction: 0.05, minFreeBytes: 2_147_483_648 },
         sizeFactor: undefined,
       },
+      content: { concurrency: 8, perUser: 4, maxHoldMs: 21_600_000, requireEncryption: false, recipients: [] },
+      custody: { maxBytes: 1_073_741_824 },
       freezeGuard: { foreign: 'report', foreignAfterMs: 300_000, intervalMs: 30_000, cgroupRoot: '/sys/fs/cgroup' },
       shutdown: { captureGraceMs: 600_000 },
       log: { level: 'info' },
@@ -91,6 +95,16 @@ describe('loadConfig', () => {
     { key: 'capture.diskFloor.percent', text: '0%', pick: (c) => c.capture.diskFloor.fraction, expected: 0 },
     { key: 'capture.diskFloor.minFree', text: '500M', pick: (c) => c.capture.diskFloor.minFreeBytes, expected: 5e8 },
     { key: 'capture.sizeFactor', text: '2.5', pick: (c) => c.capture.sizeFactor, expected: 2.5 },
+    { key: 'content.concurrency', text: '1000', pick: (c) => c.content.concurrency, expected: 1000 },
+    { key: 'custody.maxSize', text: '64MiB', pick: (c) => c.custody.maxBytes, expected: 67_108_864 },
+    { key: 'content.perUser', text: '1', pick: (c) => c.content.perUser, expected: 1 },
+    { key: 'content.maxHold', text: '0s', pick: (c) => c.content.maxHoldMs, expected: 0 },
+    {
+      key: 'content.recipients',
+      text: ` ${AGE_RECIPIENT.toUpperCase()},${AGE_RECIPIENT}  `,
+      pick: (c) => c.content.recipients,
+      expected: [AGE_RECIPIENT],
+    },
     { key: 'freezeGuard.foreign', text: 'resume', pick: (c) => c.freezeGuard.foreign, expected: 'resume' },
     { key: 'freezeGuard.foreignAfter', text: '0s', pick: (c) => c.freezeGuard.foreignAfterMs, expected: 0 },
     { key: 'freezeGuard.interval', text: '100ms', pick: (c) => c.freezeGuard.intervalMs, expected: 100 },
@@ -176,6 +190,12 @@ describe('loadConfig', () => {
     ['capture.diskFloor.minFree=lots', 'it must be bytes, with or without a unit, such as "2GiB", "500M" or "4096"'],
     ['capture.sizeFactor=0', 'it must be a number greater than 0 and not more than 100, such as 4 or 2.5'],
     ['capture.sizeFactor=many', 'it must be a number greater than 0 and not more than 100, such as 4 or 2.5'],
+    ['content.concurrency=0', 'it must be a whole number from 1 to 1000'],
+    ['content.recipients=age1', 'it is too short'],
+    [
+      `content.recipients=${AGE_RECIPIENT},ssh-ed25519`,
+      'number 2 is no recipient: it is an SSH key; only age keys are supported',
+    ],
     ['freezeGuard.foreign=kill', 'it must be report or resume'],
     ['freezeGuard.interval=10ms', 'it must not be less than 100ms'],
     ['log.level=loud', 'it must be debug, info, warn or error'],
@@ -258,7 +278,7 @@ capture:
   minimumWait: 3 weeks
   concurency: 2
   diskFloor: 4
-concurrency: 3
+queueLimit: 3
 log:
   level:
 server:
@@ -273,7 +293,7 @@ server:
     expect(mistakesOf(given)).toEqual([
       'capture.concurency: there is no such setting; did you mean capture.concurrency? in agent.yaml line 4',
       'capture.diskFloor: it must be a section, with settings below it (got "4") in agent.yaml line 5',
-      'concurrency: there is no such setting; did you mean capture.concurrency? in agent.yaml line 6',
+      'queueLimit: there is no such setting; did you mean capture.queueLimit? in agent.yaml line 6',
       'log.level: it has no value; to leave it empty write "" in agent.yaml line 8',
       'server.address: it must be a single value in agent.yaml line 10',
       'server.tls.certFile: write it nested, one section for each dot in agent.yaml line 11',

@@ -13,7 +13,7 @@ export interface ApiCall {
 /** One request to the API. Its answer must be one that the OpenAPI document promises, with no field beside it. */
 export async function call(changes: ServiceChanges, methodAndPath: string, { headers = {}, body }: ApiCall = {}) {
   const [method = '', path = ''] = methodAndPath.split(' ')
-  const verb = method.toLowerCase() as 'get' | 'post' | 'delete'
+  const verb = method.toLowerCase() as 'get' | 'post' | 'put' | 'delete'
   let sent = request(testApp(changes))[verb](path).set(headers)
   if (body !== undefined) sent = sent.send(typeof body === 'string' ? body : JSON.stringify(body))
   const answer = await sent

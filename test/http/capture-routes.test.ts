@@ -9,6 +9,13 @@ import { capture, counter, job, startApp, succeeded } from './http-services.ts'
 const body = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
 const json = { 'content-type': 'application/json' }
 const queued = job()
+/** Of the test's own connection. */
+const anonymous: unknown = {
+  user: 'system:anonymous',
+  groups: [],
+  address: expect.any(String),
+  requestId: expect.any(String),
+}
 const done = job({ captures: [succeeded] })
 
 describe('POST /v1/captures', () => {
@@ -29,14 +36,14 @@ describe('POST /v1/captures', () => {
       phases: [],
       checkpoints: [],
     })
-    expect(asked).toEqual([{ ...body, requestedBy: 'system:anonymous' }])
+    expect(asked).toEqual([{ ...body, requestedBy: 'system:anonymous', actor: anonymous }])
   })
 
   it('passes on every field of the request', async () => {
     const asked: CaptureRequest[] = []
     const full = { ...body, podUid: 'u', reason: 'because', pin: true }
     await post({ request: async (request) => (asked.push(request), queued) }, { body: { ...full, timeoutSeconds: 5 } })
-    expect(asked).toEqual([{ ...full, requestedBy: 'system:anonymous' }])
+    expect(asked).toEqual([{ ...full, requestedBy: 'system:anonymous', actor: anonymous }])
   })
 
   it('answers with the checkpoint to a caller that waits', async () => {

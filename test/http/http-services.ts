@@ -45,6 +45,9 @@ export interface ServiceChanges {
   readonly ending?: AbortSignal
   readonly node?: HttpServices['node']
   readonly containers?: HttpServices['containers']
+  readonly actions?: Partial<HttpServices['actions']>
+  readonly contents?: Partial<HttpServices['contents']>
+  readonly custody?: Partial<HttpServices['custody']>
   readonly health?: Partial<HttpServices['health']>
   readonly metrics?: HttpServices['metrics']
 }
@@ -69,6 +72,26 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
       members: unexpected('checkpoints.members'),
       watch: unexpected('checkpoints.watch'),
       ...changes.checkpoints,
+    },
+    actions: {
+      pin: unexpected('actions.pin'),
+      unpin: unexpected('actions.unpin'),
+      verify: unexpected('actions.verify'),
+      remove: unexpected('actions.remove'),
+      ...changes.actions,
+    },
+    contents: {
+      openArchive: unexpected('contents.openArchive'),
+      openMember: unexpected('contents.openMember'),
+      readRootfsDiff: unexpected('contents.readRootfsDiff'),
+      ...changes.contents,
+    },
+    custody: {
+      page: unexpected('custody.page'),
+      verify: unexpected('custody.verify'),
+      export: unexpected('custody.export'),
+      manifest: unexpected('custody.manifest'),
+      ...changes.custody,
     },
     health: { isAlive: () => true, checks: () => [], ...changes.health },
     metrics: changes.metrics ?? unexpected('metrics'),

@@ -11,6 +11,7 @@ const bare: NodeStatus = {
   checkpoints: { count: 0, byState: {} },
   captures: { running: 0, queued: 0, queueLimit: 64 },
   freezeGuard: { policy: 'report', frozenNow: 0, resumedTotal: 0, foreignResumedTotal: 0, canLook: true },
+  custody: { keyId: 'ab'.repeat(32), publicKey: '-----BEGIN PUBLIC KEY-----' },
   tlsFingerprint: undefined,
 }
 

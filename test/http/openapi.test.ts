@@ -109,6 +109,6 @@ function routesOf(stack: readonly Layer[]): string[] {
       ? []
       : Object.keys(layer.route.methods)
           .filter((method) => method !== '_all')
-          .map((method) => `${method} ${layer.route?.path.replace(/:(\w+)/g, '{$1}') ?? ''}`)),
+          .map((method) => `${method} ${layer.route?.path.replace(/[:*](\w+)/g, '{$1}') ?? ''}`)),
   ])
 }

@@ -7,8 +7,9 @@ import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
 
-export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'freezeGuard'>> & {
+export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | 'freezeGuard'>> & {
   readonly capture?: Partial<AgentOptions['capture']>
+  readonly content?: Partial<AgentOptions['content']>
   readonly freezeGuard?: Partial<AgentOptions['freezeGuard']>
 }
 
@@ -55,6 +56,15 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
       sizeFactor: undefined,
       ...settings.capture,
     },
+    content: {
+      concurrency: 8,
+      perUser: 4,
+      maxHoldMs: 3_600_000,
+      requireEncryption: false,
+      recipients: [],
+      ...settings.content,
+    },
+    custody: { maxBytes: 1024 ** 3 },
     freezeGuard: {
       foreign: 'report',
       foreignAfterMs: 300_000,

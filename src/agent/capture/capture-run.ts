@@ -6,6 +6,8 @@ import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { FreezeState } from '../../runtime/freeze-control.ts'
 import type { FreezeGuard } from '../../runtime/freeze-guard.ts'
+import type { ActionActor } from '../checkpoint-actions.ts'
+import type { CaptureCustody, CaptureSubject, ContainerFacts } from '../custody/capture-custody.ts'
 import { writePin } from '../pins.ts'
 import { admitInTurn, type Admission, type AdmissionTools } from './admission.ts'
 import { awaitAbandonedDump } from './abandoned-dump.ts'
@@ -17,6 +19,7 @@ import { cancelSafely } from './safe-cancel.ts'
 
 export interface CaptureTools extends AdmissionTools {
   readonly freezeGuard: FreezeGuard
+  readonly custody: CaptureCustody
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -28,6 +31,7 @@ export interface CaptureOrder {
   readonly pin: boolean
   readonly reason: string | undefined
   readonly requestedBy: string
+  readonly actor: ActionActor
   /** Aborted with a `CaptureFailure` as its reason: that is how the capture ends, unless the runtime finished all the same. */
   readonly signal: AbortSignal
   /** Told when the container must be left alone for a while, though this capture has ended. */
@@ -38,6 +42,7 @@ export interface CaptureOrder {
 export async function runCapture(record: CaptureRecord, order: CaptureOrder, tools: CaptureTools): Promise<void> {
   const { stagingId, signal } = order
   const { identity } = record.capture
+  const subject = { jobId: record.jobId, identity, actor: order.actor, reason: order.reason }
   const reservation = { bytes: 0 }
   tools.reservations.add(reservation)
   try {
@@ -54,17 +59,20 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     const takenAt = tools.clock.now()
     const location = await tools.staging.create(stagingId)
     failPoint('capture.staged')
+    const facts = await tools.custody.intend(subject)
+    signal.throwIfAborted()
     await dump(record, { order, tools, location, wasPaused, dumpMayTakeMs })
     failPoint('capture.dumped')
-    const archive = await seal(record, { order, tools, location, takenAt })
-    record.succeed(archive)
+    const archive = await seal(record, { order, tools, location, takenAt, subject, facts })
     failPoint('capture.recorded')
     const { fileName, sizeBytes } = archive
     tools.logger.info({ ...identity, jobId: record.jobId, fileName, sizeBytes }, 'Took a checkpoint')
   } catch (error) {
     const isGivenUp = signal.aborted && error === signal.reason
     const failure = isGivenUp ? (signal.reason as CaptureFailure) : toCaptureFailure(error)
-    record.end(isGivenUp && failure !== TIMED_OUT ? 'cancelled' : 'failed', failure)
+    const state = isGivenUp && failure !== TIMED_OUT ? 'cancelled' : 'failed'
+    await tools.custody.fail(subject, state, failure)
+    record.end(state, failure)
     tools.logger.warn({ ...identity, jobId: record.jobId, failure }, 'A capture failed')
   } finally {
     tools.reservations.delete(reservation)
@@ -111,14 +119,18 @@ async function dump(record: CaptureRecord, { order, tools, location, wasPaused, 
   }
 }
 
+interface Seal {
+  readonly order: CaptureOrder
+  readonly tools: CaptureTools
+  readonly location: string
+  readonly takenAt: Date
+  readonly subject: CaptureSubject
+  readonly facts: ContainerFacts
+}
+
 async function seal(
   record: CaptureRecord,
-  {
-    order,
-    tools,
-    location,
-    takenAt,
-  }: { readonly order: CaptureOrder; readonly tools: CaptureTools; readonly location: string; readonly takenAt: Date },
+  { order, tools, location, takenAt, subject, facts }: Seal,
 ): Promise<CapturedArchive> {
   record.enter('sealing')
   const { identity } = record.capture
@@ -131,7 +143,7 @@ async function seal(
   failPoint('capture.verified')
   await record.phase('sync', () => file.sync())
   failPoint('capture.synced')
-  const publishedInode = (await file.stat()).ino
+  const { ino: publishedInode, mtime: modifiedAt } = await file.stat()
   const fileName = await record.phase('publish', () =>
     publish({
       staged: location,
@@ -139,11 +151,16 @@ async function seal(
       parts: { ...identity, takenAt },
       onName: (publishedName) => {
         record.trace({ publishedName, publishedInode })
+        tools.custody.expect(checkpointId(publishedName))
       },
     }),
   )
   if (order.pin) await pinOrWarn(directory, fileName, order, tools)
-  return { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
+  const archive = { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
+  record.succeed(archive)
+  // After the row, by which the inventory knows the file as ours; what a crash leaves out here is made up for at the start.
+  await tools.custody.succeed(subject, archive, { inode: publishedInode, modifiedAt }, facts)
+  return archive
 }
 
 /** The archive is safe already: a marker that cannot be written does not undo it. */

@@ -4,6 +4,7 @@ import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { JobStore } from '../../store/job-store.ts'
+import type { ActionActor } from '../checkpoint-actions.ts'
 import type { NodeContainer, NodeView } from '../node-containers.ts'
 import { admit, type Admission } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
@@ -36,6 +37,8 @@ export interface CaptureWish {
   readonly reason?: string
   readonly pin?: boolean
   readonly requestedBy: string
+  /** For the custody log; without it there is only the name. */
+  readonly actor?: ActionActor
 }
 
 interface Selected {
@@ -46,6 +49,7 @@ interface Selected {
 
 interface ActiveJob {
   readonly head: Omit<CaptureJob, 'captures'>
+  readonly actor: ActionActor
   readonly records: readonly CaptureRecord[]
   readonly selected: readonly Selected[]
   readonly abort: AbortController
@@ -200,8 +204,10 @@ export class Captures {
       }
       return new CaptureRecord({ jobId: head.id, ordinal, capture, store, clock, logger, onChange })
     })
+    const actor = wish.actor ?? { user: wish.requestedBy, groups: [] }
     const active: ActiveJob = {
       head,
+      actor,
       records,
       selected,
       abort: new AbortController(),
@@ -254,6 +260,7 @@ export class Captures {
           pin: head.pin,
           reason: head.reason,
           requestedBy: head.requestedBy,
+          actor: active.actor,
           signal,
           holdUntil: (settled) => {
             this.#queue.hold(record.capture.identity.containerId, head.id, settled)

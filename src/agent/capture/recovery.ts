@@ -4,6 +4,7 @@ import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import type { CapturedArchive } from '../../checkpoint/capture-job.ts'
 import { errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
+import type { CaptureSubject } from '../custody/capture-custody.ts'
 import { writePin } from '../pins.ts'
 import { awaitAbandonedDump } from './abandoned-dump.ts'
 import { OUTCOME_UNKNOWN, RESTARTED_BEFORE_BEGIN, toCaptureFailure } from './capture-failure.ts'
@@ -49,7 +50,9 @@ async function recover(left: UnfinishedCapture, { store, tools, hold }: Recovery
     logger,
   })
   if (left.capture.state === 'queued') {
+    // At once: the first answer of this run already says so.
     record.end('failed', RESTARTED_BEFORE_BEGIN)
+    await tools.custody.fail(subjectOf(left), 'failed', RESTARTED_BEFORE_BEGIN)
     return
   }
   const { containerId } = left.capture.identity
@@ -75,10 +78,12 @@ async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, s
     const archive = (await findPublished(left, tools)) ?? (await adopt(left, record, { tools, settled }))
     if (archive === 'stopped') return
     if (archive === undefined) {
+      await tools.custody.fail(subjectOf(left), 'unknown-outcome', OUTCOME_UNKNOWN)
       record.end('unknown-outcome', OUTCOME_UNKNOWN)
     } else {
       if (left.pin) await pinOrWarn(archive.fileName, left, tools)
       record.succeed(archive)
+      await recordSuccess(left, archive, tools)
     }
     if (left.traces.stagingId !== undefined) await tools.staging.remove(left.traces.stagingId)
     tools.logger.warn(
@@ -86,9 +91,20 @@ async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, s
       'Ended a capture that the agent had left unfinished',
     )
   } catch (error) {
-    record.end('unknown-outcome', toCaptureFailure(error))
+    const failure = toCaptureFailure(error)
+    await tools.custody.fail(subjectOf(left), 'unknown-outcome', failure)
+    record.end('unknown-outcome', failure)
     tools.logger.error({ jobId: left.jobId, error: errorText(error) }, 'Cannot recover a capture')
   }
+}
+
+function subjectOf({ jobId, capture, requestedBy, reason }: UnfinishedCapture): CaptureSubject {
+  return { jobId, identity: capture.identity, actor: { user: requestedBy, groups: [] }, reason }
+}
+
+async function recordSuccess(left: UnfinishedCapture, archive: CapturedArchive, tools: CaptureTools): Promise<void> {
+  const { ino, mtime } = await lstat(join(tools.checkpointsDirectory, archive.fileName))
+  await tools.custody.succeed(subjectOf(left), archive, { inode: ino, modifiedAt: mtime }, {})
 }
 
 /** It had its name already: by inode, since the name alone could be another's. */
@@ -133,6 +149,7 @@ async function adopt(
     parts: { ...left.capture.identity, takenAt },
     onName: (publishedName) => {
       record.trace({ publishedName, publishedInode })
+      tools.custody.expect(checkpointId(publishedName))
     },
   })
   return { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }

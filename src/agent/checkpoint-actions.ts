@@ -1,0 +1,148 @@
+import { lstatSync } from 'node:fs'
+import type { Checkpoint, CheckpointPin } from '../checkpoint/checkpoint.ts'
+import { ConflictError, errorText } from '../shared/errors.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Logger } from '../shared/logger.ts'
+import { pathOf } from './archive-file.ts'
+import { generationOf } from './file-generation.ts'
+import { HashQueue } from './hash-queue.ts'
+import { assertNotManaged, readPin, removePin, writePin } from './pins.ts'
+import { assertRemovable, removeArchive } from './removal.ts'
+import { verifyArchive, type Verification } from './verification.ts'
+
+/** Who does it. */
+export interface ActionActor {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly address?: string
+  readonly requestId?: string
+}
+
+export interface ActionEntry {
+  readonly actor: ActionActor
+  readonly action: 'pin' | 'unpin' | 'verify' | 'delete' | 'tampering'
+  readonly checkpoint: Checkpoint
+  /** `intended` comes first where the deed cannot be taken back. */
+  readonly outcome: 'intended' | 'done' | 'failed'
+  readonly detail?: Readonly<Record<string, unknown>>
+}
+
+export interface CheckpointActionsOptions {
+  readonly directory: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Resolves once the entry is on the disk; where it rejects nothing is done. */
+  readonly record: (entry: ActionEntry) => Promise<void>
+  /** The digest that the custody log has for this very file. */
+  readonly findRecordedSha256: (checkpoint: Checkpoint) => string | undefined
+  readonly isInUse: (id: string) => boolean
+  /** The row as it is once the inventory has looked at the file again; undefined when it is gone. */
+  readonly refresh: (checkpoint: Checkpoint) => Promise<Checkpoint | undefined>
+}
+
+interface Order {
+  readonly actor: ActionActor
+}
+
+/** What people do with an archive as a whole. None of it is done without an entry in the custody log. */
+export class CheckpointActions {
+  readonly #options: CheckpointActionsOptions
+  readonly #hashes = new HashQueue()
+
+  constructor(options: CheckpointActionsOptions) {
+    this.#options = options
+  }
+
+  /** What somebody else has pinned already stays as it is. */
+  async pin(checkpoint: Checkpoint, { actor, reason }: Order & { readonly reason?: string }): Promise<Checkpoint> {
+    const { directory, clock } = this.#options
+    const before = this.#assertThere(checkpoint)
+    assertNotManaged(before)
+    await this.#record({
+      actor,
+      action: 'pin',
+      checkpoint,
+      outcome: 'done',
+      ...(reason !== undefined && { detail: { reason } }),
+    })
+    if (before?.by !== 'manual') {
+      await writePin(directory, checkpoint.rawName, { reason, by: actor.user, at: clock.now() })
+    }
+    return this.#refreshed(checkpoint)
+  }
+
+  async unpin(checkpoint: Checkpoint, { actor }: Order): Promise<Checkpoint> {
+    const { directory } = this.#options
+    const before = this.#assertThere(checkpoint)
+    if (before === undefined) return checkpoint
+    assertNotManaged(before)
+    await this.#record({ actor, action: 'unpin', checkpoint, outcome: 'done', detail: { ...before } })
+    removePin(pathOf(directory, checkpoint.rawName))
+    return this.#refreshed(checkpoint)
+  }
+
+  async verify(checkpoint: Checkpoint, { actor }: Order): Promise<Verification> {
+    const { directory, clock, findRecordedSha256 } = this.#options
+    const found = await verifyArchive(checkpoint, {
+      directory,
+      hashes: this.#hashes,
+      recordedSha256: findRecordedSha256(checkpoint),
+      now: clock.now(),
+    })
+    const { sha256, index, custody, isIntact } = found
+    const detail = { sha256, index, custody, intact: isIntact }
+    await this.#record({ actor, action: 'verify', checkpoint, outcome: 'done', detail })
+    if (index === 'different' || custody === 'different') {
+      await this.#record({ actor, action: 'tampering', checkpoint, outcome: 'done', detail })
+    }
+    return found
+  }
+
+  async remove(checkpoint: Checkpoint, { actor }: Order): Promise<void> {
+    const { directory, clock, isInUse, logger } = this.#options
+    const options = { directory, isInUse, now: () => clock.now() }
+    assertRemovable(checkpoint, options)
+    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'intended' })
+    try {
+      removeArchive(checkpoint, options)
+    } catch (error) {
+      const detail = { error: errorText(error) }
+      await this.#record({ actor, action: 'delete', checkpoint, outcome: 'failed', detail }).catch(() => undefined)
+      throw error
+    }
+    await this.#options.refresh(checkpoint)
+    // The deed is done and its intent is on record: a log that cannot be written now is no reason to answer otherwise.
+    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'done' }).catch((error: unknown) => {
+      logger.error({ id: checkpoint.id, error: errorText(error) }, 'Cannot record that an archive was removed')
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#hashes.close()
+  }
+
+  /** The pin of the very file that is meant. */
+  #assertThere({ id, rawName, generation }: Checkpoint): CheckpointPin | undefined {
+    const path = pathOf(this.#options.directory, rawName)
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+    if (stat?.isFile() === true && generationOf(stat) === generation) return readPin(path)
+    throw changed(id)
+  }
+
+  async #refreshed(checkpoint: Checkpoint): Promise<Checkpoint> {
+    const now = await this.#options.refresh(checkpoint)
+    if (now === undefined) throw changed(checkpoint.id)
+    return now
+  }
+
+  #record(entry: ActionEntry): Promise<void> {
+    return this.#options.record(entry)
+  }
+}
+
+function changed(id: string): ConflictError {
+  return new ConflictError(`Cannot change checkpoint "${id}": its file was replaced, changed or removed a moment ago`, {
+    code: 'CheckpointChanged',
+    hint: 'Read the checkpoint again, and ask anew.',
+  })
+}

@@ -1,0 +1,104 @@
+import { constants, fstatSync, type BigIntStats } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import { fileSource, type ByteSource } from '../../archive/byte-source.ts'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { ConflictError, isSystemError } from '../../shared/errors.ts'
+import { pathOf } from '../archive-file.ts'
+import { generationOf, inodeOf } from '../file-generation.ts'
+
+/** An archive held open for its bytes. */
+export interface ContentFile {
+  readonly sizeBytes: number
+  /** Of the file as it was opened. */
+  readonly generation: string
+  /** Ends with an error once the signal aborts. */
+  readonly source: (signal: AbortSignal) => ByteSource
+  /** Throws ConflictError (`CheckpointChanged`) once it is another file, or gone. */
+  readonly assertSame: () => void
+  readonly close: () => Promise<void>
+}
+
+export interface ContentFileOptions {
+  readonly directory: string
+  /** Also one that is still being written: as much as is there now. */
+  readonly acceptsIncomplete: boolean
+}
+
+/** Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`). */
+export async function openContentFile(
+  checkpoint: Checkpoint,
+  { directory, acceptsIncomplete }: ContentFileOptions,
+): Promise<ContentFile> {
+  const isWhole = checkpoint.state !== 'incomplete' && checkpoint.state !== 'discovered'
+  if (!isWhole && !acceptsIncomplete) throw incomplete(checkpoint)
+  const file = await openFile(checkpoint, directory)
+  try {
+    const opened = fstatSync(file.fd, { bigint: true })
+    const isMeant = (stat: BigIntStats) =>
+      stat.isFile() && stat.nlink > 0n && (isWhole ? isSame(stat, checkpoint) : isGrown(stat, checkpoint, opened.size))
+    if (!isMeant(opened)) throw changed(checkpoint)
+    const sizeBytes = Number(opened.size)
+    return {
+      sizeBytes,
+      generation: generationOf(opened),
+      source: (signal) => untilAborted(fileSource(file, sizeBytes), signal),
+      assertSame: () => {
+        if (!isMeant(fstatSync(file.fd, { bigint: true }))) throw changed(checkpoint)
+      },
+      close: () => file.close(),
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+function isSame(stat: BigIntStats, { generation }: Checkpoint): boolean {
+  return generationOf(stat) === generation
+}
+
+/** What is being written is another generation each time one looks; the same file, not cut, is all one can ask of it. */
+function isGrown(stat: BigIntStats, { generation }: Checkpoint, sizeBytes: bigint): boolean {
+  return inodeOf(generationOf(stat)) === inodeOf(generation) && stat.size >= sizeBytes
+}
+
+async function openFile(checkpoint: Checkpoint, directory: string): Promise<FileHandle> {
+  try {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+    return await open(pathOf(directory, checkpoint.rawName), flags)
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'ELOOP', 'ENXIO')) throw changed(checkpoint)
+    if (!isSystemError(error, 'EACCES', 'EPERM', 'EIO')) throw error
+    throw new ConflictError(`Cannot read checkpoint "${checkpoint.id}": the file system says ${error.code}`, {
+      code: 'NotReadable',
+      hint: "See the checkpoint's problems: the file belongs to somebody else, or its disk is failing.",
+      cause: error,
+    })
+  }
+}
+
+/** Much may be read before anything can be sent: a caller that has left must not keep us at it. */
+function untilAborted(source: ByteSource, signal: AbortSignal): ByteSource {
+  return {
+    sizeBytes: source.sizeBytes,
+    read: (into, at, length, position) => {
+      signal.throwIfAborted()
+      return source.read(into, at, length, position)
+    },
+  }
+}
+
+function incomplete({ id, state }: Checkpoint): ConflictError {
+  const what = state === 'incomplete' ? 'its end is missing' : 'it may still be being written'
+  return new ConflictError(`Cannot hand out checkpoint "${id}": ${what}`, {
+    code: 'ArchiveIncomplete',
+    hint: 'Ask again in some seconds, or take as much as is there with "?incomplete=true".',
+  })
+}
+
+function changed({ id }: Checkpoint): ConflictError {
+  return new ConflictError(`Cannot read checkpoint "${id}": its file was replaced, changed or removed a moment ago`, {
+    code: 'CheckpointChanged',
+    hint: 'Read the checkpoint again, and ask anew.',
+  })
+}

@@ -1,0 +1,31 @@
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import type { ActionActor } from '../checkpoint-actions.ts'
+
+/** What somebody is about to be given. */
+export interface ContentIntent {
+  readonly actor: ActionActor
+  readonly checkpoint: Checkpoint
+  readonly what: 'archive' | 'member' | 'rootfs-diff'
+  readonly member?: string
+  /** Of the plain content; exclusive at its end. Absent for a list. */
+  readonly range?: { readonly first: number; readonly end: number; readonly sizeBytes: number }
+  readonly coding?: 'gzip' | 'zstd'
+  /** `age1…`; empty: it goes out plain. */
+  readonly recipients: readonly string[]
+}
+
+/** How it ended. `sentBytes` are those of the plain content that were handed to the connection. */
+export interface ContentOutcome {
+  readonly intent: ContentIntent
+  readonly result: 'sent' | 'left' | 'failed'
+  readonly sentBytes: number
+  readonly error?: string
+}
+
+/** Who writes down what was given to whom. */
+export interface ContentRecorder {
+  /** Resolves once the intent is on the disk; where it rejects nothing is given. */
+  readonly begin: (intent: ContentIntent) => Promise<void>
+  /** What has been given cannot be taken back: an error here is only logged. */
+  readonly end: (outcome: ContentOutcome) => Promise<void>
+}

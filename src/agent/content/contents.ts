@@ -1,0 +1,311 @@
+import { findMember, memberSource } from '../../archive/member-reader.ts'
+import type { ByteSource } from '../../archive/byte-source.ts'
+import { readRootfsDiff, type RootfsDiff } from '../../archive/rootfs-diff.ts'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { ProblemError } from '../../checkpoint/problem.ts'
+import type { AgeRecipient } from '../../encryption/age-recipient.ts'
+import {
+  AgentError,
+  CallerLeftError,
+  ConflictError,
+  errorText,
+  NotFoundError,
+  UnavailableError,
+} from '../../shared/errors.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { ActionActor } from '../checkpoint-actions.ts'
+import { pumpBytes, SourceEndedError } from './byte-pump.ts'
+import type { ByteSink } from './byte-sink.ts'
+import { compressingSink, type ContentCoding } from './compressing-sink.ts'
+import { openContentFile, type ContentFile } from './content-file.ts'
+import type { ContentIntent, ContentOutcome, ContentRecorder } from './content-recorder.ts'
+import { encryptingSink } from './encrypting-sink.ts'
+import { assertPlainAllowed, chooseRecipients, type EncryptionRule } from './encryption-rule.ts'
+import { ReaderLimit, type ReaderLimits } from './reader-limit.ts'
+import { Readers } from './readers.ts'
+import { type Seal, sealHere, SealingThreads } from './sealing-threads.ts'
+
+export interface ContentsOptions {
+  readonly directory: string
+  readonly limits: ReaderLimits & { readonly maxHoldMs: number }
+  readonly encryption: EncryptionRule
+  readonly recorder: ContentRecorder
+  readonly logger: Logger
+}
+
+export interface ContentRequest {
+  readonly actor: ActionActor
+  /** Also what is not whole. */
+  readonly acceptsIncomplete: boolean
+  /** Aborts when the caller has left. */
+  readonly signal: AbortSignal
+}
+
+export interface EncryptableRequest extends ContentRequest {
+  /** `age1…`; empty: plain. */
+  readonly recipients: readonly string[]
+}
+
+/** Content that is held open: to be closed in any case. */
+export interface OpenContent {
+  readonly sizeBytes: number
+  /** Of the archive's file as it was opened. */
+  readonly generation: string
+  /** `age1…`; empty: it goes out plain. */
+  readonly recipients: readonly string[]
+  /** Rejects where it does not end well: after `start` was called, what was sent is worth nothing. */
+  readonly send: (order: SendOrder) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface SendOrder {
+  readonly first: number
+  /** Exclusive. */
+  readonly end: number
+  readonly coding?: ContentCoding
+  /** Called once the intent is on record, right before the first byte. */
+  readonly start: () => ByteSink
+}
+
+/** Hands out the bytes of archives: to a few readers at once, on record, and never other bytes than were promised. */
+export class Contents {
+  readonly readers: Readers
+  readonly #options: ContentsOptions
+  readonly #limit: ReaderLimit
+  readonly #sealing = new SealingThreads()
+  readonly #open = new Set<Promise<void>>()
+
+  constructor(options: ContentsOptions) {
+    this.#options = options
+    this.#limit = new ReaderLimit(options.limits)
+    this.readers = new Readers(options.limits.maxHoldMs)
+  }
+
+  /** Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`), UnavailableError (`TooManyDownloads`), and for recipients. */
+  async openArchive(checkpoint: Checkpoint, request: EncryptableRequest): Promise<OpenContent> {
+    const recipients = chooseRecipients(this.#options.encryption, request.recipients)
+    const reading = await this.#beginReading(checkpoint, request)
+    const source = reading.file.source(request.signal)
+    return this.#openContent({ ...reading, source, recipients, about: { what: 'archive' } })
+  }
+
+  /** The same, and NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). */
+  async openMember(
+    checkpoint: Checkpoint,
+    request: EncryptableRequest & { readonly member: string },
+  ): Promise<OpenContent> {
+    const recipients = chooseRecipients(this.#options.encryption, request.recipients)
+    const reading = await this.#beginReading(checkpoint, request)
+    try {
+      const archive = reading.file.source(request.signal)
+      const member = await findMember(archive, request.member, request.signal)
+      if (member === undefined) throw memberNotFound(checkpoint, request.member)
+      if (member.type !== 'file') throw notAFile(checkpoint, request.member, member.type)
+      const source = await memberSource(archive, member)
+      return this.#openContent({ ...reading, source, recipients, about: { what: 'member', member: request.member } })
+    } catch (error) {
+      await reading.close()
+      throw error
+    }
+  }
+
+  async readRootfsDiff(
+    checkpoint: Checkpoint,
+    request: ContentRequest & { readonly skip: number; readonly limit: number },
+  ): Promise<RootfsDiff & { readonly isComplete: boolean }> {
+    assertPlainAllowed(this.#options.encryption)
+    const reading = await this.#beginReading(checkpoint, request)
+    const { actor, skip, limit, signal } = request
+    const intent: ContentIntent = { actor, checkpoint, what: 'rootfs-diff', recipients: [] }
+    try {
+      await this.#recordBegin(intent)
+      const diff = await this.#recorded(intent, signal, async () => {
+        const found = await readRootfsDiff(reading.file.source(signal), { skip, limit, signal })
+        reading.file.assertSame()
+        return found
+      })
+      // Only containerd compares the layers; the others leave out what their own helper does not find.
+      return { ...diff, isComplete: diff.isThere && diff.isWhole && checkpoint.engine === 'containerd' }
+    } finally {
+      await reading.close()
+    }
+  }
+
+  /** Resolves once nothing is being read any more. */
+  async close(): Promise<void> {
+    await Promise.all(this.#open)
+    await this.#sealing.close()
+  }
+
+  async #beginReading(checkpoint: Checkpoint, { actor, acceptsIncomplete, signal }: ContentRequest): Promise<Reading> {
+    const leave = await this.#limit.enter(actor.user)
+    const letGo = this.readers.hold(checkpoint.id)
+    const closed = Promise.withResolvers<void>()
+    this.#open.add(closed.promise)
+    const end = () => {
+      letGo()
+      leave()
+      this.#open.delete(closed.promise)
+      closed.resolve()
+    }
+    try {
+      const file = await openContentFile(checkpoint, { directory: this.#options.directory, acceptsIncomplete })
+      let closing: Promise<void> | undefined
+      return { file, checkpoint, actor, signal, close: () => (closing ??= file.close().finally(end)) }
+    } catch (error) {
+      end()
+      throw error
+    }
+  }
+
+  #openContent(content: ContentToSend): OpenContent {
+    const { file, source, recipients, checkpoint, actor, about } = content
+    const sizeBytes = source.sizeBytes ?? 0
+    const texts = recipients.map(({ text }) => text)
+    return {
+      sizeBytes,
+      generation: file.generation,
+      recipients: texts,
+      close: async () => {
+        if (source.close !== undefined) source.close()
+        await content.close()
+      },
+      send: async (order) => {
+        const { first, end, coding } = order
+        const intent: ContentIntent = {
+          actor,
+          checkpoint,
+          ...about,
+          range: { first, end, sizeBytes },
+          ...(coding !== undefined && { coding }),
+          recipients: texts,
+        }
+        await this.#recordBegin(intent)
+        await this.#send(content, order, intent)
+      },
+    }
+  }
+
+  async #send(
+    { file, source, recipients, signal }: ContentToSend,
+    order: SendOrder,
+    intent: ContentIntent,
+  ): Promise<void> {
+    let sentBytes = 0
+    let sink: ByteSink | undefined
+    try {
+      const { first, end, coding } = order
+      const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
+      sink = wrap(order.start(), { recipients, seal, coding })
+      const onProgress = (bytes: number) => {
+        sentBytes += bytes
+      }
+      const isConverted = recipients.length > 0 || coding !== undefined
+      await pumpBytes({ source, first, end, sink, assertSame: file.assertSame, isConverted, onProgress })
+      await sink.end()
+    } catch (thrown) {
+      const hasLeft = signal.aborted || thrown instanceof CallerLeftError
+      sink?.close()
+      const error = explain(thrown, file)
+      if (!hasLeft) {
+        this.#options.logger.warn({ id: intent.checkpoint.id, error: errorText(error) }, 'A download ended early')
+      }
+      await this.#recordEnd({ intent, result: hasLeft ? 'left' : 'failed', sentBytes, error: errorText(error) })
+      throw error
+    }
+    await this.#recordEnd({ intent, result: 'sent', sentBytes })
+  }
+
+  async #recorded<Result>(intent: ContentIntent, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
+    try {
+      const result = await work()
+      await this.#recordEnd({ intent, result: 'sent', sentBytes: 0 })
+      return result
+    } catch (error) {
+      const result = signal.aborted ? 'left' : 'failed'
+      await this.#recordEnd({ intent, result, sentBytes: 0, error: errorText(error) })
+      throw error
+    }
+  }
+
+  async #recordBegin(intent: ContentIntent): Promise<void> {
+    try {
+      await this.#options.recorder.begin(intent)
+    } catch (error) {
+      if (error instanceof AgentError) throw error
+      throw new UnavailableError(`Cannot hand out checkpoint "${intent.checkpoint.id}": ${errorText(error)}`, {
+        code: 'CustodyUnavailable',
+        hint: 'What cannot be recorded is not given out; see the log of the agent.',
+        cause: error,
+      })
+    }
+  }
+
+  async #recordEnd(outcome: ContentOutcome): Promise<void> {
+    try {
+      await this.#options.recorder.end(outcome)
+    } catch (error) {
+      const { checkpoint } = outcome.intent
+      this.#options.logger.error({ id: checkpoint.id, error: errorText(error) }, 'Cannot record how a download ended')
+    }
+  }
+}
+
+interface Reading {
+  readonly file: ContentFile
+  readonly checkpoint: Checkpoint
+  readonly actor: ActionActor
+  readonly signal: AbortSignal
+  readonly close: () => Promise<void>
+}
+
+interface ContentToSend extends Reading {
+  readonly source: ByteSource
+  readonly recipients: readonly AgeRecipient[]
+  readonly about: Pick<ContentIntent, 'what' | 'member'>
+}
+
+/** A thread takes about as long to start. */
+const SEALED_HERE_BYTES = 4 * 1024 * 1024
+
+interface Form {
+  readonly recipients: readonly AgeRecipient[]
+  readonly seal: Seal
+  readonly coding: ContentCoding | undefined
+}
+
+function wrap(sink: ByteSink, { recipients, seal, coding }: Form): ByteSink {
+  if (recipients.length > 0) return encryptingSink(sink, { recipients, seal })
+  return coding === undefined ? sink : compressingSink(sink, coding)
+}
+
+/** A file that was cut while it was read ends too early: then it is another one by now, and that is what to say. */
+function explain(error: unknown, file: ContentFile): unknown {
+  if (error instanceof ProblemError) {
+    return new ConflictError(`Cannot read the archive to the end of this member: ${error.problem.detail}`, {
+      code: error.problem.code,
+      cause: error,
+    })
+  }
+  if (!(error instanceof SourceEndedError)) return error
+  try {
+    file.assertSame()
+  } catch (changed) {
+    return changed
+  }
+  return error
+}
+
+function memberNotFound({ id }: Checkpoint, member: string): NotFoundError {
+  return new NotFoundError(`Cannot find "${member}" in checkpoint "${id}"`, {
+    code: 'MemberNotFound',
+    hint: `See GET /v1/checkpoints/${id}/members for the names.`,
+  })
+}
+
+function notAFile({ id }: Checkpoint, member: string, type: string): ConflictError {
+  return new ConflictError(`Cannot read "${member}" in checkpoint "${id}": it is a ${type}, and holds no bytes`, {
+    code: 'NotAFile',
+    hint: `See GET /v1/checkpoints/${id}/members for where a link leads.`,
+  })
+}

@@ -1,0 +1,51 @@
+import { parseAgeRecipient, type AgeRecipient } from '../../encryption/age-recipient.ts'
+import { InvalidInputError, NotAllowedError } from '../../shared/errors.ts'
+
+export interface EncryptionRule {
+  /** Content leaves the node encrypted to `recipients`, or not at all. */
+  readonly isRequired: boolean
+  /** `age1…`, checked when the configuration was read. */
+  readonly recipients: readonly string[]
+}
+
+/** Each costs a key agreement, and nobody reads a request with more of them. */
+export const MAX_RECIPIENTS = 20
+
+/**
+ * Whom to encrypt to; nobody where it goes out plain. Throws InvalidInputError (`InvalidRecipient`,
+ * `TooManyRecipients`) or NotAllowedError (`EncryptionRequired`, `RecipientNotAllowed`).
+ */
+export function chooseRecipients(rule: EncryptionRule, wanted: readonly string[]): readonly AgeRecipient[] {
+  const distinct = [...new Map(wanted.map(parseAgeRecipient).map((recipient) => [recipient.text, recipient])).values()]
+  if (distinct.length > MAX_RECIPIENTS) {
+    throw new InvalidInputError(
+      `Cannot encrypt to ${distinct.length} recipients: at most ${MAX_RECIPIENTS} are possible`,
+      {
+        code: 'TooManyRecipients',
+      },
+    )
+  }
+  if (!rule.isRequired) return distinct
+  if (distinct.length === 0) throw encryptionRequired(rule)
+  const foreign = distinct.find(({ text }) => !rule.recipients.includes(text))
+  if (foreign !== undefined) {
+    throw new NotAllowedError(`Cannot encrypt to "${foreign.text}": this node encrypts to fixed recipients only`, {
+      code: 'RecipientNotAllowed',
+      hint: `Allowed are: ${rule.recipients.join(', ')}`,
+    })
+  }
+  return distinct
+}
+
+/** For what has no encrypted form. */
+export function assertPlainAllowed(rule: EncryptionRule): void {
+  if (rule.isRequired) throw encryptionRequired(rule, 'Download the archive with')
+}
+
+function encryptionRequired({ recipients }: EncryptionRule, how = 'Add'): NotAllowedError {
+  const query = recipients.map((recipient) => `recipient=${recipient}`).join('&')
+  return new NotAllowedError('Cannot hand out plain content: this node gives it out encrypted only', {
+    code: 'EncryptionRequired',
+    hint: `${how} one or more of these to the query: ${query}`,
+  })
+}

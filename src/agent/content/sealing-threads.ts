@@ -1,0 +1,105 @@
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { type ChunkOrder, sealChunks } from '../../encryption/age-payload.ts'
+
+export interface SealingOrder extends ChunkOrder {
+  readonly id: number
+}
+
+export interface SealingAnswer {
+  readonly id: number
+  readonly length: number
+}
+
+/** Encrypts some chunks; what is plain and what is sealed lies in shared memory. Gives the sealed length. */
+export type Seal = (order: ChunkOrder) => Promise<number>
+
+/** On this thread: for what is over before a thread has started. */
+export const sealHere: Seal = (order) => Promise.resolve(sealChunks(order))
+
+/** One leaves the processor to reading and sending, where there are no more than two. */
+const MAX_THREADS = 2
+
+/** An idle thread takes some 15 MB. */
+const IDLE_MS = 5_000
+
+interface Waiting {
+  readonly resolve: (length: number) => void
+  readonly reject: (error: Error) => void
+}
+
+interface Thread {
+  readonly worker: Worker
+  readonly waiting: Map<number, Waiting>
+}
+
+/** Threads that encrypt for every download. They start when they are needed. */
+export class SealingThreads {
+  readonly #size: number
+  #threads: Thread[] = []
+  #nextId = 0
+  #idleTimer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(size = Math.max(1, Math.min(MAX_THREADS, availableParallelism() - 1))) {
+    this.#size = size
+  }
+
+  readonly seal: Seal = (order) => {
+    if (this.#isClosed) return Promise.reject(new Error('the agent is ending'))
+    clearTimeout(this.#idleTimer)
+    this.#idleTimer = undefined
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    const thread = this.#leastBusy()
+    const id = (this.#nextId += 1)
+    thread.waiting.set(id, { resolve, reject })
+    thread.worker.postMessage({ id, ...order } satisfies SealingOrder)
+    return promise
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#idleTimer)
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()))
+  }
+
+  #leastBusy(): Thread {
+    if (this.#threads.length < this.#size && this.#threads.every(({ waiting }) => waiting.size > 0)) {
+      this.#threads.push(this.#startThread())
+    }
+    return this.#threads.reduce((least, thread) => (thread.waiting.size < least.waiting.size ? thread : least))
+  }
+
+  #startThread(): Thread {
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const worker = new Worker(new URL(`./sealing-worker.${extension}`, import.meta.url), {
+      // What was preloaded is for the process, not for its threads.
+      execArgv: [],
+      // What encrypting leaves behind is mostly outside of the heap: with little room in there the collector comes soon enough.
+      resourceLimits: { maxYoungGenerationSizeMb: 1 },
+    })
+    const thread: Thread = { worker, waiting: new Map() }
+    worker.unref()
+    worker.on('message', ({ id, length }: SealingAnswer) => {
+      thread.waiting.get(id)?.resolve(length)
+      thread.waiting.delete(id)
+      if (this.#threads.every(({ waiting }) => waiting.size === 0)) this.#endWhenIdle()
+    })
+    worker.on('error', () => this.#lose(thread))
+    worker.on('exit', () => this.#lose(thread))
+    return thread
+  }
+
+  #lose(thread: Thread): void {
+    this.#threads = this.#threads.filter((other) => other !== thread)
+    for (const { reject } of thread.waiting.values()) reject(new Error('the thread that encrypts has ended'))
+    thread.waiting.clear()
+  }
+
+  #endWhenIdle(): void {
+    this.#idleTimer ??= setTimeout(() => {
+      this.#idleTimer = undefined
+      for (const { worker } of this.#threads.splice(0)) void worker.terminate()
+    }, IDLE_MS).unref()
+  }
+}

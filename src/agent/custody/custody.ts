@@ -1,0 +1,271 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import {
+  AGENT_ACTOR,
+  type CustodyCheckpoint,
+  type CustodyDraft,
+  type CustodyEntry,
+} from '../../custody/custody-entry.ts'
+import { CustodyLog, type CustodyLogState } from '../../custody/custody-log.ts'
+import { exportCustody, readCustodyPage, type CustodyPage } from '../../custody/custody-page.ts'
+import { judgeLine, readLines, segmentPath, segmentsAmong } from '../../custody/custody-segments.ts'
+import { verifyCustody, type CustodyReport } from '../../custody/custody-verify.ts'
+import type { ChainEnd } from '../../custody/custody-entry.ts'
+import type { DsseEnvelope } from '../../custody/dsse.ts'
+import { nodeDisk } from '../../custody/custody-disk.ts'
+import { loadSigningKey, type SigningKey } from '../../custody/signing-key.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { errorText } from '../../shared/errors.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { ActionEntry } from '../checkpoint-actions.ts'
+import type { CaptureFacts } from './capture-facts.ts'
+import { KnownArchives } from './known-archives.ts'
+import { readNodeFacts } from './node-facts.ts'
+
+export interface CustodyOptions {
+  readonly stateDirectory: string
+  readonly node: string
+  readonly agentVersion: string
+  readonly maxBytes: number
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** A disk that hangs must not hold up what happens all the same. */
+const NOTE_WITHIN_MS = 10_000
+
+/** The record of everything that happens to an archive and who asked for it. */
+export class Custody {
+  readonly key: SigningKey
+  readonly #options: CustodyOptions
+  readonly #log: CustodyLog
+  readonly #known = new KnownArchives()
+  /** Captures whose archive may be seen before their entry is written. */
+  readonly #own = new Set<string>()
+  /** Entries of this run, until those of earlier ones have been read. */
+  #early: CustodyEntry[] | undefined = []
+
+  /** Throws an UnavailableError when the signing key cannot be used; `state.directory` must be there. */
+  constructor(options: CustodyOptions) {
+    const { stateDirectory, node, maxBytes, clock, logger } = options
+    this.#options = options
+    this.key = loadSigningKey(join(stateDirectory, 'custody-key.pem'))
+    this.#log = new CustodyLog({
+      folder: join(stateDirectory, 'custody'),
+      node,
+      key: this.key,
+      clock,
+      logger,
+      maxBytes,
+      onEntry: (entry) => {
+        if (entry.action === 'capture' && entry.checkpoint !== undefined) this.#own.delete(entry.checkpoint.id)
+        if (this.#early === undefined) this.#known.apply(entry)
+        else this.#early.push(entry)
+      },
+    })
+  }
+
+  get state(): CustodyLogState {
+    return this.#log.state
+  }
+
+  /** Opens the log and reads what it knows of the archives. Never rejects: a log that cannot be written says so itself. */
+  async start(): Promise<void> {
+    const { agentVersion, logger } = this.#options
+    await this.#log.start()
+    await this.#readKnown().catch((error: unknown) => {
+      logger.error({ error: errorText(error) }, 'Cannot read the custody log')
+    })
+    if (!this.key.isNew && this.#log.end?.seq === 0) {
+      logger.error({ keyId: this.key.id }, 'The custody log is empty, and its key is not new: it was removed')
+      await this.note({
+        actor: AGENT_ACTOR,
+        action: 'tampering',
+        detail: { what: 'custody-log', problem: 'LogGone' },
+        outcome: 'done',
+      })
+    }
+    const detail = { version: agentVersion, keyId: this.key.id, ...readNodeFacts() }
+    await this.note({ actor: AGENT_ACTOR, action: 'agent.start', detail, outcome: 'done' })
+  }
+
+  async stop(): Promise<void> {
+    await this.note({ actor: AGENT_ACTOR, action: 'agent.stop', outcome: 'done' })
+    await this.#log.close()
+  }
+
+  /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`): then nothing may be done. */
+  async record(draft: CustodyDraft): Promise<CustodyEntry> {
+    return await this.#log.append(draft)
+  }
+
+  /**
+   * For what has happened, or is done whether it can be recorded or not: taking evidence is worth more than the entry
+   * about it. Resolves once it is on the disk, or kept in memory for when the disk is well again.
+   */
+  async note(draft: CustodyDraft): Promise<void> {
+    const over = new AbortController()
+    const limit = sleep(NOTE_WITHIN_MS, undefined, { signal: over.signal, ref: false }).catch(() => undefined)
+    await Promise.race([this.#log.appendOwed(draft), limit])
+    over.abort()
+  }
+
+  /** What people do with an archive. How it ended is noted in any case; that it is about to be done must be recorded. */
+  async recordAction({ actor, action, checkpoint, outcome, detail }: ActionEntry): Promise<void> {
+    const draft = {
+      actor,
+      action,
+      checkpoint: custodyCheckpoint(checkpoint),
+      outcome,
+      ...(detail !== undefined && { detail }),
+    }
+    const hasHappened = action === 'tampering' || outcome === 'failed' || (action === 'delete' && outcome === 'done')
+    if (hasHappened) await this.note(draft)
+    else await this.record(draft)
+  }
+
+  /** An archive of our own is about to appear under its name. */
+  expectOwn(checkpointId: string): void {
+    this.#own.add(checkpointId)
+  }
+
+  /** The inventory sees an archive for the first time. */
+  async discovered(checkpoint: Checkpoint): Promise<void> {
+    const known = this.#known.find(checkpoint.id)
+    if (this.#own.has(checkpoint.id) || (known !== undefined && known.isRemoved !== true)) return
+    const { identity, engine, generation, state } = checkpoint
+    const detail = { identity: { ...identity }, engine, generation, state }
+    await this.note({
+      actor: AGENT_ACTOR,
+      action: 'discovery',
+      checkpoint: custodyCheckpoint(checkpoint),
+      detail,
+      outcome: 'done',
+    })
+  }
+
+  /**
+   * The inventory has looked at an archive again. Another digest than the one on record is tampering, and so is what
+   * once had a digest and is not whole any more.
+   */
+  async looked(checkpoint: Checkpoint): Promise<void> {
+    const { id, state, sha256, generation } = checkpoint
+    const known = this.#known.find(id)
+    const isBroken = state === 'damaged' || state === 'incomplete'
+    if (known?.sha256 === sha256 || known?.wrongGeneration === generation) return
+    if (sha256 === undefined && !isBroken) return
+    const about = { actor: AGENT_ACTOR, checkpoint: custodyCheckpoint(checkpoint), outcome: 'done' } as const
+    if (known?.sha256 === undefined) {
+      if (sha256 === undefined) return
+      if (known === undefined) await this.discovered(checkpoint)
+      await this.note({ ...about, action: 'digest', detail: { generation } })
+      return
+    }
+    const problem = sha256 === undefined ? 'NotWhole' : 'DigestChanged'
+    const detail = { problem, recordedSha256: known.sha256, sha256, state, generation }
+    this.#options.logger.error({ id, fileName: checkpoint.fileName, ...detail }, 'An archive was changed')
+    await this.note({ ...about, action: 'tampering', detail })
+  }
+
+  /** The inventory misses an archive. */
+  async gone(id: string): Promise<void> {
+    const known = this.#known.find(id)
+    if (known === undefined || known.isRemoved === true) return
+    const { fileName, sizeBytes, sha256 } = known
+    this.#options.logger.error({ id, fileName }, 'An archive is gone, and this agent did not remove it')
+    await this.note({
+      actor: AGENT_ACTOR,
+      action: 'tampering',
+      checkpoint: {
+        id,
+        fileName,
+        ...(sizeBytes !== undefined && { sizeBytes }),
+        ...(sha256 !== undefined && { sha256 }),
+      },
+      detail: { problem: 'Gone' },
+      outcome: 'done',
+    })
+  }
+
+  /** Everything the log knows to be there; what is not went while nobody looked. */
+  async missing(isThere: (id: string) => boolean): Promise<void> {
+    for (const id of this.#known.ids) if (!isThere(id)) await this.gone(id)
+  }
+
+  /** The agent took rights away that others had on an archive. */
+  async permissionRepaired(
+    checkpoint: CustodyCheckpoint,
+    detail: { readonly from: string; readonly to: string },
+  ): Promise<void> {
+    await this.note({ actor: AGENT_ACTOR, action: 'permission-repair', checkpoint, detail, outcome: 'done' })
+  }
+
+  findObservedCapture(file: {
+    readonly checkpointId: string
+    readonly inode: number
+    readonly sizeBytes: number
+  }): CaptureFacts | undefined {
+    return this.#known.findCapture(file)
+  }
+
+  /** Whether it is on record that this agent took it, whatever became of the file. */
+  knowsCaptureOf(checkpointId: string): boolean {
+    return this.#own.has(checkpointId) || this.#known.find(checkpointId)?.capture !== undefined
+  }
+
+  findRecordedSha256({ id }: { readonly id: string }): string | undefined {
+    return this.#known.find(id)?.sha256
+  }
+
+  /** Undefined before the log was opened. */
+  get end(): ChainEnd | undefined {
+    return this.#log.end
+  }
+
+  signedHead(): DsseEnvelope {
+    return this.#log.signedHead()
+  }
+
+  async page(query: {
+    readonly after: number
+    readonly limit: number
+    readonly checkpointId?: string
+    readonly signal?: AbortSignal
+  }): Promise<CustodyPage> {
+    return await readCustodyPage(this.#log.folder, { ...query, upTo: this.#log.end?.seq ?? 0 })
+  }
+
+  /** With the end as this process knows it: the head beside the log may be a second old. */
+  async verify(head: ChainEnd | undefined): Promise<CustodyReport> {
+    const end = this.#log.end
+    const known = head ?? (end?.seq === 0 ? undefined : end)
+    return await verifyCustody(this.#log.folder, known === undefined ? {} : { head: known })
+  }
+
+  export(after: number): AsyncGenerator<Buffer> {
+    return exportCustody(this.#log.folder, { after })
+  }
+
+  async #readKnown(): Promise<void> {
+    const end = this.#log.end?.seq ?? 0
+    for (const segment of segmentsAmong(await nodeDisk.list(this.#log.folder))) {
+      for await (const line of readLines(segmentPath(this.#log.folder, segment))) {
+        // Most lines are about who read what; they need not be parsed.
+        if (!MATTERS.some((action) => line.bytes.includes(action))) continue
+        const reading = judgeLine(line)
+        if (reading.isGood && reading.entry.seq <= end) this.#known.apply(reading.entry)
+      }
+    }
+    for (const entry of this.#early ?? []) if (entry.seq > end) this.#known.apply(entry)
+    this.#early = undefined
+  }
+}
+
+const MATTERS = ['capture', 'discovery', 'digest', 'delete', 'prune', 'tampering'].map((action) =>
+  Buffer.from(`"action":"${action}"`),
+)
+
+export function custodyCheckpoint({ id, fileName, sizeBytes, sha256 }: Checkpoint): CustodyCheckpoint {
+  return { id, fileName, sizeBytes, ...(sha256 !== undefined && { sha256 }) }
+}

@@ -1,0 +1,76 @@
+import type { CustodyEntry } from '../../custody/custody-entry.ts'
+import { captureFacts, type CaptureFacts } from './capture-facts.ts'
+
+/** What the custody log says of one archive. */
+interface KnownArchive {
+  readonly fileName: string
+  readonly sizeBytes?: number
+  /** The first digest: one that the file was given later does not take its place. */
+  readonly sha256?: string
+  readonly capture?: CaptureFacts
+  /** We removed it, or are about to. */
+  readonly isRemoved?: boolean
+  /** The last state of the file that was reported as a wrong one. */
+  readonly wrongGeneration?: string
+}
+
+/** The newest of them; an older archive is then taken for one that was found. */
+const MAX_KNOWN = 50_000
+
+/** Archives by what the log says of them: read from it once at the start, and kept up with every entry. */
+export class KnownArchives {
+  readonly #byId = new Map<string, KnownArchive>()
+
+  get ids(): readonly string[] {
+    return [...this.#byId].filter(([, { isRemoved }]) => isRemoved !== true).map(([id]) => id)
+  }
+
+  find(id: string): KnownArchive | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** The capture that left this very file behind. */
+  findCapture(file: {
+    readonly checkpointId: string
+    readonly inode: number
+    readonly sizeBytes: number
+  }): CaptureFacts | undefined {
+    const known = this.#byId.get(file.checkpointId)
+    const isSame = known?.capture?.inode === file.inode && known.sizeBytes === file.sizeBytes
+    return isSame ? known.capture : undefined
+  }
+
+  apply({ action, outcome, checkpoint, detail }: CustodyEntry): void {
+    if (checkpoint === undefined) return
+    const { id, fileName, sizeBytes, sha256 } = checkpoint
+    const known = this.#byId.get(id)
+    if (action === 'capture' && outcome === 'done') {
+      const capture = captureFacts(detail)
+      this.#set(id, {
+        ...(known?.capture === undefined && known),
+        fileName,
+        ...(sizeBytes !== undefined && { sizeBytes }),
+        ...(capture !== undefined && { capture }),
+      })
+    } else if (action === 'discovery') {
+      this.#set(id, { ...known, fileName, isRemoved: false })
+    } else if (action === 'digest' && sha256 !== undefined) {
+      this.#set(id, { ...known, fileName, sha256 })
+    } else if (action === 'delete' || action === 'prune') {
+      if (outcome === 'done') this.#byId.delete(id)
+      else if (known !== undefined) this.#set(id, { ...known, isRemoved: outcome === 'intended' })
+    } else if (action === 'tampering') {
+      if (detail?.['problem'] === 'Gone') this.#byId.delete(id)
+      else if (known !== undefined && typeof detail?.['generation'] === 'string') {
+        this.#set(id, { ...known, wrongGeneration: detail['generation'] })
+      }
+    }
+  }
+
+  #set(id: string, known: KnownArchive): void {
+    this.#byId.set(id, known)
+    if (this.#byId.size <= MAX_KNOWN) return
+    const [oldest] = this.#byId.keys()
+    if (oldest !== undefined) this.#byId.delete(oldest)
+  }
+}

@@ -1,0 +1,83 @@
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { signEnvelope, type DsseEnvelope } from '../../custody/dsse.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { ConflictError } from '../../shared/errors.ts'
+import { inodeOf } from '../file-generation.ts'
+import type { Custody } from './custody.ts'
+import { readNodeFacts } from './node-facts.ts'
+
+export interface ManifestSources {
+  readonly custody: Custody
+  readonly node: string
+  readonly agentVersion: string
+  readonly runtimeVersion: () => { readonly name: string; readonly version: string } | undefined
+  readonly clock: Clock
+}
+
+const STATEMENT_TYPE = 'application/vnd.in-toto+json'
+
+/** Described in docs/custody.md. */
+export const PREDICATE_TYPE = 'https://checkpoint-agent.dev/attestation/checkpoint/v1'
+
+/** A signed statement about an archive that travels with it. Throws ConflictError while the digest is not known. */
+export function signManifest(checkpoint: Checkpoint, sources: ManifestSources): DsseEnvelope {
+  const { id, fileName, sha256 } = checkpoint
+  if (sha256 === undefined) {
+    throw new ConflictError(`Cannot make a manifest of checkpoint "${id}": its digest is not known`, {
+      code: 'DigestUnknown',
+      hint:
+        checkpoint.state === 'hashing' || checkpoint.state === 'discovered'
+          ? 'Ask again when the state of the checkpoint is "ready".'
+          : `Its state is "${checkpoint.state}"; POST /v1/checkpoints/${id}/verify reads such an archive too.`,
+    })
+  }
+  const statement = {
+    _type: 'https://in-toto.io/Statement/v1',
+    subject: [{ name: fileName, digest: { sha256 } }],
+    predicateType: PREDICATE_TYPE,
+    predicate: predicateOf(checkpoint, sources),
+  }
+  return signEnvelope(STATEMENT_TYPE, JSON.stringify(statement), sources.custody.key)
+}
+
+function predicateOf(checkpoint: Checkpoint, { custody, node, agentVersion, runtimeVersion, clock }: ManifestSources) {
+  const { id, generation, sizeBytes, identity, engine, takenAt, discoveredAt, state, problems, summary } = checkpoint
+  const { isBelieved: _, ...who } = identity
+  const capture = custody.findObservedCapture({ checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes })
+  const end = custody.end
+  const version = runtimeVersion()
+  return {
+    checkpoint: { id, sizeBytes, state, problems, engine, identity: who },
+    takenAt: takenAt.text,
+    discoveredAt: discoveredAt.toISOString(),
+    archive: {
+      image: summary.image,
+      runtime: summary.runtime,
+      criuVersion: summary.criuVersion,
+      createdAt: summary.createdAt,
+      startedAt: summary.startedAt,
+    },
+    // Where the archive lies now; for one that came from elsewhere this says nothing of where it was taken.
+    node: {
+      name: node,
+      agentVersion,
+      ...readNodeFacts(),
+      ...(version !== undefined && { runtime: `${version.name} ${version.version}` }),
+    },
+    // Only what the agent saw itself when it took the checkpoint.
+    ...(capture !== undefined && {
+      capture: {
+        job: capture.job,
+        reason: capture.reason,
+        takenAt: capture.takenAt,
+        image: capture.image,
+        imageReference: capture.imageReference,
+        podLabels: capture.podLabels,
+        ...capture.place,
+      },
+    }),
+    ...(end !== undefined && { custodyHead: { ...end } }),
+    keyId: custody.key.id,
+    signedAt: clock.now().toISOString(),
+  }
+}

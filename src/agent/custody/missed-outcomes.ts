@@ -1,0 +1,35 @@
+import { lstat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { JobStore } from '../../store/job-store.ts'
+import { isSystemError } from '../../shared/errors.ts'
+import type { CaptureCustody } from './capture-custody.ts'
+import type { Custody } from './custody.ts'
+
+export interface MissedOutcomeSources {
+  readonly store: Pick<JobStore, 'list'>
+  readonly custody: Pick<Custody, 'knowsCaptureOf'>
+  readonly captures: Pick<CaptureCustody, 'succeed'>
+  readonly checkpointsDirectory: string
+}
+
+/** An outcome is missing where the agent died a moment before it was written, or was lost with the memory of an earlier run. */
+const JOBS_TO_LOOK_AT = 1_000
+
+/** Puts on record what the index knows of captures and the custody log does not. */
+export async function recordMissedOutcomes(sources: MissedOutcomeSources): Promise<void> {
+  const { store, custody, captures, checkpointsDirectory } = sources
+  for (const { id, requestedBy, reason, captures: taken } of store.list({ limit: JOBS_TO_LOOK_AT }).jobs) {
+    for (const { identity, archive, state } of taken) {
+      if (state !== 'succeeded' || archive === undefined || custody.knowsCaptureOf(archive.checkpointId)) continue
+      const stat = await lstat(join(checkpointsDirectory, archive.fileName)).catch(undefinedIfMissing)
+      if (stat?.isFile() !== true || stat.size !== archive.sizeBytes) continue
+      const subject = { jobId: id, identity, actor: { user: requestedBy, groups: [] }, reason }
+      await captures.succeed(subject, archive, { inode: stat.ino, modifiedAt: stat.mtime }, {})
+    }
+  }
+}
+
+function undefinedIfMissing(error: unknown): undefined {
+  if (isSystemError(error, 'ENOENT')) return undefined
+  throw error
+}

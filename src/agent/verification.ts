@@ -1,0 +1,72 @@
+import { lstatSync } from 'node:fs'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { Problem } from '../checkpoint/problem.ts'
+import { ConflictError } from '../shared/errors.ts'
+import { lookAtArchive, pathOf } from './archive-file.ts'
+import { generationOf } from './file-generation.ts'
+import type { HashQueue } from './hash-queue.ts'
+
+/** What an archive is now, read from its first byte to its last, against what was written down of it. */
+export interface Verification {
+  readonly sha256: string
+  readonly sizeBytes: number
+  readonly problems: readonly Problem[]
+  /** Undefined where no digest had been recorded yet. */
+  readonly index: 'same' | 'different' | undefined
+  readonly custody: 'same' | 'different' | undefined
+  /** Whole, free of damage, and as recorded everywhere. */
+  readonly isIntact: boolean
+}
+
+export interface VerificationOptions {
+  readonly directory: string
+  /** One of its own: the archives that wait for their first digest would be in the way. */
+  readonly hashes: HashQueue
+  /** The digest in the custody log for this file, if any. */
+  readonly recordedSha256: string | undefined
+  readonly now: Date
+}
+
+/** Throws ConflictError when the file changes meanwhile, or cannot be read to its end. */
+export async function verifyArchive(
+  checkpoint: Checkpoint,
+  { directory, hashes, recordedSha256, now }: VerificationOptions,
+): Promise<Verification> {
+  const { rawName, sha256: indexed } = checkpoint
+  const path = pathOf(directory, rawName)
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  if (stat?.isFile() !== true) throw changed(checkpoint)
+  const generation = generationOf(stat)
+  const answer = await hashes.hash({ path, generation })
+  if (answer.kind === 'failed') {
+    throw new ConflictError(`Cannot verify checkpoint "${checkpoint.id}": it cannot be read to its end`, {
+      code: 'NotReadable',
+      hint: `The file system says ${answer.code}; see the disk's log on the node.`,
+    })
+  }
+  if (answer.kind !== 'done') throw changed(checkpoint)
+  const look = await lookAtArchive(rawName, { directory, permissions: 'report', now })
+  if (look === undefined || look.checkpoint.generation !== generation) throw changed(checkpoint)
+  const index = compare(answer.sha256, indexed)
+  const custody = compare(answer.sha256, recordedSha256)
+  return {
+    sha256: answer.sha256,
+    sizeBytes: look.checkpoint.sizeBytes,
+    problems: look.checkpoint.problems,
+    index,
+    custody,
+    isIntact: look.end === 'whole' && index !== 'different' && custody !== 'different',
+  }
+}
+
+function compare(found: string, recorded: string | undefined): 'same' | 'different' | undefined {
+  if (recorded === undefined) return undefined
+  return found === recorded ? 'same' : 'different'
+}
+
+function changed({ id }: Checkpoint): ConflictError {
+  return new ConflictError(`Cannot verify checkpoint "${id}": its file changes or is gone`, {
+    code: 'CheckpointChanged',
+    hint: 'Ask again when nobody writes to it.',
+  })
+}

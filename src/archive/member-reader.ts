@@ -1,0 +1,72 @@
+import type { ByteSource } from './byte-source.ts'
+import { detectCompression, MAGIC_BYTES } from './compression.ts'
+import { decompressedSource } from './decompression.ts'
+import type { TarMember } from './tar-member.ts'
+import { walkArchive } from './walk-archive.ts'
+
+/** The first member of this name, as the list of members has it. Reads no further than its header. */
+export async function findMember(
+  source: ByteSource,
+  name: string,
+  signal: AbortSignal,
+): Promise<TarMember | undefined> {
+  const found = new AbortController()
+  let member: TarMember | undefined
+  const onMember = (candidate: TarMember) => {
+    if (member === undefined && candidate.name === name) {
+      member = candidate
+      found.abort()
+    }
+    return 0
+  }
+  try {
+    const visitor = { onMember, onProblem: () => undefined }
+    await walkArchive(source, visitor, AbortSignal.any([signal, found.signal]))
+  } catch (error) {
+    if (member === undefined || signal.aborted) throw error
+  }
+  return member
+}
+
+/** The bytes of a member, from its own beginning; of a packed archive they are read best from front to back. */
+export async function memberSource(archive: ByteSource, { offset, sizeBytes }: TarMember): Promise<ByteSource> {
+  const unpacked = await unpackedSource(archive)
+  return {
+    sizeBytes,
+    read: (into, at, length, position) => {
+      const rest = sizeBytes - position
+      return rest <= 0 ? 0 : unpacked.read(into, at, Math.min(length, rest), offset + position)
+    },
+    close: () => unpacked.close?.(),
+  }
+}
+
+async function unpackedSource(archive: ByteSource): Promise<ByteSource> {
+  const head = Buffer.alloc(MAGIC_BYTES)
+  const there = await archive.read(head, 0, MAGIC_BYTES, 0)
+  const compression = detectCompression(head.subarray(0, there))
+  if (compression !== 'gzip' && compression !== 'zstd') return archive
+  return restartingSource(() => decompressedSource(archive, compression))
+}
+
+/** A stream that can be read again: whoever goes back waits until it has come there once more. */
+function restartingSource(open: () => ByteSource): ByteSource {
+  let source = open()
+  let reached = 0
+  return {
+    get sizeBytes() {
+      return source.sizeBytes
+    },
+    read: async (into, at, length, position) => {
+      if (position < reached) {
+        source.close?.()
+        source = open()
+      }
+      reached = position
+      const bytesRead = await source.read(into, at, length, position)
+      reached = position + bytesRead
+      return bytesRead
+    },
+    close: () => source.close?.(),
+  }
+}

@@ -1,0 +1,174 @@
+import { type Problem, ProblemList } from '../checkpoint/problem.ts'
+import { MAX_JSON_BYTES } from './archive-limits.ts'
+import type { ByteSource } from './byte-source.ts'
+import { DELETED_FILES, readDeletedFiles } from './deleted-files.ts'
+import { memberSource } from './member-reader.ts'
+import type { TarMember } from './tar-member.ts'
+import { walkArchive } from './walk-archive.ts'
+
+/**
+ * `changed` where it is known that there was one before; `emptied`: all that was in this folder before is gone. A diff
+ * holds a new file and a changed one alike, so the rest is `added-or-changed`.
+ */
+export type RootfsChangeKind = 'added-or-changed' | 'changed' | 'deleted' | 'emptied'
+
+export interface RootfsChange {
+  /** Readable text, without a slash in front. */
+  readonly path: string
+  readonly change: RootfsChangeKind
+  /** Of what is there now. */
+  readonly entry?: TarMember
+}
+
+export interface RootfsDiff {
+  /** Whether the archive has a diff at all. */
+  readonly isThere: boolean
+  /** In the order of the archive; what is in the list of deleted files alone comes last. */
+  readonly changes: readonly RootfsChange[]
+  readonly remaining: number
+  /** Whether the diff could be read to its end. */
+  readonly isWhole: boolean
+  readonly problems: readonly Problem[]
+}
+
+export interface RootfsDiffOptions {
+  readonly skip: number
+  readonly limit: number
+  readonly signal: AbortSignal
+}
+
+const ROOTFS_DIFF = 'rootfs-diff.tar'
+
+/** What differs from the image in the writable layer: read from the archive as a stream, nothing unpacked. */
+export async function readRootfsDiff(
+  source: ByteSource,
+  { skip, limit, signal }: RootfsDiffOptions,
+): Promise<RootfsDiff> {
+  const problems = new ProblemList()
+  const { diff, deleted, isWhole: isArchiveWhole } = await findParts(source, { problems, signal })
+  const page = new Page(skip, limit)
+  const left = new Set(deleted)
+  const onMember = (member: TarMember) => {
+    const change = toChange(member, deleted)
+    left.delete(change.path)
+    page.add(change)
+    return 0
+  }
+  const isDiffWhole = diff === undefined || (await walkDiff(source, diff, { onMember, problems, signal }))
+  for (const path of left) page.add({ path, change: 'deleted' })
+  return {
+    isThere: diff !== undefined,
+    changes: page.changes,
+    remaining: page.remaining,
+    isWhole: isArchiveWhole && isDiffWhole,
+    problems: problems.list(),
+  }
+}
+
+interface Parts {
+  readonly diff: TarMember | undefined
+  readonly deleted: ReadonlySet<string>
+  readonly isWhole: boolean
+}
+
+async function findParts(
+  source: ByteSource,
+  { problems, signal }: { readonly problems: ProblemList; readonly signal: AbortSignal },
+): Promise<Parts> {
+  let diff: TarMember | undefined
+  let deleted: ReadonlySet<string> | undefined
+  let isWhole = true
+  const onProblem = (problem: Problem) => {
+    if (problem.weight !== 'note') isWhole = false
+    problems.add(problem)
+  }
+  await walkArchive(
+    source,
+    {
+      onMember: (member) => {
+        if (member.name === ROOTFS_DIFF && member.type === 'file') diff ??= member
+        return member.name === DELETED_FILES && member.type === 'file' && deleted === undefined ? MAX_JSON_BYTES + 1 : 0
+      },
+      onContent: (_, content) => {
+        deleted = readDeletedFiles(content, onProblem)
+      },
+      onProblem,
+    },
+    signal,
+  )
+  return { diff, deleted: deleted ?? new Set(), isWhole }
+}
+
+interface DiffWalk {
+  readonly onMember: (member: TarMember) => number
+  readonly problems: ProblemList
+  readonly signal: AbortSignal
+}
+
+/** Gives whether it was read to its end. */
+async function walkDiff(
+  source: ByteSource,
+  diff: TarMember,
+  { onMember, problems, signal }: DiffWalk,
+): Promise<boolean> {
+  const nested = await memberSource(source, diff)
+  let isWhole = true
+  try {
+    const onProblem = (problem: Problem) => {
+      if (USUAL_IN_A_DIFF.has(problem.code) || (problem.code === 'Empty' && diff.sizeBytes > 0)) return
+      if (problem.weight !== 'note') isWhole = false
+      problems.add({ ...problem, detail: `${ROOTFS_DIFF}: ${problem.detail}` })
+    }
+    await walkArchive(nested, { onMember, onProblem }, signal)
+  } finally {
+    nested.close?.()
+  }
+  return isWhole
+}
+
+/** What no archive of a checkpoint may hold, and every file system may. */
+const USUAL_IN_A_DIFF: ReadonlySet<string> = new Set([
+  'LinkMember',
+  'DeviceMember',
+  'FifoMember',
+  'NameWhiteout',
+  'NameBackslash',
+  'NameControl',
+  'NameNotUtf8',
+  'ParentNeeded',
+])
+
+const WHITEOUT = '.wh.'
+const OPAQUE = '.wh..wh..opq'
+
+function toChange(member: TarMember, deleted: ReadonlySet<string>): RootfsChange {
+  const slash = member.name.lastIndexOf('/') + 1
+  const folder = member.name.slice(0, slash)
+  const name = member.name.slice(slash)
+  if (name === OPAQUE) return { path: folder.slice(0, -1), change: 'emptied' }
+  if (name.startsWith(WHITEOUT)) return { path: folder + name.slice(WHITEOUT.length), change: 'deleted' }
+  const change = deleted.has(member.name) ? 'changed' : 'added-or-changed'
+  return { path: member.name, change, entry: member }
+}
+
+/** Counts everything and keeps one page of it. */
+class Page {
+  readonly changes: RootfsChange[] = []
+  readonly #skip: number
+  readonly #limit: number
+  #count = 0
+
+  constructor(skip: number, limit: number) {
+    this.#skip = skip
+    this.#limit = limit
+  }
+
+  get remaining(): number {
+    return Math.max(0, this.#count - this.#skip - this.changes.length)
+  }
+
+  add(change: RootfsChange): void {
+    if (this.#count >= this.#skip && this.changes.length < this.#limit) this.changes.push(change)
+    this.#count += 1
+  }
+}

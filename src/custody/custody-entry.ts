@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto'
+
+/** Who did it: a caller of the API, or the agent itself. */
+export interface CustodyActor {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly address?: string
+  readonly requestId?: string
+}
+
+export type CustodyAction =
+  | 'agent.start'
+  | 'agent.stop'
+  | 'capture'
+  | 'discovery'
+  | 'digest'
+  | 'permission-repair'
+  | 'content'
+  | 'pin'
+  | 'unpin'
+  | 'verify'
+  | 'delete'
+  | 'prune'
+  | 'tampering'
+  | 'log.segment'
+  | 'log.repair'
+  | 'log.resume'
+
+/** `intended` comes before a deed that cannot be taken back; how that ended is an entry of its own. */
+export type CustodyOutcome = 'intended' | 'done' | 'failed' | 'unknown'
+
+export interface CustodyCheckpoint {
+  readonly id: string
+  readonly fileName: string
+  readonly sizeBytes?: number
+  readonly sha256?: string
+}
+
+/** What happened, before it has its place in the chain. */
+export interface CustodyDraft {
+  readonly actor: CustodyActor
+  readonly action: CustodyAction
+  readonly checkpoint?: CustodyCheckpoint
+  readonly detail?: Readonly<Record<string, unknown>>
+  readonly outcome: CustodyOutcome
+}
+
+export interface CustodyEntry extends CustodyDraft {
+  /** From 1, without gaps. */
+  readonly seq: number
+  readonly time: string
+  readonly node: string
+  /** The hash of the entry before. */
+  readonly previous: string
+  readonly hash: string
+}
+
+/** The end of a chain: its last entry. */
+export interface ChainEnd {
+  readonly seq: number
+  readonly hash: string
+}
+
+/** What the agent does of its own accord. */
+export const AGENT_ACTOR: CustodyActor = { user: 'system:checkpoint-agent', groups: [] }
+
+export const CHAIN_BEGIN: ChainEnd = { seq: 0, hash: '0'.repeat(64) }
+
+/** Nothing that is worth an entry needs more; what others chose to be longer is left out. */
+const MAX_LINE_BYTES = 64 * 1024
+
+/**
+ * The entry in its place, and its line. A line is compact JSON with its fields in this order; its hash is the SHA-256 of
+ * the line without `,"hash":"…"`, so that anybody can make it again with `sed` and `sha256sum`, or with any JSON tool
+ * that keeps the order of fields.
+ */
+export function sealEntry(
+  draft: CustodyDraft,
+  place: { readonly after: ChainEnd; readonly time: Date; readonly node: string },
+): { readonly entry: CustodyEntry; readonly line: string } {
+  const unsealed = {
+    seq: place.after.seq + 1,
+    time: place.time.toISOString(),
+    node: place.node,
+    actor: draft.actor,
+    action: draft.action,
+    ...(draft.checkpoint !== undefined && { checkpoint: draft.checkpoint }),
+    ...(draft.detail !== undefined && { detail: draft.detail }),
+    outcome: draft.outcome,
+    previous: place.after.hash,
+  }
+  const text = JSON.stringify(unsealed, plainText)
+  if (Buffer.byteLength(text) > MAX_LINE_BYTES) {
+    return sealEntry({ ...draft, detail: { leftOutBytes: Buffer.byteLength(text) } }, place)
+  }
+  const hash = hashOf(text)
+  return { entry: { ...unsealed, hash }, line: `${text.slice(0, -1)},"hash":"${hash}"}\n` }
+}
+
+export type LineReading =
+  | { readonly isGood: true; readonly entry: CustodyEntry }
+  | { readonly isGood: false; readonly code: 'NotAnEntry' | 'HashWrong'; readonly detail: string }
+
+const SEALED = /,"hash":"([0-9a-f]{64})"\}$/
+
+/** Reads one line, without its line end, by its bytes. Whether it follows the one before is another question. */
+export function readLine(line: Buffer): LineReading {
+  const tail = line.toString('latin1', Math.max(0, line.length - SEAL_BYTES))
+  const [, hash] = SEALED.exec(tail) ?? []
+  if (hash === undefined) return { isGood: false, code: 'NotAnEntry', detail: 'the line does not end with a hash' }
+  const found = createHash('sha256')
+    .update(line.subarray(0, line.length - SEAL_BYTES))
+    .update('}')
+    .digest('hex')
+  if (found !== hash) {
+    return { isGood: false, code: 'HashWrong', detail: `its bytes hash to ${found}, and it says ${hash}` }
+  }
+  try {
+    const entry = JSON.parse(line.toString('utf8')) as Partial<CustodyEntry>
+    if (Number.isSafeInteger(entry.seq) && typeof entry.previous === 'string' && typeof entry.action === 'string') {
+      return { isGood: true, entry: entry as CustodyEntry }
+    }
+  } catch {
+    // Falls through: a right hash over something else is no entry either.
+  }
+  return { isGood: false, code: 'NotAnEntry', detail: 'the line is not an entry of this log' }
+}
+
+const SEAL_BYTES = ',"hash":""}'.length + 64
+
+/** JSON tools differ in how they write these; a text with one of them is shown escaped instead. */
+function plainText(_key: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value
+  return value.replaceAll(/[\p{Cc}\p{Cs}]/gu, (character) => {
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`
+  })
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

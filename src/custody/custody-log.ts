@@ -1,0 +1,394 @@
+import { createPublicKey } from 'node:crypto'
+import { join } from 'node:path'
+import type { Clock } from '../shared/clock.ts'
+import { errorText, UnavailableError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { nodeDisk, replaceFile, type CustodyDisk } from './custody-disk.ts'
+import {
+  AGENT_ACTOR,
+  CHAIN_BEGIN,
+  sealEntry,
+  type ChainEnd,
+  type CustodyDraft,
+  type CustodyEntry,
+} from './custody-entry.ts'
+import { readHead, signHead } from './custody-head.ts'
+import { HEAD_FILE, PUBLIC_KEY_FILE, segmentOf, segmentPath, segmentsAmong } from './custody-segments.ts'
+import { createSegment, markNoted, openTail, type CustodyTail } from './custody-tail.ts'
+import type { SigningKey } from './signing-key.ts'
+
+export interface CustodyLogOptions {
+  readonly folder: string
+  readonly node: string
+  readonly key: SigningKey
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Beyond it nothing is written that can be refused. */
+  readonly maxBytes: number
+  readonly segmentBytes?: number
+  readonly headEveryMs?: number
+  readonly retryMs?: number
+  readonly disk?: CustodyDisk
+  /** Told of every entry that is on the disk, in order. */
+  readonly onEntry?: (entry: CustodyEntry) => void
+}
+
+export interface CustodyLogState {
+  readonly sizeBytes: number
+  readonly maxBytes: number
+  /** Why nothing can be written at the moment. */
+  readonly trouble: string | undefined
+  /** Entries that nobody will ever find: the disk failed for longer than they could be kept in memory. */
+  readonly lostEntries: number
+  readonly entries: number
+}
+
+interface Waiting {
+  readonly draft: CustodyDraft
+  readonly time: Date
+  readonly done: PromiseWithResolvers<CustodyEntry>
+  /** It is about something that has happened already: what cannot be written now is written later. */
+  readonly isOwed: boolean
+}
+
+const SEGMENT_BYTES = 8 * 1024 * 1024
+const HEAD_EVERY_MS = 1_000
+const HEAD_LOGGED_EVERY_MS = 3_600_000
+const RETRY_MS = 5_000
+/** One write and one fsync for so many. */
+const MAX_BATCH = 2_048
+const MAX_OWED = 1_000
+/** How often the folder is measured again when it is nearly full: old segments may have been moved away. */
+const MEASURE_EVERY_MS = 5_000
+
+/**
+ * The append-only log. Entries of callers who come at once share one write and one fsync, in the order of their coming;
+ * an entry is answered for when it is on the disk.
+ */
+export class CustodyLog {
+  readonly folder: string
+  readonly #options: CustodyLogOptions
+  readonly #disk: CustodyDisk
+  #waiting: Waiting[] = []
+  /** What has to be written before anything else: notes about the log itself, and what was owed when the disk failed. */
+  #owed: Pick<Waiting, 'draft' | 'time'>[] = []
+  #work: Promise<void> | undefined
+  #tail: CustodyTail | undefined
+  #end: ChainEnd | undefined
+  #unnoted: readonly string[] = []
+  #mustMend = false
+  #earlierBytes = 0
+  #measuredAt = Number.NEGATIVE_INFINITY
+  #trouble: { readonly since: Date; readonly text: string; refused: number } | undefined
+  #lost = 0
+  #entries = 0
+  #headSeq = 0
+  #headTimer: NodeJS.Timeout | undefined
+  #headWork = Promise.resolve()
+  #retryTimer: NodeJS.Timeout | undefined
+  #hourly: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(options: CustodyLogOptions) {
+    this.folder = options.folder
+    this.#options = options
+    this.#disk = options.disk ?? nodeDisk
+  }
+
+  get state(): CustodyLogState {
+    const { maxBytes } = this.#options
+    const sizeBytes = this.#earlierBytes + (this.#tail?.sizeBytes ?? 0)
+    return { sizeBytes, maxBytes, trouble: this.#trouble?.text, lostEntries: this.#lost, entries: this.#entries }
+  }
+
+  /** The last entry that is on the disk; undefined before the log was opened. */
+  get end(): ChainEnd | undefined {
+    return this.#end
+  }
+
+  /** Opens it and mends what a crash left; resolves also when that fails, which is tried again and again. */
+  async start(): Promise<void> {
+    this.#begin()
+    await this.#work
+    this.#logHead()
+    this.#hourly = setInterval(() => this.#logHead(), HEAD_LOGGED_EVERY_MS)
+    this.#hourly.unref()
+  }
+
+  /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`); nothing is written then. */
+  async append(draft: CustodyDraft): Promise<CustodyEntry> {
+    await this.#assertRoom()
+    return await this.#enqueue(draft, false)
+  }
+
+  /**
+   * For what has happened already or must happen all the same. Where it cannot be written now it is kept and written
+   * when the disk is well again; undefined then.
+   */
+  async appendOwed(draft: CustodyDraft): Promise<CustodyEntry | undefined> {
+    return await this.#enqueue(draft, true).catch(() => undefined)
+  }
+
+  /** Writes what waits, and the last head. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#hourly)
+    clearTimeout(this.#retryTimer)
+    clearTimeout(this.#headTimer)
+    await this.#work
+    await this.#writeHead()
+    this.#logHead()
+    if (this.#owed.length > 0) {
+      this.#options.logger.error({ entries: this.#owed.length }, 'Entries of the custody log are lost: its disk fails')
+    }
+    await this.#tail?.file.close().catch(() => undefined)
+    this.#tail = undefined
+  }
+
+  /** The signed head as it is now, for those who keep it elsewhere. */
+  signedHead() {
+    const { node, key, clock } = this.#options
+    return signHead({ node, ...(this.#end ?? CHAIN_BEGIN), time: clock.now().toISOString() }, key)
+  }
+
+  #enqueue(draft: CustodyDraft, isOwed: boolean): Promise<CustodyEntry> {
+    const done = Promise.withResolvers<CustodyEntry>()
+    if (this.#isClosed) {
+      done.reject(unavailable('the agent is ending', 'Ask again when it has been started anew.'))
+      return done.promise
+    }
+    this.#waiting.push({ draft, time: this.#options.clock.now(), done, isOwed })
+    this.#begin()
+    return done.promise
+  }
+
+  #begin(): void {
+    this.#work ??= this.#commitAll().finally(() => {
+      this.#work = undefined
+      if (this.#waiting.length > 0) this.#begin()
+    })
+  }
+
+  async #commitAll(): Promise<void> {
+    do {
+      const batch = this.#waiting.splice(0, MAX_BATCH)
+      try {
+        await this.#commit(batch)
+      } catch (error) {
+        this.#fail(batch, error)
+      }
+    } while (this.#waiting.length > 0)
+  }
+
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    let tail = await this.#readyTail()
+    if (this.#trouble !== undefined) this.#owe(this.#resumption(this.#trouble))
+    if (tail.sizeBytes >= (this.#options.segmentBytes ?? SEGMENT_BYTES)) tail = await this.#nextSegment(tail)
+    const first = [...this.#opening(tail), ...this.#owed]
+    const sealed = this.#seal([...first, ...batch], tail.end)
+    if (sealed.entries.length > 0) {
+      this.#mustMend = true
+      await tail.file.write(sealed.bytes, tail.sizeBytes)
+      await tail.file.sync()
+      this.#mustMend = false
+      this.#tail = { ...tail, sizeBytes: tail.sizeBytes + sealed.bytes.length, end: sealed.end }
+      this.#end = sealed.end
+    }
+    this.#owed = []
+    this.#recovered()
+    for (const entry of sealed.entries) this.#options.onEntry?.(entry)
+    this.#entries += sealed.entries.length
+    for (const [index, { done }] of batch.entries()) {
+      const entry = sealed.entries[first.length + index]
+      if (entry !== undefined) done.resolve(entry)
+    }
+    this.#headTimer ??= setTimeout(() => void this.#writeHead(), this.#options.headEveryMs ?? HEAD_EVERY_MS).unref()
+    await this.#markNoted()
+  }
+
+  #seal(items: readonly Pick<Waiting, 'draft' | 'time'>[], from: ChainEnd) {
+    const entries: CustodyEntry[] = []
+    const lines: string[] = []
+    let end = from
+    for (const { draft, time } of items) {
+      const { entry, line } = sealEntry(draft, { after: end, time, node: this.#options.node })
+      entries.push(entry)
+      lines.push(line)
+      end = { seq: entry.seq, hash: entry.hash }
+    }
+    return { entries, bytes: Buffer.from(lines.join('')), end }
+  }
+
+  /** The first entry of every segment but the very first: without it nobody would miss the lines at its beginning. */
+  #opening({ sizeBytes, segment }: CustodyTail): readonly Pick<Waiting, 'draft' | 'time'>[] {
+    if (sizeBytes > 0 || segment.number === 1) return []
+    const detail = { segment: segment.number }
+    return [this.#timed({ actor: AGENT_ACTOR, action: 'log.segment', detail, outcome: 'done' })]
+  }
+
+  /** Open, with nothing in it that was not answered for, and still the file that stands in the folder. */
+  async #readyTail(): Promise<CustodyTail> {
+    if (this.#tail === undefined) return await this.#open(await this.#readHead())
+    const tail = this.#tail
+    const there = await this.#disk.look(segmentPath(this.folder, tail.segment))
+    if (there === undefined) throw new Error(`${tail.segment.name} is gone`)
+    if (this.#mustMend && there.inode === tail.inode && there.sizeBytes >= tail.sizeBytes) {
+      await tail.file.truncate(tail.sizeBytes)
+      await tail.file.sync()
+      this.#mustMend = false
+      return tail
+    }
+    if (there.inode === tail.inode && there.sizeBytes === tail.sizeBytes) return tail
+    // Somebody else has been at it.
+    await tail.file.close().catch(() => undefined)
+    this.#tail = undefined
+    return await this.#open(tail.end)
+  }
+
+  async #open(known: ChainEnd | undefined): Promise<CustodyTail> {
+    const { key, logger } = this.#options
+    const { tail, notes, setAside } = await openTail(this.folder, known, this.#disk)
+    this.#tail = tail
+    this.#end = tail.end
+    this.#unnoted = setAside
+    this.#mustMend = false
+    for (const note of notes) {
+      this.#owed.push(this.#timed(note))
+      logger.error({ action: note.action, ...note.detail }, 'The custody log was not as it had been left')
+    }
+    await this.#measure()
+    const publicKeyFile = join(this.folder, PUBLIC_KEY_FILE)
+    await replaceFile(this.#disk, publicKeyFile, key.publicKey)
+    return tail
+  }
+
+  /** As far as the log had come by the head beside it. One that is not ours says nothing. */
+  async #readHead(): Promise<ChainEnd | undefined> {
+    const path = join(this.folder, HEAD_FILE)
+    if ((await this.#disk.look(path)) === undefined) return undefined
+    const read = readHead((await this.#disk.read(path)).toString(), createPublicKey(this.#options.key.privateKey))
+    return read?.isSigned === true ? { seq: read.head.seq, hash: read.head.hash } : undefined
+  }
+
+  async #nextSegment(tail: CustodyTail): Promise<CustodyTail> {
+    const next = await createSegment(this.folder, segmentOf(tail.segment.number + 1), tail.end, this.#disk)
+    this.#tail = next
+    await tail.file.close().catch(() => undefined)
+    await this.#measure()
+    await this.#writeHead()
+    this.#logHead()
+    return next
+  }
+
+  async #measure(): Promise<void> {
+    this.#measuredAt = performance.now()
+    let bytes = 0
+    for (const segment of segmentsAmong(await this.#disk.list(this.folder))) {
+      if (segment.number === this.#tail?.segment.number) continue
+      bytes += (await this.#disk.look(segmentPath(this.folder, segment)))?.sizeBytes ?? 0
+    }
+    this.#earlierBytes = bytes
+  }
+
+  async #assertRoom(): Promise<void> {
+    const isNearlyFull = () => this.state.sizeBytes >= this.#options.maxBytes * 0.8
+    if (isNearlyFull() && performance.now() - this.#measuredAt > MEASURE_EVERY_MS) {
+      await this.#measure().catch(() => undefined)
+    }
+    if (this.state.sizeBytes < this.#options.maxBytes) return
+    throw unavailable(
+      'the log is full',
+      'Copy the oldest files of its folder to a safe place and remove them here, or raise custody.maxSize.',
+    )
+  }
+
+  #fail(batch: readonly Waiting[], error: unknown): void {
+    const { clock, logger } = this.#options
+    const text = errorText(error)
+    if (this.#trouble?.text !== text) logger.error({ error: text }, 'The custody log cannot be written')
+    this.#trouble = { since: this.#trouble?.since ?? clock.now(), text, refused: this.#trouble?.refused ?? 0 }
+    for (const waiting of batch) {
+      if (waiting.isOwed) this.#owe(waiting)
+      else this.#trouble.refused += 1
+      waiting.done.reject(
+        unavailable(
+          `its disk fails (${text})`,
+          'See that the disk of state.directory is there, writable and not full; the agent tries again by itself.',
+          error,
+        ),
+      )
+    }
+    if (this.#isClosed) return
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = undefined
+      this.#begin()
+    }, this.#options.retryMs ?? RETRY_MS).unref()
+  }
+
+  #recovered(): void {
+    if (this.#trouble === undefined) return
+    this.#options.logger.info(
+      { since: this.#trouble.since, refused: this.#trouble.refused },
+      'The custody log is written again',
+    )
+    this.#trouble = undefined
+  }
+
+  #resumption({ since, text, refused }: { readonly since: Date; readonly text: string; readonly refused: number }) {
+    const detail = { since: since.toISOString(), error: text, refused, lost: this.#lost }
+    return this.#timed({ actor: AGENT_ACTOR, action: 'log.resume', detail, outcome: 'done' })
+  }
+
+  #owe(owed: Pick<Waiting, 'draft' | 'time'>): void {
+    // While the disk keeps failing between two attempts one note about it is enough.
+    if (owed.draft.action === 'log.resume') {
+      this.#owed = this.#owed.filter(({ draft }) => draft.action !== 'log.resume')
+    }
+    if (this.#owed.length >= MAX_OWED) this.#lost += 1
+    else this.#owed.push(owed)
+  }
+
+  #timed(draft: CustodyDraft): Pick<Waiting, 'draft' | 'time'> {
+    return { draft, time: this.#options.clock.now() }
+  }
+
+  async #markNoted(): Promise<void> {
+    const names = this.#unnoted
+    this.#unnoted = []
+    for (const name of names) await markNoted(this.folder, name, this.#disk).catch(() => undefined)
+  }
+
+  /** One after the other: they all go through the same temporary file. */
+  #writeHead(): Promise<void> {
+    clearTimeout(this.#headTimer)
+    this.#headTimer = undefined
+    this.#headWork = this.#headWork.then(() => this.#replaceHead())
+    return this.#headWork
+  }
+
+  /** Only of what is on the disk for certain: a head that is ahead of its log would accuse it. */
+  async #replaceHead(): Promise<void> {
+    const seq = this.#end?.seq ?? 0
+    if (seq <= this.#headSeq) return
+    const text = `${JSON.stringify(this.signedHead())}\n`
+    try {
+      await replaceFile(this.#disk, join(this.folder, HEAD_FILE), text)
+      this.#headSeq = seq
+    } catch (error) {
+      this.#options.logger.error({ error: errorText(error) }, 'Cannot write the head of the custody log')
+    }
+  }
+
+  #logHead(): void {
+    if (this.#end === undefined) return
+    this.#options.logger.info({ seq: this.#end.seq, hash: this.#end.hash, head: this.signedHead() }, 'Custody log head')
+  }
+}
+
+function unavailable(what: string, hint: string, cause?: unknown): UnavailableError {
+  return new UnavailableError(`Cannot write the custody log: ${what}`, {
+    code: 'CustodyUnavailable',
+    hint,
+    ...(cause !== undefined && { cause }),
+  })
+}

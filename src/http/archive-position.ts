@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { ConflictError, InvalidInputError } from '../shared/errors.ts'
+import { generationTag } from './checkpoint-response.ts'
+import { continueToken, writeToken } from './continue-token.ts'
+
+const position = z.strictObject({ id: z.string(), generation: z.string(), skip: z.int().positive() })
+
+export type ArchivePosition = z.infer<typeof position>
+
+/** How far a list was read that is made from an archive anew for each page. */
+export const archivePosition = continueToken(position)
+
+/** Undefined on the last page. */
+export function writePosition(checkpoint: Checkpoint, skip: number, remaining: number): string | undefined {
+  if (remaining === 0) return undefined
+  return writeToken({ id: checkpoint.id, generation: generationTag(checkpoint), skip } satisfies ArchivePosition)
+}
+
+/** Throws InvalidInputError for the position of another archive, ConflictError (`CheckpointChanged`) for another file. */
+export function assertSameArchive(checkpoint: Checkpoint, { id, generation }: ArchivePosition): void {
+  if (id !== checkpoint.id) {
+    const reason = 'belongs to another checkpoint'
+    throw new InvalidInputError(`Cannot read the request query: "continue" ${reason}`, {
+      code: 'InvalidRequest',
+      extra: { problems: [{ in: 'query', name: 'continue', reason }] },
+    })
+  }
+  if (generation !== generationTag(checkpoint)) {
+    throw new ConflictError(`Cannot go on with the list of checkpoint "${id}": its file has changed since`, {
+      code: 'CheckpointChanged',
+      hint: 'Begin again without "continue"; while an archive is being written, each look shows more of it.',
+    })
+  }
+}

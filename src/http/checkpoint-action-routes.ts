@@ -1,0 +1,91 @@
+import { Router, type RequestHandler } from 'express'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { noQuery, pinRequest, type CheckpointResponse, type VerificationResponse } from './api-types.ts'
+import { actorOf } from './caller.ts'
+import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
+import { otherMethods } from './error-handler.ts'
+import { assertMatch } from './preconditions.ts'
+import { jsonBody, readBody, readQuery } from './request-input.ts'
+import type { CheckpointActions, CheckpointServices, Verification } from './services.ts'
+
+/** What can be done with an archive as a whole: keep it, prove it, remove it. */
+export function checkpointActionRoutes(
+  checkpoints: Pick<CheckpointServices, 'get'>,
+  actions: CheckpointActions,
+  { nodeName }: { readonly nodeName: string },
+): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  /** The checkpoint that is meant: an id survives the replacement of its file, `If-Match` does not. */
+  const find = async (req: Parameters<typeof assertMatch>[0] & { readonly params: { readonly id: string } }) => {
+    const checkpoint = await checkpoints.get(req.params.id)
+    assertMatch(req, entityTag(checkpoint, toCheckpointResponse(checkpoint, nodeName)))
+    return checkpoint
+  }
+
+  router
+    .route('/v1/checkpoints/:id/pin')
+    .put(optionalJsonBody(), async (req, res) => {
+      readQuery(req, noQuery)
+      const { reason } = readBody(req, pinRequest)
+      const checkpoint = await find(req)
+      const order = { actor: actorOf(req, res), ...(reason !== undefined && { reason }) }
+      sendCheckpoint(res, await actions.pin(checkpoint, order), nodeName)
+    })
+    .delete(async (req, res) => {
+      readQuery(req, noQuery)
+      const checkpoint = await find(req)
+      sendCheckpoint(res, await actions.unpin(checkpoint, { actor: actorOf(req, res) }), nodeName)
+    })
+    .all(otherMethods('PUT', 'DELETE'))
+
+  router
+    .route('/v1/checkpoints/:id/verify')
+    .post(async (req, res) => {
+      readQuery(req, noQuery)
+      const checkpoint = await checkpoints.get(req.params.id)
+      const found = await actions.verify(checkpoint, { actor: actorOf(req, res) })
+      res.json(toVerificationResponse(checkpoint, found))
+    })
+    .all(otherMethods('POST'))
+
+  // The other methods of this path are in `checkpoint-routes.ts`.
+  router.delete('/v1/checkpoints/:id', async (req, res) => {
+    readQuery(req, noQuery)
+    await actions.remove(await find(req), { actor: actorOf(req, res) })
+    res.status(204).end()
+  })
+
+  return router
+}
+
+function sendCheckpoint(res: Parameters<RequestHandler>[1], checkpoint: Checkpoint, nodeName: string): void {
+  const body: CheckpointResponse = toCheckpointResponse(checkpoint, nodeName)
+  res.set('ETag', entityTag(checkpoint, body)).json(body)
+}
+
+function toVerificationResponse({ id }: Checkpoint, found: Verification): VerificationResponse {
+  return {
+    id,
+    intact: found.isIntact,
+    sha256: found.sha256,
+    sizeBytes: found.sizeBytes,
+    index: found.index,
+    custody: found.custody,
+    problems: toProblems(found.problems),
+  }
+}
+
+/** Without a body, or with one that is JSON. */
+function optionalJsonBody(): RequestHandler {
+  const parse = jsonBody()
+  return (req, res, next) => {
+    const hasBody = req.get('transfer-encoding') !== undefined || Number(req.get('content-length') ?? 0) > 0
+    if (hasBody) {
+      parse(req, res, next)
+      return
+    }
+    req.body = {}
+    next()
+  }
+}

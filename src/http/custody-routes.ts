@@ -1,0 +1,97 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Router } from 'express'
+import {
+  custodyExportQuery,
+  custodyQuery,
+  custodyVerifyQuery,
+  noQuery,
+  type CustodyPageResponse,
+  type CustodyReportResponse,
+} from './api-types.ts'
+import { presenceOf } from './caller.ts'
+import { otherMethods } from './error-handler.ts'
+import { readQuery } from './request-input.ts'
+import type { ChainEnd, CustodyReport, HttpServices } from './services.ts'
+
+/** Who did what to which archive, whether the record of it is whole, and the signed statement about one archive. */
+export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  router
+    .route('/v1/custody')
+    .get(async (req, res) => {
+      const { checkpoint, after, limit } = readQuery(req, custodyQuery)
+      const signal = presenceOf(res)
+      const about = checkpoint === undefined ? {} : { checkpointId: checkpoint }
+      const page = await custody.page({ after, limit, signal, ...about }).catch((error: unknown) => {
+        if (signal.aborted) return undefined
+        throw error
+      })
+      if (page === undefined) return
+      const body: CustodyPageResponse = {
+        items: page.entries.map((entry) => ({
+          ...entry,
+          actor: { ...entry.actor, groups: [...entry.actor.groups] },
+          ...(entry.detail !== undefined && { detail: { ...entry.detail } }),
+        })),
+        ...(page.next !== undefined && { continue: String(page.next) }),
+      }
+      res.json(body)
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  router
+    .route('/v1/custody/verify')
+    .get(async (req, res) => {
+      const { head } = readQuery(req, custodyVerifyQuery)
+      res.json(toReport(await custody.verify(head)))
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  router
+    .route('/v1/custody/export')
+    .get(async (req, res) => {
+      const { after } = readQuery(req, custodyExportQuery)
+      res.set('Content-Type', 'application/jsonl')
+      res.set('Content-Disposition', 'attachment; filename="custody.jsonl"')
+      if (req.method === 'HEAD') {
+        res.end()
+        return
+      }
+      await pipeline(Readable.from(custody.export(after)), res).catch((error: unknown) => {
+        // Part of it may be out: the caller must not take it for the whole.
+        if (!res.headersSent) throw error
+        res.destroy()
+      })
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  router
+    .route('/v1/checkpoints/:id/manifest')
+    .get((req, res) => {
+      readQuery(req, noQuery)
+      res.json(custody.manifest(req.params.id))
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  return router
+}
+
+function toReport({ problems, first, last, head, ...counts }: CustodyReport): CustodyReportResponse {
+  return {
+    sound: counts.isSound,
+    problems: problems.map((problem) => ({ ...problem })),
+    problemCount: counts.problemCount,
+    files: counts.files,
+    entries: counts.entries,
+    first: first && toEnd(first),
+    last: last && toEnd(last),
+    head: head && toEnd(head),
+    keyId: counts.keyId,
+  }
+}
+
+function toEnd({ seq, hash }: ChainEnd): { seq: number; hash: string } {
+  return { seq, hash }
+}

@@ -1,0 +1,54 @@
+import { Router } from 'express'
+import { rootfsDiffQuery, type RootfsDiffResponse } from './api-types.ts'
+import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
+import { actorOf, presenceOf } from './caller.ts'
+import { toMemberResponse, toProblems } from './checkpoint-response.ts'
+import { otherMethods } from './error-handler.ts'
+import { readQuery } from './request-input.ts'
+import type { CheckpointServices, ContentServices, RootfsChange } from './services.ts'
+
+/** What the container had written over its image. */
+export function rootfsDiffRoutes(
+  checkpoints: Pick<CheckpointServices, 'get'>,
+  contents: Pick<ContentServices, 'readRootfsDiff'>,
+): Router {
+  const router = Router({ caseSensitive: true, strict: true })
+
+  router
+    .route('/v1/checkpoints/:id/rootfs-diff')
+    .get(async (req, res) => {
+      const signal = presenceOf(res)
+      const { limit, continue: position, incomplete } = readQuery(req, QUERY)
+      const checkpoint = await checkpoints.get(req.params.id)
+      if (position !== undefined) assertSameArchive(checkpoint, position)
+      const skip = position?.skip ?? 0
+      const request = { actor: actorOf(req, res), acceptsIncomplete: incomplete === 'true', signal, skip, limit }
+      const diff = await contents.readRootfsDiff(checkpoint, request).catch((error: unknown) => {
+        if (signal.aborted) return undefined
+        throw error
+      })
+      // Nobody is there any more to be told how it ended.
+      if (diff === undefined) return
+      const body: RootfsDiffResponse = {
+        items: diff.changes.map(toChangeResponse),
+        present: diff.isThere,
+        atLeast: !diff.isComplete,
+        continue:
+          diff.changes.length > 0 ? writePosition(checkpoint, skip + diff.changes.length, diff.remaining) : undefined,
+        remaining: diff.remaining,
+        problems: toProblems(diff.problems),
+      }
+      res.set('Cache-Control', 'no-store').json(body)
+    })
+    .all(otherMethods('GET', 'HEAD'))
+
+  return router
+}
+
+const QUERY = rootfsDiffQuery.extend({ continue: archivePosition })
+
+function toChangeResponse({ path, change, entry }: RootfsChange): RootfsDiffResponse['items'][number] {
+  if (entry === undefined) return { path: `/${path}`, change }
+  const { type, sizeBytes, modifiedAt, linkName } = toMemberResponse(entry)
+  return { path: `/${path}`, change, type, sizeBytes, modifiedAt, linkName }
+}

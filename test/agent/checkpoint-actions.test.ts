@@ -1,0 +1,290 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { createHash } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { lookAtArchive } from '../../src/agent/archive-file.ts'
+import { CheckpointActions, type ActionEntry } from '../../src/agent/checkpoint-actions.ts'
+import { readPin } from '../../src/agent/pins.ts'
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { systemClock } from '../../src/shared/clock.ts'
+import { silentLogger } from '../../src/shared/logger.ts'
+import { writeArchive } from '../support/archive-builder.ts'
+
+const ACTOR = { user: 'ada', groups: ['responders'], requestId: 'r-1' }
+const NAME = 'checkpoint-web-0_shop-counter-2026-01-31T12:00:00Z.tar'
+
+let directory: string
+let path: string
+let marker: string
+let entries: ActionEntry[]
+let recordFails: boolean
+let isInUse: boolean
+let recordedSha256: string | undefined
+let actions: CheckpointActions
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'checkpoint-actions-'))
+  path = join(directory, NAME)
+  marker = `${path}.keep`
+  writeArchive(path, { namespace: 'shop', pod: 'web-0', container: 'counter' })
+  entries = []
+  recordFails = false
+  isInUse = false
+  recordedSha256 = undefined
+  actions = new CheckpointActions({
+    directory,
+    clock: systemClock,
+    logger: silentLogger,
+    record: (entry) => {
+      if (recordFails) return Promise.reject(new Error('the custody log is full'))
+      entries.push(entry)
+      return Promise.resolve()
+    },
+    findRecordedSha256: () => recordedSha256,
+    isInUse: () => isInUse,
+    refresh: () => look(),
+  })
+})
+
+afterEach(async () => {
+  await actions.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function look(): Promise<Checkpoint | undefined> {
+  const options = { directory, permissions: 'report', now: new Date() } as const
+  const found = await lookAtArchive(Buffer.from(NAME), options)
+  const pin = readPin(Buffer.from(path))
+  return found && { ...found.checkpoint, ...(pin !== undefined && { pin }) }
+}
+
+async function there(): Promise<Checkpoint> {
+  const found = await look()
+  if (found === undefined) throw new Error('the archive is gone')
+  return found
+}
+
+const digestOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex')
+const recorded = () => entries.map(({ action, outcome }) => `${action} ${outcome}`)
+
+/** As old as nobody writes to it any more. */
+function ageFile(): void {
+  const before = new Date(Date.now() - 3_600_000)
+  utimesSync(path, before, before)
+}
+
+describe('pinning', () => {
+  it('writes a marker for root only, and records who did it', async () => {
+    const pinned = await actions.pin(await there(), { actor: ACTOR, reason: 'incident 7' })
+    expect(pinned.pin).toEqual({ by: 'us', reason: 'incident 7' })
+    expect(statSync(marker).mode & 0o777).toBe(0o600)
+    expect(JSON.parse(readFileSync(marker, 'utf8'))).toMatchObject({ user: 'ada', reason: 'incident 7' })
+    expect(recorded()).toEqual(['pin done'])
+    expect(entries[0]).toMatchObject({ actor: ACTOR, detail: { reason: 'incident 7' } })
+  })
+
+  it('changes the reason of its own pin', async () => {
+    await actions.pin(await there(), { actor: ACTOR, reason: 'first' })
+    expect((await actions.pin(await there(), { actor: ACTOR, reason: 'second' })).pin?.reason).toBe('second')
+  })
+
+  it('leaves the marker of a person as it is', async () => {
+    writeFileSync(marker, 'please keep. Bob')
+    expect((await actions.pin(await there(), { actor: ACTOR, reason: 'mine' })).pin).toEqual({ by: 'manual' })
+    expect(readFileSync(marker, 'utf8')).toBe('please keep. Bob')
+  })
+
+  it.each(['pin', 'unpin'] as const)('never touches a marker that the operator manages: %s', async (action) => {
+    const managed = '{"owners":[{"kind":"CheckpointSchedule","name":"nightly"}]}'
+    writeFileSync(marker, managed)
+    await expect(actions[action](await there(), { actor: ACTOR })).rejects.toMatchObject({ code: 'PinManaged' })
+    expect(readFileSync(marker, 'utf8')).toBe(managed)
+    expect(entries).toEqual([])
+  })
+
+  it('does not follow a link in the place of its draft', async () => {
+    const other = join(directory, 'other')
+    writeFileSync(other, 'precious')
+    symlinkSync(other, `${marker}.tmp`)
+    await expect(actions.pin(await there(), { actor: ACTOR })).rejects.toMatchObject({ code: 'ELOOP' })
+    expect(readFileSync(other, 'utf8')).toBe('precious')
+  })
+
+  it('does nothing that cannot be recorded', async () => {
+    recordFails = true
+    await expect(actions.pin(await there(), { actor: ACTOR })).rejects.toThrow('custody log')
+    expect(existsSync(marker)).toBe(false)
+  })
+
+  it('is refused for a file that is another one by now', async () => {
+    const before = await there()
+    writeArchive(path, { namespace: 'shop', pod: 'web-0', container: 'other' })
+    await expect(actions.pin(before, { actor: ACTOR })).rejects.toMatchObject({ code: 'CheckpointChanged' })
+    expect(existsSync(marker)).toBe(false)
+  })
+})
+
+describe('unpinning', () => {
+  it.each([
+    { whose: 'its own', write: (file: string) => writeFileSync(file, '{"pinnedBy":"checkpoint-agent"}') },
+    { whose: 'that of a person', write: (file: string) => writeFileSync(file, 'keep') },
+    { whose: 'an empty one', write: (file: string) => writeFileSync(file, '') },
+  ])('removes $whose', async ({ write }) => {
+    write(marker)
+    expect((await actions.unpin(await there(), { actor: ACTOR })).pin).toBeUndefined()
+    expect(existsSync(marker)).toBe(false)
+    expect(recorded()).toEqual(['unpin done'])
+  })
+
+  it('of what is not pinned changes nothing, and is no entry', async () => {
+    const before = await there()
+    expect(await actions.unpin(before, { actor: ACTOR })).toEqual(before)
+    expect(entries).toEqual([])
+  })
+
+  it.each([
+    { what: 'a folder', make: (file: string) => mkdirSync(file) },
+    { what: 'a link', make: (file: string) => symlinkSync('/etc/passwd', file) },
+    { what: 'too large a file', make: (file: string) => writeFileSync(file, 'x'.repeat(70_000)) },
+  ])('leaves a marker that is $what', async ({ make }) => {
+    make(marker)
+    await expect(actions.unpin(await there(), { actor: ACTOR })).rejects.toMatchObject({ code: 'PinNotRecognized' })
+    expect(lstatSync(marker, { throwIfNoEntry: false })).toBeDefined()
+  })
+})
+
+describe('removing', () => {
+  it('records the intent before, and the outcome after', async () => {
+    await actions.remove(await there(), { actor: ACTOR })
+    expect(existsSync(path)).toBe(false)
+    expect(recorded()).toEqual(['delete intended', 'delete done'])
+  })
+
+  it('is refused for what is pinned, and says why', async () => {
+    await actions.pin(await there(), { actor: ACTOR, reason: 'incident 7' })
+    await expect(actions.remove(await there(), { actor: ACTOR })).rejects.toMatchObject({
+      code: 'Pinned',
+      message: expect.stringContaining('incident 7') as string,
+    })
+    expect(existsSync(path)).toBe(true)
+  })
+
+  it('is refused for what is being read', async () => {
+    isInUse = true
+    await expect(actions.remove(await there(), { actor: ACTOR })).rejects.toMatchObject({ code: 'InUse' })
+    expect(existsSync(path)).toBe(true)
+    expect(entries).toEqual([])
+  })
+
+  it('is refused for what is being written, until it has been left alone', async () => {
+    writeFileSync(path, readFileSync(path).subarray(0, 4096))
+    await expect(actions.remove(await there(), { actor: ACTOR })).rejects.toMatchObject({ code: 'BeingWritten' })
+    ageFile()
+    await actions.remove(await there(), { actor: ACTOR })
+    expect(existsSync(path)).toBe(false)
+  })
+
+  it('does nothing that cannot be recorded', async () => {
+    recordFails = true
+    await expect(actions.remove(await there(), { actor: ACTOR })).rejects.toThrow('custody log')
+    expect(existsSync(path)).toBe(true)
+  })
+
+  it('leaves a file that took its place after the intent', async () => {
+    const checkpoint = await there()
+    const other = join(directory, 'other')
+    writeArchive(other, { namespace: 'shop', pod: 'web-0', container: 'counter' })
+    const replacing = new CheckpointActions({
+      directory,
+      clock: systemClock,
+      logger: silentLogger,
+      record: (entry) => {
+        entries.push(entry)
+        if (entry.outcome === 'intended') renameSync(other, path)
+        return Promise.resolve()
+      },
+      findRecordedSha256: () => undefined,
+      isInUse: () => false,
+      refresh: look,
+    })
+    await expect(replacing.remove(checkpoint, { actor: ACTOR })).rejects.toMatchObject({ code: 'CheckpointChanged' })
+    expect(existsSync(path)).toBe(true)
+    expect(recorded()).toEqual(['delete intended', 'delete failed'])
+    await replacing.close()
+  })
+
+  it('is done with the file, whatever the log does after', async () => {
+    const checkpoint = await there()
+    const forgetful = new CheckpointActions({
+      directory,
+      clock: systemClock,
+      logger: silentLogger,
+      record: ({ outcome }) => (outcome === 'done' ? Promise.reject(new Error('full')) : Promise.resolve()),
+      findRecordedSha256: () => undefined,
+      isInUse: () => false,
+      refresh: look,
+    })
+    await forgetful.remove(checkpoint, { actor: ACTOR })
+    expect(existsSync(path)).toBe(false)
+    await forgetful.close()
+  })
+})
+
+describe('verifying', () => {
+  it('finds an archive as it was recorded', async () => {
+    const sha256 = digestOf(path)
+    recordedSha256 = sha256
+    const found = await actions.verify({ ...(await there()), sha256 }, { actor: ACTOR })
+    expect(found).toMatchObject({
+      sha256,
+      index: 'same',
+      custody: 'same',
+      isIntact: true,
+      sizeBytes: statSync(path).size,
+    })
+    expect(recorded()).toEqual(['verify done'])
+  })
+
+  it('finds other bytes of the same size and time', async () => {
+    ageFile()
+    const sha256 = digestOf(path)
+    const before = { ...(await there()), sha256 }
+    const { mtime } = statSync(path)
+    const bytes = readFileSync(path)
+    bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000)
+    writeFileSync(path, bytes)
+    utimesSync(path, mtime, mtime)
+    const found = await actions.verify(before, { actor: ACTOR })
+    expect(found).toMatchObject({ sha256: digestOf(path), index: 'different', isIntact: false })
+    expect(recorded()).toEqual(['verify done', 'tampering done'])
+  })
+
+  it('says that nothing was recorded yet', async () => {
+    const found = await actions.verify(await there(), { actor: ACTOR })
+    expect(found).toMatchObject({ index: undefined, custody: undefined, isIntact: true })
+  })
+
+  it('finds what is cut off', async () => {
+    writeFileSync(path, readFileSync(path).subarray(0, 4096))
+    expect(await actions.verify(await there(), { actor: ACTOR })).toMatchObject({ isIntact: false })
+  })
+
+  it('is refused for what is gone', async () => {
+    const checkpoint = await there()
+    rmSync(path)
+    await expect(actions.verify(checkpoint, { actor: ACTOR })).rejects.toMatchObject({ code: 'CheckpointChanged' })
+  })
+})
