@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { status as Code } from '@grpc/grpc-js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findNode, isSameProcess, nodeFolder } from './harness/node-registry.ts'
 import { leftoversOf, removeDeadNodes } from './harness/node-removal.ts'
@@ -77,6 +78,8 @@ describe.each(['2.1', '2.4'] as const)('a node with containerd %s', (containerd)
     await node.killContainerd()
     expect(() => node.containerdPid).toThrow('it does not run')
     await expect(node.admin.version()).rejects.toMatchObject({ code: Code.UNAVAILABLE })
+    // Time enough to count on in.
+    await sleep(1_000)
     await node.restartContainerd()
     expect(node.containerdPid).not.toBe(oldPid)
     expect(await readCounter(node.admin, pod.containers.counter)).toBeGreaterThan(before)
