@@ -7,6 +7,7 @@ import { containerRoutes } from './container-routes.ts'
 import { contentRoutes } from './content-routes.ts'
 import { custodyRoutes } from './custody-routes.ts'
 import { errorHandler, unknownRoute } from './error-handler.ts'
+import { requireHost } from './host-header.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
@@ -31,6 +32,7 @@ export function createApp(services: HttpServices, { logger, nodeName, ending }: 
   app.set('query parser', false)
 
   app.use(requestLog(logger))
+  app.use(requireHost())
   app.use(kubeletRoutes(services.kubelet, logger))
   app.use(operationsRoutes(services))
   app.use(nodeRoutes(services.node))

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES, type Server } from 'node:http'
+import { STATUS_CODES, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Problem } from './api-types.ts'
 
@@ -16,19 +16,23 @@ const MALFORMED = { status: 400, code: 'InvalidRequest', detail: 'it is no HTTP/
 
 /** Answers on the bare connection in the form of every other error, and ends it. */
 export function answerClientErrors(server: Server): void {
-  const answering = new WeakSet<Duplex>()
+  const answersOf = new WeakMap<Duplex, Set<ServerResponse>>()
   server.on('request', (req, res) => {
-    answering.add(req.socket)
-    res.once('close', () => answering.delete(req.socket))
+    const answers = answersOf.get(req.socket) ?? new Set()
+    answersOf.set(req.socket, answers.add(res))
+    res.once('close', () => answers.delete(res))
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // What stands on the wire then may be half of another answer.
-    if (answering.has(socket) || !socket.writable) socket.destroy()
+    const answers = [...(answersOf.get(socket) ?? [])]
+    const [begun] = answers
+    // With more than one of them, or one of which something is on the wire already, ours would be read as part of it.
+    const isFree = answers.length === 0 || (answers.length === 1 && begun?.headersSent === false)
+    if (!isFree || !socket.writable) socket.destroy()
     else answer(error.code ?? '', socket)
   })
   // Nothing here is a proxy; without this the connection would end without a word.
   server.on('connect', (_req, socket) => {
-    if (answering.has(socket)) socket.destroy()
+    if ((answersOf.get(socket)?.size ?? 0) > 0) socket.destroy()
     else answer('', socket)
   })
 }

@@ -38,6 +38,8 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 90_000,
   maxHeaderSize: 64 * 1024,
   keepAlive: true,
+  // The app says it in the form of its other errors.
+  requireHostHeader: false,
   keepAliveInitialDelay: 60_000,
 }
 

@@ -115,7 +115,7 @@ export function malformedRequests(): ComparedRequest[] {
     malformed('two spaces', [`POST  ${CRASHED} HTTP/1.1`, 'Host: x'], bare, NOT_RUNNING),
     malformed('a folded header', [line, 'Host: x', 'X-A: b', ' c'], NOT_RUNNING, problem),
     malformed('HTTP/1.2', [`POST ${CRASHED} HTTP/1.2`, 'Host: x'], NOT_RUNNING, problem),
-    malformed('no host', [line], '400 400 Bad Request: missing required Host header', '400 '),
+    malformed('no host', [line], '400 400 Bad Request: missing required Host header', problem),
     ...['/checkpoint//\xc3\xa4', `${POD}/\xff`].map((path, at) =>
       request(`bytes in the path, ${at}`, path, {
         differs: {

@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { writeArchive } from './archive-builder.ts'
+import { mulberry32 } from './random.ts'
 
 /** Everybody else who works in a checkpoint directory, at random but the same for the same seed. */
 export interface RandomWriters {
@@ -169,15 +170,4 @@ function makeModels(outside: string): string[] {
     })
     return path
   })
-}
-
-/** Small, and good enough to choose deeds with. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
