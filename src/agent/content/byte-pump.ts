@@ -1,4 +1,5 @@
 import type { ByteSource } from '../../archive/byte-source.ts'
+import { takeShare } from './buffer-budget.ts'
 import type { ByteSink } from './byte-sink.ts'
 
 export interface PumpOrder {
@@ -22,7 +23,6 @@ const BUFFERS = 3
  * Large pieces are fast, but two hundred slow readers must not hold that much each: only who has taken a good deal in
  * little time gets them. What fits into the buffers of a connection says nothing yet.
  */
-const SMALL_PIECE = 128 * 1024
 const LARGE_PIECE = 1024 * 1024
 const LARGE_CONVERTED_PIECE = 256 * 1024
 const PROVEN_BYTES = 16 * 1024 * 1024
@@ -36,26 +36,28 @@ const MILLIS_BETWEEN_LOOKS = 1000
  * Moves bytes from a source to a sink in constant memory, as fast as the sink takes them. The last piece is handed over
  * only once the source is known to be what it was at the beginning. Rejects without ending the sink.
  */
-export async function pumpBytes({
-  source,
-  first,
-  end,
-  sink,
-  assertSame,
-  isConverted = false,
-  onProgress,
-}: PumpOrder): Promise<void> {
+export async function pumpBytes(order: PumpOrder): Promise<void> {
+  const share = takeShare(BUFFERS)
+  try {
+    await pump(order, Math.min(share.pieceBytes, order.end - order.first))
+  } finally {
+    share.free()
+  }
+}
+
+async function pump(order: PumpOrder, smallPiece: number): Promise<void> {
+  const { source, first, end, sink, assertSame, isConverted = false, onProgress } = order
   const largePiece = isConverted ? LARGE_CONVERTED_PIECE : LARGE_PIECE
   const slots: Slot[] = []
   const begunMs = performance.now()
-  const looks = { nextAt: first + BYTES_BETWEEN_LOOKS, nextMs: performance.now() + MILLIS_BETWEEN_LOOKS }
+  const looks = { nextAt: first + BYTES_BETWEEN_LOOKS, nextMs: begunMs + MILLIS_BETWEEN_LOOKS }
   let position = first
   for (let turn = 0; position < end; turn = (turn + 1) % BUFFERS) {
-    const slot = (slots[turn] ??= newSlot())
+    const slot = (slots[turn] ??= newSlot(smallPiece))
     await slot.written
     const hasTaken = position - first
     const isQuick = hasTaken > PROVEN_BYTES && hasTaken / (performance.now() - begunMs) > QUICK_BYTES_PER_MS
-    const buffer = fit(slot, isQuick ? largePiece : SMALL_PIECE)
+    const buffer = fit(slot, isQuick && slot.tookMs < SLOW_MS ? largePiece : smallPiece)
     const reading = source.read(buffer, 0, Math.min(buffer.length, end - position), position)
     const bytesRead = typeof reading === 'number' ? reading : await reading
     if (bytesRead === 0) throw new SourceEndedError()
@@ -79,13 +81,12 @@ interface Slot {
   tookMs: number
 }
 
-function newSlot(): Slot {
-  return { buffer: Buffer.allocUnsafeSlow(SMALL_PIECE), written: Promise.resolve(), tookMs: 0 }
+function newSlot(bytes: number): Slot {
+  return { buffer: Buffer.allocUnsafeSlow(bytes), written: Promise.resolve(), tookMs: 0 }
 }
 
 /** Its buffer, in the size that suits the reader. */
-function fit(slot: Slot, wantedBytes: number): Buffer {
-  const bytes = slot.tookMs < SLOW_MS ? wantedBytes : SMALL_PIECE
+function fit(slot: Slot, bytes: number): Buffer {
   if (slot.buffer.length !== bytes) slot.buffer = Buffer.allocUnsafeSlow(bytes)
   return slot.buffer
 }
