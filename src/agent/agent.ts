@@ -239,6 +239,7 @@ export class Agent {
         this.#recordRepair(repair)
       },
       findObservedCapture: (file) => this.custody.findObservedCapture(file),
+      findDigestTime: (id) => this.custody.findDigestTime(id),
       rescanMs: options.rescanMs,
       events: this.#events,
       clock,

@@ -65,6 +65,18 @@ export class ArchiveDigests {
     return this.#failed.has(keyOf(file))
   }
 
+  /** Reads an archive once more whose digest is known already. */
+  compare(checkpoint: Checkpoint, onOtherBytes: () => void): void {
+    const { id, rawName, generation, sha256 } = checkpoint
+    const { directory, logger, onOtherFile } = this.#options
+    void this.#queue.hash({ path: pathOf(directory, rawName), generation }).then((answer) => {
+      if (answer.kind === 'changed') onOtherFile(rawName)
+      else if (answer.kind === 'failed') logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
+      else if (answer.kind === 'done' && answer.sha256 !== sha256) onOtherBytes()
+      return undefined
+    })
+  }
+
   close(): Promise<void> {
     return this.#queue.close()
   }

@@ -35,6 +35,8 @@ export interface InventoryOptions {
   readonly onRepair?: (repair: PermissionRepair) => void
   /** What is on record of the capture that left this file behind, where the index has forgotten it. */
   readonly findObservedCapture?: (file: CapturedFile) => CaptureFacts | undefined
+  /** When the digest of an archive was put on record, in milliseconds. */
+  readonly findDigestTime?: (id: string) => number | undefined
   readonly rescanMs: number
   /** Where those who watch are told; its own unless given. */
   readonly events?: NodeEvents
@@ -68,6 +70,8 @@ export class Inventory {
   readonly #resting = new RestingFiles((name) => {
     this.touch(Buffer.from(name, 'latin1'))
   })
+  /** Read again since they were touched, by id: the time of change they had then. */
+  readonly #readAgain = new Map<string, bigint>()
   /** Who waits for a look at a file. */
   readonly #awaited = new Map<string, readonly (() => void)[]>()
   #work: Promise<void> | undefined
@@ -265,6 +269,7 @@ export class Inventory {
     const pin = readPin(path)
     const isPinSame = before !== undefined && JSON.stringify(pin) === JSON.stringify(before.pin)
     if (before?.generation === generationOf(stat) && this.#isFinal(before, stat)) {
+      if (this.#isTouched(before, stat)) this.#compareAgain(before, stat)
       return this.#observed(isPinSame ? before : withPin(before, pin))
     }
     const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
@@ -303,9 +308,33 @@ export class Inventory {
   #isAsItIs(known: KnownFile, stat: BigIntStats): boolean {
     if (!SETTLED.has(known.state)) return false
     if (known.state === 'hashing' && !this.#digests.isExpected(known)) return false
+    if (this.#isTouched(known, stat)) return false
     if (known.state !== 'damaged' && !known.isDoubtful && isPrivate(stat)) return true
     const row = this.#options.store.find(known.id)
     return row !== undefined && this.#isFinal(row, stat)
+  }
+
+  /**
+   * Something was done to the file after its digest was put on record. A generation does not tell: the time of writing can
+   * be set back, the time of change cannot.
+   */
+  #isTouched({ id, state }: Pick<Checkpoint, 'id' | 'state'>, { ctimeMs, ctimeNs }: BigIntStats): boolean {
+    if (state !== 'ready') return false
+    const digestAt = this.#options.findDigestTime?.(id)
+    return digestAt !== undefined && Number(ctimeMs) > digestAt && this.#readAgain.get(id) !== ctimeNs
+  }
+
+  /** Most likely its rights were changed; with other bytes it is looked at as a new one. */
+  #compareAgain(checkpoint: Checkpoint, { ctimeNs }: BigIntStats): void {
+    this.#readAgain.set(checkpoint.id, ctimeNs)
+    this.#digests.compare(checkpoint, () => {
+      const { store } = this.#options
+      const row = store.find(checkpoint.id)
+      if (row?.generation !== checkpoint.generation) return
+      const { sha256: _, ...rest } = row
+      store.saveAll([{ ...rest, state: 'discovered' }])
+      this.touch(row.rawName)
+    })
   }
 
   /**
@@ -346,6 +375,7 @@ export class Inventory {
       this.#options.store.removeAll(slice)
       for (const id of slice) {
         this.#settling.forget(id)
+        this.#readAgain.delete(id)
         this.events.emitRemoved(id)
       }
     }

@@ -218,6 +218,11 @@ export class Custody {
     return this.#known.find(id)?.sha256
   }
 
+  /** When it was put on record, in milliseconds: what has changed since may have other bytes. */
+  findDigestTime(id: string): number | undefined {
+    return this.#known.find(id)?.digestAt
+  }
+
   /** Undefined before the log was opened. */
   get end(): ChainEnd | undefined {
     return this.#log.end

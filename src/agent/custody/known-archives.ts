@@ -7,6 +7,8 @@ interface KnownArchive {
   readonly sizeBytes?: number
   /** The first digest: one that the file was given later does not take its place. */
   readonly sha256?: string
+  /** When that was written down, in milliseconds. */
+  readonly digestAt?: number
   readonly capture?: CaptureFacts
   /** We removed it, or are about to. */
   readonly isRemoved?: boolean
@@ -40,7 +42,7 @@ export class KnownArchives {
     return isSame ? known.capture : undefined
   }
 
-  apply({ action, outcome, checkpoint, detail }: CustodyEntry): void {
+  apply({ action, outcome, checkpoint, detail, time }: CustodyEntry): void {
     if (checkpoint === undefined) return
     const { id, fileName, sizeBytes, sha256 } = checkpoint
     const known = this.#byId.get(id)
@@ -55,7 +57,7 @@ export class KnownArchives {
     } else if (action === 'discovery') {
       this.#set(id, { ...known, fileName, isRemoved: false })
     } else if (action === 'digest' && sha256 !== undefined) {
-      this.#set(id, { ...known, fileName, sha256 })
+      this.#set(id, { ...known, fileName, sha256, digestAt: Date.parse(time) })
     } else if (action === 'delete' || action === 'prune') {
       if (outcome === 'done') this.#byId.delete(id)
       else if (known !== undefined) this.#set(id, { ...known, isRemoved: outcome === 'intended' })
