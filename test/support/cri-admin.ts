@@ -100,6 +100,8 @@ export interface CriAdmin {
   /** The conditions that hold, for example `RuntimeReady`; rejects while the runtime is starting. */
   readyConditions(): Promise<readonly string[]>
   hasImage(image: string): Promise<boolean>
+  /** Over plain HTTP from a registry on the loopback address. */
+  pullImage(image: string): Promise<void>
   runPodSandbox(config: SandboxConfig): Promise<string>
   stopPodSandbox(sandboxId: string): Promise<void>
   removePodSandbox(sandboxId: string): Promise<void>
@@ -145,6 +147,9 @@ export function connectCriAdmin(socketPath: string): CriAdmin {
     async hasImage(image) {
       const { image: found } = await images<{ image: object | null }>('ImageStatus', { image: { image } })
       return found !== null
+    },
+    async pullImage(image) {
+      await images('PullImage', { image: { image } })
     },
     async runPodSandbox(config) {
       return (await runtime<{ podSandboxId: string }>('RunPodSandbox', { config })).podSandboxId
