@@ -11,6 +11,7 @@ import { AGE_IDENTITIES } from '../support/age-program.ts'
 import { startAgentProcess, type AgentProcess, type Settings } from '../support/agent-process.ts'
 import { writeArchive } from '../support/archive-builder.ts'
 import { download, openDownload } from '../support/download.ts'
+import { installPrograms } from './harness/client-programs.ts'
 import { openFiles, rssMib } from './support/process-state.ts'
 
 // Readers that are slow, that leave, or whose archive goes: against the agent as a process of its own.
@@ -40,7 +41,8 @@ let model: string
 let agent: AgentProcess | undefined
 const clients: ChildProcess[] = []
 
-beforeAll(() => {
+beforeAll(async () => {
+  await installPrograms('curl')
   folder = mkdtempSync(join(tmpdir(), 'e2e-readers-'))
   directory = join(folder, 'checkpoints')
   mkdirSync(directory, { mode: 0o700 })

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { CheckpointResponse } from '../../src/http/api-types.ts'
 import { AGE_IDENTITIES } from '../support/age-program.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
+import { installPrograms } from './harness/client-programs.ts'
 import { startRegistry, type LoopbackRegistry } from './harness/loopback-registry.ts'
 import { readCounter, removePod, runPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
@@ -35,6 +36,7 @@ describe('a running counter that was captured and downloaded, restored by contai
   let after: number
 
   beforeAll(async () => {
+    await installPrograms('age', 'curl')
     on = await startAgentNode({ containerd: '2.1', name: 'restore' })
     agent = await on.startAgent()
     const { admin, placement } = on.node
