@@ -62,7 +62,7 @@ export class Inventory {
   readonly events: NodeEvents
   readonly #options: InventoryOptions
   readonly #settling: SettlingFiles
-  readonly #watcher: DirectoryWatcher
+  #watcher: DirectoryWatcher | undefined
   readonly #digests: ArchiveDigests
   readonly #stop = new AbortController()
   /** Names to look at, by their bytes as latin1 text. */
@@ -95,20 +95,11 @@ export class Inventory {
       },
       logger: options.logger,
     })
-    this.#watcher = new DirectoryWatcher({
-      directory: options.directory,
-      logger: options.logger,
-      onChange: (name) => {
-        if (name === undefined) this.#mustRescan = true
-        else this.#touchEvent(Buffer.from(name))
-        this.#wake(GATHER_MS)
-      },
-    })
   }
 
   /** Why events do not come; the rescan still finds everything. */
   get watchTrouble(): string | undefined {
-    return this.#watcher.trouble
+    return this.#watcher?.trouble
   }
 
   /** How often the whole directory was read through. */
@@ -125,13 +116,25 @@ export class Inventory {
     return this.#lastRescan
   }
 
+  /** Looks at nothing by itself before that: what is on record of the archives may not have been read yet. */
   start(): void {
+    if (this.#stop.signal.aborted) return
+    const { directory, logger } = this.#options
+    this.#watcher = new DirectoryWatcher({
+      directory,
+      logger,
+      onChange: (name) => {
+        if (name === undefined) this.#mustRescan = true
+        else this.#touchEvent(Buffer.from(name))
+        this.#wake(GATHER_MS)
+      },
+    })
     this.#loop = this.#rescanForEver()
   }
 
   async stop(): Promise<void> {
     this.#stop.abort()
-    await Promise.all([this.#digests.close(), this.#watcher.close(), this.#loop])
+    await Promise.all([this.#digests.close(), this.#watcher?.close(), this.#loop])
     await this.#work
   }
 
@@ -384,7 +387,7 @@ export class Inventory {
   async #rescanForEver(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      this.#watcher.retry()
+      this.#watcher?.retry()
       this.#mustRescan = true
       this.#wake(0)
       await sleep(this.#options.rescanMs, undefined, { signal, ref: false }).catch(() => undefined)
