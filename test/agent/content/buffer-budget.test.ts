@@ -1,25 +1,16 @@
 import { expect, it } from 'vitest'
-import { takeBuffers } from '../../../src/agent/content/buffer-budget.ts'
+import { takeShare } from '../../../src/agent/content/buffer-budget.ts'
 
-const MIB = 1024 * 1024
+const KIB = 1024
 
-it('gives the first readers large buffers, hundreds of them some MiB more together, and takes all of it back', () => {
-  const readers = Array.from({ length: 300 }, () => takeBuffers(MIB))
-  const sizes = readers.map(({ buffers }) => buffers.map(({ length }) => length))
-  expect(sizes.slice(0, 16)).toEqual(Array.from({ length: 16 }, () => [256 * 1024, 256 * 1024]))
-  expect(Math.min(...sizes.flat())).toBe(16 * 1024)
-  expect(sizes.flat().reduce((sum, length) => sum + length, 0)).toBeLessThan(26 * MIB)
+it('gives the first readers the largest pieces, hundreds of them some MiB more together, and takes all of it back', () => {
+  const readers = Array.from({ length: 300 }, () => takeShare(3))
+  const sizes = readers.map(({ pieceBytes }) => pieceBytes)
+  expect(sizes.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => 128 * KIB))
+  expect(Math.min(...sizes)).toBe(16 * KIB)
+  expect(sizes.reduce((sum, bytes) => sum + 3 * bytes, 0)).toBeLessThan(25 * KIB * KIB)
   for (const { free } of readers) free()
-  const { buffers, free } = takeBuffers(MIB)
+  const { pieceBytes, free } = takeShare(3)
   free()
-  expect(buffers.map(({ length }) => length)).toEqual([256 * 1024, 256 * 1024])
-})
-
-it('gives no more than is wanted', () => {
-  const sizes = [0, 1, 70_000].map((wanted) => {
-    const { buffers, free } = takeBuffers(wanted)
-    free()
-    return buffers.map(({ length }) => length)
-  })
-  expect(sizes).toEqual([[], [1], [70_000]])
+  expect(pieceBytes).toBe(128 * KIB)
 })
