@@ -61,6 +61,9 @@ bench: build ## the numbers in the README; as root on Linux for the real runtime
 e2e: need-root build ## tests with a real containerd and CRIU, in a node root of their own
 	@$(call vitest,e2e)
 
+# The nodes have a file system of their own, and no other Node.js.
+cluster e2e-cluster: NEEDS_PINNED_NODE := yes
+
 .PHONY: cluster
 cluster: need-root build ## a real Kubernetes with two nodes to play with
 	@test/cluster/cluster up
@@ -90,7 +93,7 @@ deps: node
 node:
 	@if [ -e tools/node/node_modules/.installed-lock ]; then \
 		cmp -s tools/node/package-lock.json tools/node/node_modules/.installed-lock && exit 0; \
-	elif node -e $(IS_NEW) 2>/dev/null; then exit 0; fi; \
+	elif [ -z '$(NEEDS_PINNED_NODE)' ] && node -e $(IS_NEW) 2>/dev/null; then exit 0; fi; \
 	case "$$(uname -s)-$$(uname -m)" in Linux-x86_64 | Linux-aarch64) ;; \
 		*) echo 'Node.js 24 or newer is needed on the PATH: for this system there is none to fetch. See https://nodejs.org' >&2; exit 1 ;; esac; \
 	command -v npm >/dev/null || { echo 'npm is needed, with any Node.js: for example apt-get install npm' >&2; exit 1; }; \
