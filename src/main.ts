@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { Agent } from './agent/agent.ts'
 import { readCommand, type Command } from './config/command-line.ts'
 import type { Config } from './config/config.ts'
+import { PolicyFile } from './config/policy-file.ts'
 import { runVerifyCommand } from './custody/verify-command.ts'
 import { createApp } from './http/app.ts'
 import { openListeners } from './http/listeners.ts'
@@ -65,10 +66,12 @@ async function run(config: Config, version: string): Promise<void> {
     capture: config.capture,
     content: config.content,
     custody: config.custody,
+    retention: config.retention,
     freezeGuard: config.freezeGuard,
     clock: systemClock,
     logger,
   })
+  const policyFile = followPolicy(config, agent)
   const { tls } = config.server
   const certificate =
     tls.kind === 'none'
@@ -80,7 +83,7 @@ async function run(config: Config, version: string): Promise<void> {
           clock: systemClock,
           logger,
         })
-  const { actions, captures, checkpoints, contents, custody, kubelet, metrics } = agent
+  const { actions, captures, checkpoints, contents, custody, kubelet, metrics, retention } = agent
   // Streams that would never end by themselves are told when the agent does.
   const ending = new AbortController()
   const app = createApp(
@@ -97,6 +100,7 @@ async function run(config: Config, version: string): Promise<void> {
         export: (after) => custody.export(after),
         manifest: (id) => agent.manifest(id),
       },
+      retention,
       kubelet,
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),
@@ -118,10 +122,21 @@ async function run(config: Config, version: string): Promise<void> {
     ending.abort()
     await listeners.close(DRAIN_MS)
     certificate?.stop()
+    policyFile?.stop()
     await agent.stop()
     logger.info({}, 'Stopped')
   }
   stopOnSignal(stop)
+}
+
+function followPolicy({ retention }: Config, agent: Agent): PolicyFile | undefined {
+  if (retention.file === undefined) return undefined
+  return new PolicyFile({
+    path: retention.file,
+    policy: retention.policy,
+    onPolicy: (policy) => agent.retention.usePolicy(policy),
+    onMistakes: (mistakes) => agent.retention.refusePolicy(mistakes),
+  })
 }
 
 /** The first signal begins an orderly stop, a second one ends it: what is left is found at the next start. */

@@ -5,13 +5,14 @@ import { describe, expect, it } from 'vitest'
 
 /** A folder of src/ may import itself and what is listed beside it. Read it bottom up. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  config: ['encryption', 'shared'],
+  config: ['retention', 'encryption', 'shared'],
   http: ['checkpoint', 'shared'],
-  agent: ['custody', 'archive', 'criu', 'encryption', 'store', 'runtime', 'checkpoint', 'shared'],
+  agent: ['retention', 'custody', 'archive', 'criu', 'encryption', 'store', 'runtime', 'checkpoint', 'shared'],
   runtime: ['checkpoint', 'shared'],
   store: ['checkpoint', 'shared'],
   archive: ['checkpoint', 'shared'],
   criu: ['checkpoint', 'shared'],
+  retention: ['shared'],
   custody: ['shared'],
   encryption: ['shared'],
   checkpoint: ['shared'],
@@ -21,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const ROOT = join(import.meta.dirname, '..')
 const ENTRY = 'main.ts'
 /** Where threads begin: named by a URL, not by an import. */
-const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts']
+const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-worker.ts']
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */

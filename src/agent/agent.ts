@@ -39,6 +39,8 @@ import { NodeEvents } from './node-events.ts'
 import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
 import { PrivacyKeeper } from './privacy-keeper.ts'
 import { describeNode, type NodeStatus } from './node-status.ts'
+import { Retention } from './retention/retention.ts'
+import type { Policy } from '../retention/policy.ts'
 import { listRunningContainers, type RunningContainer } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
 import { Staging } from './staging.ts'
@@ -71,6 +73,7 @@ export interface AgentOptions {
     readonly recipients: readonly string[]
   }
   readonly custody: { readonly maxBytes: number }
+  readonly retention: { readonly policy: Policy }
   readonly freezeGuard: {
     readonly foreign: 'report' | 'resume'
     readonly foreignAfterMs: number
@@ -104,6 +107,7 @@ export class Agent {
   readonly contents: Contents
   readonly actions: CheckpointActions
   readonly custody: Custody
+  readonly retention: Retention
   readonly metrics = new AgentMetrics()
   readonly #options: AgentOptions
   readonly #lock: DirectoryLock
@@ -181,6 +185,9 @@ export class Agent {
       sizeFactor: capture.sizeFactor,
       runtimeName: () => this.#monitor.state.version?.name,
       reservations: new Set(),
+      makeRoom: (bytes) => this.retention.makeRoom(bytes),
+      whyNotKept: (identity, bytes) =>
+        this.retention.whyNotKept({ ...identity, engine: this.#monitor.state.version?.name, sizeBytes: bytes }),
     }
     this.captures = new Captures({
       store: this.#store,
@@ -260,10 +267,27 @@ export class Agent {
       record: (entry) => this.custody.recordAction(entry),
       findRecordedSha256: (checkpoint) => this.custody.findRecordedSha256(checkpoint),
       isInUse: (id) => this.contents.readers.isInUse(id),
+      hold: (id) => this.contents.readers.hold(id),
       refresh: async ({ id, rawName }) => {
         await this.#inventory.lookAt(rawName)
         return this.#checkpoints.find(id)
       },
+    })
+    this.retention = new Retention({
+      directory: checkpointsDirectory,
+      indexFile,
+      database: this.#database,
+      store: this.#checkpoints,
+      jobs: this.#store,
+      inventory: this.#inventory,
+      custody: this.custody,
+      readers: this.contents.readers,
+      staging: this.#staging,
+      listPodUids: () => this.#listPodUids(),
+      metrics: this.metrics.retention,
+      policy: options.retention.policy,
+      clock,
+      logger,
     })
     this.#events.watch(undefined, (event) => {
       recordInventoryChange(this.custody, event)
@@ -381,6 +405,14 @@ export class Agent {
     this.#inventory.start()
     await this.#inventory.rescan()
     await this.custody.missing((id) => this.#checkpoints.find(id) !== undefined)
+    await this.retention.start()
+  }
+
+  /** A runtime that is not well may not know all of its pods yet. */
+  async #listPodUids(): Promise<ReadonlySet<string>> {
+    const { trouble } = this.#monitor.state
+    if (trouble !== undefined) throw new Error(trouble)
+    return new Set((await this.#runtime.listSandboxes()).map(({ podUid }) => podUid))
   }
 
   /** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
@@ -415,6 +447,8 @@ export class Agent {
   async stop(): Promise<void> {
     this.#guard.close()
     await this.#started
+    // Before all that it works with.
+    await this.retention.stop()
     await Promise.all([
       this.#privacy.stop(),
       this.#foreign.stop(),

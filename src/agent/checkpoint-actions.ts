@@ -36,6 +36,8 @@ export interface CheckpointActionsOptions {
   /** The digest that the custody log has for this very file. */
   readonly findRecordedSha256: (checkpoint: Checkpoint) => string | undefined
   readonly isInUse: (id: string) => boolean
+  /** Keeps it from being removed until the answer is called. */
+  readonly hold: (id: string) => () => void
   /** The row as it is once the inventory has looked at the file again; undefined when it is gone. */
   readonly refresh: (checkpoint: Checkpoint) => Promise<Checkpoint | undefined>
 }
@@ -82,13 +84,14 @@ export class CheckpointActions {
   }
 
   async verify(checkpoint: Checkpoint, { actor }: Order): Promise<Verification> {
-    const { directory, clock, findRecordedSha256 } = this.#options
+    const { directory, clock, findRecordedSha256, hold } = this.#options
+    const letGo = hold(checkpoint.id)
     const found = await verifyArchive(checkpoint, {
       directory,
       hashes: this.#hashes,
       recordedSha256: findRecordedSha256(checkpoint),
       now: clock.now(),
-    })
+    }).finally(letGo)
     const { sha256, index, custody, isIntact } = found
     const detail = { sha256, index, custody, intact: isIntact }
     await this.#record({ actor, action: 'verify', checkpoint, outcome: 'done', detail })
@@ -102,9 +105,10 @@ export class CheckpointActions {
     const { directory, clock, isInUse, logger } = this.#options
     const options = { directory, isInUse, now: () => clock.now() }
     assertRemovable(checkpoint, options)
-    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'intended' })
+    const { generation } = checkpoint
+    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'intended', detail: { generation } })
     try {
-      removeArchive(checkpoint, options)
+      await removeArchive(checkpoint, options)
     } catch (error) {
       const detail = { error: errorText(error) }
       await this.#record({ actor, action: 'delete', checkpoint, outcome: 'failed', detail }).catch(() => undefined)

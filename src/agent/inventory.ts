@@ -153,6 +153,14 @@ export class Inventory {
     await promise
   }
 
+  /** These very files are gone for certain; what has taken the name of one since keeps its row. */
+  forget(removed: readonly Pick<Checkpoint, 'id' | 'generation'>[]): void {
+    const { store } = this.#options
+    this.#forgetRows(
+      removed.filter(({ id, generation }) => store.findStanding(id)?.generation === generation).map(({ id }) => id),
+    )
+  }
+
   /** Reads the whole directory and resolves when everything found has its row. */
   async rescan(): Promise<void> {
     this.#mustRescan = true
@@ -374,13 +382,19 @@ export class Inventory {
   async #forget(ids: readonly string[]): Promise<void> {
     for (let at = 0; at < ids.length; at += SLICE) {
       if (at > 0) await nextTurn()
-      const slice = ids.slice(at, at + SLICE)
-      this.#options.store.removeAll(slice)
-      for (const id of slice) {
-        this.#settling.forget(id)
-        this.#readAgain.delete(id)
-        this.events.emitRemoved(id)
-      }
+      this.#forgetRows(ids.slice(at, at + SLICE))
+    }
+  }
+
+  /** Of those that are known: who looked at a file while it went is not to tell of it a second time. */
+  #forgetRows(ids: readonly string[]): void {
+    const { store } = this.#options
+    const known = ids.filter((id) => store.findStanding(id) !== undefined)
+    store.removeAll(known)
+    for (const id of known) {
+      this.#settling.forget(id)
+      this.#readAgain.delete(id)
+      this.events.emitRemoved(id)
     }
   }
 

@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { ContainerCapture } from '../checkpoint/capture-job.ts'
 import type { CustodyLogState } from '../custody/custody-log.ts'
+import { RetentionMetrics } from './retention/retention-metrics.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 
 export interface MetricsSources {
@@ -25,6 +26,7 @@ export interface InventoryFigures {
 /** What is counted. No label holds a name that somebody else chose. */
 export class AgentMetrics {
   readonly #registry = new Registry()
+  readonly retention = new RetentionMetrics(this.#registry)
   readonly #captures: Counter<'outcome'>
   readonly #captureSeconds: Histogram<'phase'>
   readonly #resumed: Counter<'origin'>

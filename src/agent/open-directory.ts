@@ -1,4 +1,7 @@
-import { closeSync, constants, existsSync, fsyncSync, openSync } from 'node:fs'
+import { closeSync, constants, existsSync, fsync, fsyncSync, openSync } from 'node:fs'
+import { promisify } from 'node:util'
+
+const flush = promisify(fsync)
 
 /** A directory held open: what is done in it happens in that one, whatever its path leads to by then. */
 export interface OpenDirectory extends Disposable {
@@ -6,6 +9,8 @@ export interface OpenDirectory extends Disposable {
   readonly pathOf: (rawName: Uint8Array) => Buffer
   /** Returns once the names in it are on the disk. */
   readonly sync: () => void
+  /** The same without holding up others meanwhile. */
+  readonly flush: () => Promise<void>
 }
 
 export function openDirectory(path: string): OpenDirectory {
@@ -18,6 +23,7 @@ export function openDirectory(path: string): OpenDirectory {
     sync: () => {
       fsyncSync(descriptor)
     },
+    flush: () => flush(descriptor),
     [Symbol.dispose]: () => {
       closeSync(descriptor)
     },

@@ -1,4 +1,5 @@
-import { lstatSync, unlinkSync } from 'node:fs'
+import { close, constants, lstatSync, openSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { promisify } from 'node:util'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError } from '../shared/errors.ts'
 import { generationOf } from './file-generation.ts'
@@ -15,38 +16,78 @@ export interface RemovalOptions {
 /** What is incomplete and changed this recently is most likely still being written. */
 const STILL_WRITTEN_MS = 60_000
 
+/** From this size on it takes the kernel a while to free the blocks of a file. */
+const LARGE_BYTES = 16n * 1024n * 1024n
+
+const letGo = promisify(close)
+
 /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`, `CheckpointChanged`) where the archive must stay. */
-export function assertRemovable(checkpoint: Checkpoint, { directory, isInUse, now }: RemovalOptions): void {
-  using folder = openDirectory(directory)
-  assertUntouched(checkpoint, folder)
+export function assertRemovable(checkpoint: Checkpoint, options: RemovalOptions): void {
+  using folder = openDirectory(options.directory)
+  assertRemovableIn(folder, checkpoint, options)
+}
+
+/**
+ * Removes the file of this very generation, and resolves once that is on the disk. Looks again at all that may have
+ * changed since it was asked whether it may go. Rejects with ConflictError; nothing is removed then.
+ */
+export async function removeArchive(checkpoint: Checkpoint, options: RemovalOptions): Promise<void> {
+  using folder = openDirectory(options.directory)
+  await unlinkArchive(checkpoint, folder, options)
+  await folder.flush()
+}
+
+/**
+ * The same in a directory that the caller flushes. The last look and the removal are one step, done before this
+ * returns; it resolves when the room is free.
+ */
+export async function unlinkArchive(
+  checkpoint: Checkpoint,
+  folder: OpenDirectory,
+  options: RemovalOptions,
+): Promise<void> {
+  const { size } = assertRemovableIn(folder, checkpoint, options)
+  const path = folder.pathOf(checkpoint.rawName)
+  // Whoever lets go of a file last waits for its blocks to be freed; this way a thread of the pool does.
+  const hold = size >= LARGE_BYTES ? holdOpen(path) : undefined
+  try {
+    unlinkSync(path)
+  } finally {
+    if (hold !== undefined) await letGo(hold)
+  }
+}
+
+function holdOpen(path: Buffer): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch {
+    return undefined
+  }
+}
+
+/** The same as `assertRemovable`, in a directory that is open already. */
+export function assertRemovableIn(
+  folder: OpenDirectory,
+  checkpoint: Checkpoint,
+  { isInUse, now }: Pick<RemovalOptions, 'isInUse' | 'now'>,
+): BigIntStats {
+  const stat = assertUntouched(checkpoint, folder)
   if (isInUse(checkpoint.id)) {
     throw refused(checkpoint, 'it is being read', {
       code: 'InUse',
       hint: 'Ask again when the download is over; a reader holds an archive for content.maxHold at most.',
     })
   }
-  const { mtimeMs } = lstatSync(folder.pathOf(checkpoint.rawName))
-  if (checkpoint.state === 'incomplete' && now().getTime() - mtimeMs < STILL_WRITTEN_MS) {
+  if (checkpoint.state === 'incomplete' && now().getTime() - Number(stat.mtimeMs) < STILL_WRITTEN_MS) {
     throw refused(checkpoint, 'it is being written', {
       code: 'BeingWritten',
       hint: 'Ask again when it is whole, or when nothing was added to it for a minute.',
     })
   }
+  return stat
 }
 
-/**
- * Removes the file of this very generation, and returns once that is on the disk. Looks again at all that may have
- * changed since it was asked whether it may go. Throws ConflictError; nothing is removed then.
- */
-export function removeArchive(checkpoint: Checkpoint, options: RemovalOptions): void {
-  assertRemovable(checkpoint, options)
-  using folder = openDirectory(options.directory)
-  assertUntouched(checkpoint, folder)
-  unlinkSync(folder.pathOf(checkpoint.rawName))
-  folder.sync()
-}
-
-function assertUntouched(checkpoint: Checkpoint, folder: OpenDirectory): void {
+function assertUntouched(checkpoint: Checkpoint, folder: OpenDirectory): BigIntStats {
   const path = folder.pathOf(checkpoint.rawName)
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   if (stat?.isFile() !== true || generationOf(stat) !== checkpoint.generation) {
@@ -62,6 +103,7 @@ function assertUntouched(checkpoint: Checkpoint, folder: OpenDirectory): void {
       hint: `Unpin it first: DELETE /v1/checkpoints/${checkpoint.id}/pin`,
     })
   }
+  return stat
 }
 
 function refused(

@@ -1,3 +1,4 @@
+import type { Policy } from '../retention/policy.ts'
 import type { SettingValues } from './settings.ts'
 
 /** How the agent runs, complete and checked: durations in milliseconds, sizes in bytes, all paths absolute. */
@@ -42,6 +43,11 @@ export interface Config {
     readonly recipients: readonly string[]
   }
   readonly custody: { readonly maxBytes: number }
+  readonly retention: {
+    readonly policy: Policy
+    /** Where the policy came from, and its next version will; undefined: nobody wrote one. */
+    readonly file: string | undefined
+  }
   readonly freezeGuard: {
     readonly foreign: 'report' | 'resume'
     readonly foreignAfterMs: number
@@ -63,8 +69,15 @@ export type TlsConfig =
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-/** Puts checked settings in their places. `fallbackNodeName` is for an empty `node.name`. */
-export function toConfig(values: SettingValues, fallbackNodeName: string): Config {
+export interface ConfigParts {
+  /** For an empty `node.name`. */
+  readonly fallbackNodeName: string
+  readonly policy: Policy
+  readonly configFile: string | undefined
+}
+
+/** Puts checked settings in their places. */
+export function toConfig(values: SettingValues, { fallbackNodeName, policy, configFile }: ConfigParts): Config {
   return {
     node: { name: values['node.name'] || fallbackNodeName },
     checkpoints: {
@@ -103,6 +116,7 @@ export function toConfig(values: SettingValues, fallbackNodeName: string): Confi
       recipients: values['content.recipients'],
     },
     custody: { maxBytes: values['custody.maxSize'] },
+    retention: { policy, file: configFile },
     freezeGuard: {
       foreign: values['freezeGuard.foreign'],
       foreignAfterMs: values['freezeGuard.foreignAfter'],

@@ -1,4 +1,4 @@
-import { nearestName } from './did-you-mean.ts'
+import { nearestName } from '../shared/did-you-mean.ts'
 import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
 import { isSettingKey, SETTING_KEYS, SETTINGS, type SettingKey } from './settings.ts'
 

@@ -1,4 +1,6 @@
 import { hostname } from 'node:os'
+import { readPolicy } from '../retention/policy-parser.ts'
+import type { Policy } from '../retention/policy.ts'
 import { errorText, InvalidInputError } from '../shared/errors.ts'
 import { toConfig, type Config } from './config.ts'
 import { readCommandLine } from './flag-source.ts'
@@ -6,7 +8,7 @@ import { isLoopback, parseListenAddress } from './server-setting-types.ts'
 import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
 import { SETTING_KEYS, SETTINGS, type SettingKey, type SettingValues } from './settings.ts'
 import { readVariableSettings, type Environment } from './variable-source.ts'
-import { readYamlSettings } from './yaml-source.ts'
+import { readYamlSettings, type YamlReading } from './yaml-source.ts'
 
 export interface ConfigSources {
   /** Without the names of node and the script. */
@@ -44,11 +46,35 @@ export function loadConfig({ argv, env, readFile, hostName = hostname() }: Confi
   mistakes.push(
     ...findContradictions(values, wrong).map(({ key, reason }) => describeMistake(key, reason, given.get(key))),
   )
+  const { policy, mistakes: policyMistakes } = readRetention(file, flags.configFile ?? '')
+  mistakes.push(...policyMistakes)
   if (mistakes.length > 0) throw new ConfigError(mistakes)
-  return toConfig(values, fallbackNodeName)
+  return toConfig(values, { fallbackNodeName, policy, configFile: flags.configFile })
 }
 
-function readConfigFile(path: string | undefined, readFile: (path: string) => string): SourceReading {
+/**
+ * The policy of the file alone, for when the file has changed; undefined where it says nothing of retention. Throws
+ * ConfigError with every mistake in it.
+ */
+export function loadPolicy(path: string, readFile: (path: string) => string): Policy | undefined {
+  const file = readConfigFile(path, readFile)
+  const { policy, mistakes } = readRetention(file, path)
+  const all = [...(file.retention === undefined ? file.mistakes : []), ...mistakes]
+  if (all.length > 0) throw new ConfigError(all)
+  return file.retention === undefined ? undefined : policy
+}
+
+function readRetention({ retention }: YamlReading, origin: string): { policy: Policy; mistakes: string[] } {
+  const { policy, mistakes } = readPolicy(retention)
+  return {
+    policy,
+    mistakes: mistakes.map(({ key, text, reason }) =>
+      describeMistake(key, reason, { origin, ...(text !== undefined && { text }) }),
+    ),
+  }
+}
+
+function readConfigFile(path: string | undefined, readFile: (path: string) => string): YamlReading {
   const nothing = { given: new Map<SettingKey, GivenText>() }
   if (path === undefined) return { ...nothing, mistakes: [] }
   try {

@@ -1,10 +1,27 @@
-import { isAlias, isMap, isScalar, LineCounter, parseDocument, type Document, type Node, type YAMLMap } from 'yaml'
-import { nearestName } from './did-you-mean.ts'
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+  type Scalar,
+  type YAMLMap,
+} from 'yaml'
+import { nearestName } from '../shared/did-you-mean.ts'
 import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
+import { errorText } from '../shared/errors.ts'
 import { isSettingKey, SETTING_KEYS, type SettingKey } from './settings.ts'
 
+export interface YamlReading extends SourceReading {
+  /** What stands below `retention`, as it stands there; undefined where nothing does. */
+  readonly retention?: unknown
+}
+
 /** Reads the settings of a YAML file; `fileName` is for messages. */
-export function readYamlSettings(text: string, fileName: string): SourceReading {
+export function readYamlSettings(text: string, fileName: string): YamlReading {
   return new YamlReader(text, fileName).read()
 }
 
@@ -17,13 +34,14 @@ class YamlReader {
   readonly #lines = new LineCounter()
   readonly #document: Document.Parsed
   readonly #fileName: string
+  #retention: unknown
 
   constructor(text: string, fileName: string) {
     this.#fileName = fileName
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, version: '1.2' })
   }
 
-  read(): SourceReading {
+  read(): YamlReading {
     const problems = [...this.#document.errors, ...this.#document.warnings]
     for (const { message, pos } of problems.slice(0, SHOWN_PROBLEMS)) {
       const reason = `cannot be read as YAML: ${plainReason(message)}`
@@ -35,7 +53,7 @@ class YamlReader {
       if (isMap(root)) this.#readSection(root, '')
       else this.#mistakes.push(describeMistake('--config', 'must hold keys and values', { origin: this.#fileName }))
     }
-    return { given: this.#given, mistakes: this.#mistakes }
+    return { given: this.#given, mistakes: this.#mistakes, retention: this.#retention }
   }
 
   #readSection(section: YAMLMap, prefix: string): void {
@@ -54,6 +72,10 @@ class YamlReader {
 
   #readEntry(key: string, written: Node | null, origin: string): void {
     const value = isAlias(written) ? (written.resolve(this.#document) ?? null) : written
+    if (key === 'retention') {
+      this.#readRetention(value, origin)
+      return
+    }
     if (isSettingKey(key)) this.#readSetting(key, value, origin)
     else if (!SETTING_KEYS.some((known) => known.startsWith(`${key}.`))) {
       this.#mistakes.push(describeMistake(key, `there is no such setting${suggestion(key)}`, { origin }))
@@ -62,6 +84,16 @@ class YamlReader {
       this.#mistakes.push(
         describeMistake(key, 'it must be a section, with settings below it', { ...textOf(value), origin }),
       )
+    }
+  }
+
+  /** A policy has lists and sections of its own, which no flag or variable could say. */
+  #readRetention(value: Node | null, origin: string): void {
+    try {
+      visit(this.#document, { Scalar: (_, scalar) => asWritten(scalar) })
+      this.#retention = value === null ? null : value.toJS(this.#document)
+    } catch (error) {
+      this.#mistakes.push(describeMistake('retention', plainReason(errorText(error)), { origin }))
     }
   }
 
@@ -87,6 +119,11 @@ function isEmpty(node: Node | null): boolean {
 /** A scalar as it stands in the file: `0x10` and `1e3` are not numbers to us until a setting says so. */
 function textOf(node: Node | null): { text?: string } {
   return isScalar(node) ? { text: node.source ?? String(node.value) } : {}
+}
+
+/** A namespace `007` is not the namespace `7`. */
+function asWritten(scalar: Scalar): void {
+  if (typeof scalar.value === 'number' && scalar.source !== undefined) scalar.value = scalar.source
 }
 
 function plainReason(message: string): string {

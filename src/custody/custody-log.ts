@@ -117,8 +117,15 @@ export class CustodyLog {
 
   /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`); nothing is written then. */
   async append(draft: CustodyDraft): Promise<CustodyEntry> {
+    const [entry] = await this.appendAll([draft])
+    if (entry === undefined) throw new Error('The custody log has answered for nothing')
+    return entry
+  }
+
+  /** The same for several: one write and one fsync. Where it throws, part of them may be written all the same. */
+  async appendAll(drafts: readonly CustodyDraft[]): Promise<readonly CustodyEntry[]> {
     await this.#assertRoom()
-    return await this.#enqueue(draft, false)
+    return await Promise.all(this.#enqueue(drafts, false))
   }
 
   /**
@@ -126,7 +133,12 @@ export class CustodyLog {
    * when the disk is well again; undefined then.
    */
   async appendOwed(draft: CustodyDraft): Promise<CustodyEntry | undefined> {
-    return await this.#enqueue(draft, true).catch(() => undefined)
+    const [entry] = await this.appendAllOwed([draft])
+    return entry
+  }
+
+  async appendAllOwed(drafts: readonly CustodyDraft[]): Promise<readonly (CustodyEntry | undefined)[]> {
+    return await Promise.all(this.#enqueue(drafts, true).map((entry) => entry.catch(() => undefined)))
   }
 
   /** Writes what waits, and the last head. */
@@ -151,15 +163,16 @@ export class CustodyLog {
     return signHead({ node, ...(this.#end ?? CHAIN_BEGIN), time: clock.now().toISOString() }, key)
   }
 
-  #enqueue(draft: CustodyDraft, isOwed: boolean): Promise<CustodyEntry> {
-    const done = Promise.withResolvers<CustodyEntry>()
+  #enqueue(drafts: readonly CustodyDraft[], isOwed: boolean): readonly Promise<CustodyEntry>[] {
     if (this.#isClosed) {
-      done.reject(unavailable('the agent is ending', 'Ask again when it has been started anew.'))
-      return done.promise
+      const error = unavailable('the agent is ending', 'Ask again when it has been started anew.')
+      return drafts.map(() => Promise.reject(error))
     }
-    this.#waiting.push({ draft, time: this.#options.clock.now(), done, isOwed })
+    const time = this.#options.clock.now()
+    const added = drafts.map((draft) => ({ draft, time, done: Promise.withResolvers<CustodyEntry>(), isOwed }))
+    this.#waiting.push(...added)
     this.#begin()
-    return done.promise
+    return added.map(({ done }) => done.promise)
   }
 
   #begin(): void {

@@ -12,6 +12,7 @@ import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { requestLog } from './request-log.ts'
+import { retentionRoutes } from './retention-routes.ts'
 import { rootfsDiffRoutes } from './rootfs-diff-routes.ts'
 import type { HttpServices } from './services.ts'
 import { watchRoutes } from './watch-routes.ts'
@@ -44,6 +45,7 @@ export function createApp(services: HttpServices, { logger, nodeName, ending }: 
   app.use(rootfsDiffRoutes(services.checkpoints, services.contents))
   app.use(watchRoutes(services.checkpoints, { nodeName, ...(ending !== undefined && { ending }) }))
   app.use(custodyRoutes(services))
+  app.use(retentionRoutes(services.retention))
   app.use(unknownRoute())
   app.use(errorHandler(logger))
   return app

@@ -5,7 +5,7 @@ import { actorOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { assertMatch } from './preconditions.ts'
-import { jsonBody, readBody, readQuery } from './request-input.ts'
+import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
 import type { CheckpointActions, CheckpointServices, Verification } from './services.ts'
 
 /** What can be done with an archive as a whole: keep it, prove it, remove it. */
@@ -73,19 +73,5 @@ function toVerificationResponse({ id }: Checkpoint, found: Verification): Verifi
     index: found.index,
     custody: found.custody,
     problems: toProblems(found.problems),
-  }
-}
-
-/** Without a body, or with one that is JSON. */
-function optionalJsonBody(): RequestHandler {
-  const parse = jsonBody()
-  return (req, res, next) => {
-    const hasBody = req.get('transfer-encoding') !== undefined || Number(req.get('content-length') ?? 0) > 0
-    if (hasBody) {
-      parse(req, res, next)
-      return
-    }
-    req.body = {}
-    next()
   }
 }

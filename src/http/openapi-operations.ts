@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import * as api from './api-types.ts'
+import * as retention from './retention-api-types.ts'
 
 /** One route as the OpenAPI document describes it. */
 export interface Operation {
@@ -28,7 +29,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'The request is wrong; the detail names everything that is',
   403: 'The caller may not do this',
   404: 'There is no such thing',
-  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive is another one by now',
+  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive or the plan is another one by now, a sweep is under way',
   412: 'The checkpoint is not the one that `If-Match` names any more',
   413: 'The body is too large',
   415: 'The body is not JSON',
@@ -327,6 +328,49 @@ export const operations: readonly Operation[] = [
     query: api.custodyExportQuery,
     answers: {
       200: { description: 'The lines, with their hashes', mediaType: 'application/jsonl' },
+      ...problems(...READ_PROBLEMS),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/retention',
+    id: 'getRetention',
+    summary: 'The retention policy in force, and the last sweep',
+    answers: { 200: { description: 'The policy', schema: retention.retentionStatus }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'post',
+    path: '/v1/retention/plan',
+    id: 'planRetention',
+    summary: 'What the policy, or the given one, would remove now, and why',
+    description: 'Removes nothing. `continue` belongs to a plan; where it is another one by now the answer is a 409.',
+    query: retention.retentionPlanQuery,
+    body: retention.retentionPlanRequest,
+    answers: {
+      200: { description: 'A page of the plan', schema: retention.retentionPlan },
+      ...problems(...READ_PROBLEMS, 409, 413, 415, 503),
+    },
+  },
+  {
+    method: 'post',
+    path: '/v1/retention/sweep',
+    id: 'sweep',
+    summary: 'Remove what the policy says',
+    description: 'Answers when it is over. With `planId` only that very plan is carried out.',
+    body: retention.retentionSweepRequest,
+    answers: {
+      200: { description: 'What was done', schema: retention.sweepReport },
+      ...problems(...READ_PROBLEMS, 409, 413, 415, 503),
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/retention/history',
+    id: 'listSweeps',
+    summary: 'What the last sweeps did',
+    query: retention.retentionHistoryQuery,
+    answers: {
+      200: { description: 'A page of reports', schema: retention.retentionHistory },
       ...problems(...READ_PROBLEMS),
     },
   },

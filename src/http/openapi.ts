@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import * as api from './api-types.ts'
+import * as retention from './retention-api-types.ts'
 import { operations, type Answer, type Operation } from './openapi-operations.ts'
 
 /** A piece of JSON Schema or OpenAPI; nobody takes it apart but the clients. */
@@ -24,8 +25,14 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   Member: api.memberResponse,
   MemberList: api.memberList,
   Node: api.nodeResponse,
+  PlannedArchive: retention.plannedArchive,
   Problem: api.problem,
   Readiness: api.readinessResponse,
+  Retention: retention.retentionStatus,
+  RetentionBlocked: retention.retentionBlocked,
+  RetentionPlan: retention.retentionPlan,
+  SweepHistory: retention.retentionHistory,
+  SweepReport: retention.sweepReport,
   RunningContainer: api.runningContainerResponse,
   RunningContainerList: api.runningContainerList,
 }

@@ -62,6 +62,20 @@ export function jsonBody(): RequestHandler {
   }
 }
 
+/** Without a body, or with one that is JSON. */
+export function optionalJsonBody(): RequestHandler {
+  const parse = jsonBody()
+  return (req, res, next) => {
+    const hasBody = req.get('transfer-encoding') !== undefined || Number(req.get('content-length') ?? 0) > 0
+    if (hasBody) {
+      parse(req, res, next)
+      return
+    }
+    req.body = {}
+    next()
+  }
+}
+
 function check<Schema extends z.ZodType>(
   place: 'query' | 'body',
   value: unknown,

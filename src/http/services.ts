@@ -2,6 +2,7 @@ import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
 import type { Problem } from '../checkpoint/problem.ts'
+import type { RetentionServices } from './retention-services.ts'
 
 /** What the routes need of the agent. `agent/` provides it; tests pass plain functions. */
 export interface HttpServices {
@@ -12,6 +13,7 @@ export interface HttpServices {
   readonly actions: CheckpointActions
   readonly contents: ContentServices
   readonly custody: CustodyServices
+  readonly retention: RetentionServices
   readonly kubelet: KubeletServices
   readonly health: HealthServices
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>

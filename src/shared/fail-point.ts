@@ -14,16 +14,33 @@ export const FAIL_POINTS = [
   'capture.recorded',
 ] as const
 
+/** The same for a sweep. */
+export const SWEEP_FAIL_POINTS = [
+  'sweep.planned',
+  'sweep.announced',
+  'sweep.unlinked',
+  'sweep.flushed',
+  'sweep.noted',
+  'sweep.forgotten',
+  'sweep.reported',
+] as const
+
 export type FailPoint = (typeof FAIL_POINTS)[number]
+export type SweepFailPoint = (typeof SWEEP_FAIL_POINTS)[number]
 
 let armed: string | undefined
+let passesLeft = 0
 
-/** Only for tests, through `debug.failPoint`. */
-export function armFailPoint(name: string): void {
+/** Only for tests, through `debug.failPoint`: the name of a point, and `-3` behind it for the third time it is passed. */
+export function armFailPoint(text: string): void {
+  const [name, pass] = text.split('-')
   armed = name
+  passesLeft = Number(pass ?? 1)
 }
 
 /** Ends the process on the spot when this point is armed: no handler runs, nothing is flushed. */
-export function failPoint(name: FailPoint): void {
-  if (name === armed) process.kill(process.pid, 'SIGKILL')
+export function failPoint(name: FailPoint | SweepFailPoint): void {
+  if (name !== armed) return
+  passesLeft -= 1
+  if (passesLeft === 0) process.kill(process.pid, 'SIGKILL')
 }

@@ -80,13 +80,19 @@ const STATES: Readonly<Record<CheckpointState, number>> = {
 const SOURCES: Readonly<Record<IdentitySource, number>> = { observed: 0, archive: 1, name: 2, unknown: 3 }
 const ENGINES: Readonly<Record<Checkpoint['engine'], number>> = { containerd: 0, 'cri-o': 1, podman: 2, unknown: 3 }
 
+const STATE_WORDS = byCode(STATES)
+const SOURCE_WORDS = byCode(SOURCES)
+const ENGINE_WORDS = byCode(ENGINES)
+
 /** The number of a word; one that no row has where the word is none of the set. */
 export const stateCode = (state: string): number => codeIn(STATES, state)
 export const sourceCode = (source: string): number => codeIn(SOURCES, source)
 export const engineCode = (engine: string): number => codeIn(ENGINES, engine)
 
-/** The state, back from its number. */
-export const stateOf = (code: number): CheckpointState => wordIn(STATES, code)
+/** The words, back from their numbers. */
+export const stateOf = (code: number): CheckpointState => wordIn(STATE_WORDS, code)
+export const sourceOf = (code: number): IdentitySource => wordIn(SOURCE_WORDS, code)
+export const engineOf = (code: number): Checkpoint['engine'] => wordIn(ENGINE_WORDS, code)
 
 /** The 64 bits of an id as SQLite holds them. Undefined for what is no id. */
 export function idNumber(id: string): bigint | undefined {
@@ -153,7 +159,7 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
     ...(row.pod_uid !== null && { podUid: row.pod_uid }),
     ...(row.container !== null && { container: row.container }),
     ...(containerId !== undefined && { containerId }),
-    source: wordIn(SOURCES, row.identity_source),
+    source: wordIn(SOURCE_WORDS, row.identity_source),
     isBelieved,
   }
   return {
@@ -164,7 +170,7 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
     state: stateOf(row.state),
     problems,
     identity,
-    engine: wordIn(ENGINES, row.engine),
+    engine: wordIn(ENGINE_WORDS, row.engine),
     sizeBytes: row.size_bytes,
     takenAt: { text: takenAt, millis: row.taken_at },
     discoveredAt: new Date(row.discovered_at),
@@ -184,8 +190,12 @@ function codeIn(set: Readonly<Record<string, number>>, word: string): number {
   return Object.hasOwn(set, word) ? (set[word] ?? NO_ROW) : NO_ROW
 }
 
-function wordIn<Word extends string>(set: Readonly<Record<Word, number>>, code: number): Word {
-  const word = (Object.keys(set) as Word[]).find((candidate) => set[candidate] === code)
+function wordIn<Word extends string>(words: ReadonlyMap<number, Word>, code: number): Word {
+  const word = words.get(code)
   if (word === undefined) throw new Error(`Cannot read a checkpoint: its row has the unknown code ${code}`)
   return word
+}
+
+function byCode<Word extends string>(set: Readonly<Record<Word, number>>): ReadonlyMap<number, Word> {
+  return new Map((Object.keys(set) as Word[]).map((word) => [set[word], word]))
 }

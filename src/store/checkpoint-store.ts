@@ -58,6 +58,7 @@ export class CheckpointStore {
   readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
   readonly #delete: Sqlite.Statement<[bigint]>
   readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
+  readonly #standing: Sqlite.Statement<[bigint], { generation: string; state: number; pinned: number }>
   readonly #known: Sqlite.Statement<
     [{ from: bigint; limit: number }],
     { id: string; generation: string; state: number; pinned: number; doubtful: number }
@@ -82,6 +83,7 @@ export class CheckpointStore {
     )
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
     this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
+    this.#standing = database.prepare('SELECT generation, state, pinned FROM checkpoints WHERE id = ?')
     this.#known = database.prepare(`
       SELECT printf('%016x', id) AS id, generation, state, pinned,
         instr(details, '"weight":"note"') > 0 OR instr(details, '"isBelieved":false') > 0 AS doubtful FROM checkpoints
@@ -139,6 +141,15 @@ export class CheckpointStore {
     const number = idNumber(id)
     const row = number === undefined ? undefined : this.#byId.get(number)
     return row === undefined ? undefined : fromRow(row)
+  }
+
+  /** What may have changed since the row was read; asked for once a file, so it reads no more than that. */
+  findStanding(
+    id: string,
+  ): { readonly generation: string; readonly state: CheckpointState; readonly isPinned: boolean } | undefined {
+    const number = idNumber(id)
+    const row = number === undefined ? undefined : this.#standing.get(number)
+    return row && { generation: row.generation, state: stateOf(row.state), isPinned: row.pinned === 1 }
   }
 
   /**

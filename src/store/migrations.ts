@@ -80,6 +80,16 @@ const MIGRATIONS: readonly string[] = [
      namespace_code, pod_code, pod_uid_code, container_code, state, engine, identity_source, pinned);
    CREATE INDEX checkpoints_by_file_name ON checkpoints (file_name, id, taken_at, size_bytes,
      namespace_code, pod_code, pod_uid_code, container_code, state, engine, identity_source, pinned);`,
+
+  // How long pods have been seen to be gone, counted only while the runtime answered; and the last sweeps.
+  `CREATE TABLE gone_pods (
+     pod_uid TEXT PRIMARY KEY,
+     gone_ms INTEGER NOT NULL
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE sweeps (
+     id TEXT PRIMARY KEY,
+     report TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
 ]
 
 /** Brings the schema up to date. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */

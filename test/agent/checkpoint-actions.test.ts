@@ -55,6 +55,7 @@ beforeEach(() => {
     },
     findRecordedSha256: () => recordedSha256,
     isInUse: () => isInUse,
+    hold: () => () => undefined,
     refresh: () => look(),
   })
 })
@@ -218,6 +219,7 @@ describe('removing', () => {
       },
       findRecordedSha256: () => undefined,
       isInUse: () => false,
+      hold: () => () => undefined,
       refresh: look,
     })
     await expect(replacing.remove(checkpoint, { actor: ACTOR })).rejects.toMatchObject({ code: 'CheckpointChanged' })
@@ -235,6 +237,7 @@ describe('removing', () => {
       record: ({ outcome }) => (outcome === 'done' ? Promise.reject(new Error('full')) : Promise.resolve()),
       findRecordedSha256: () => undefined,
       isInUse: () => false,
+      hold: () => () => undefined,
       refresh: look,
     })
     await forgetful.remove(checkpoint, { actor: ACTOR })

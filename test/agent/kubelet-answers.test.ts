@@ -31,6 +31,7 @@ async function serve(settings: AgentSettings = {}): Promise<ServedAgent> {
         export: (after) => agent.custody.export(after),
         manifest: (id) => agent.manifest(id),
       },
+      retention: agent.retention,
       kubelet: agent.kubelet,
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => agent.metrics.render(),

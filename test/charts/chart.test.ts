@@ -16,7 +16,15 @@ const KUBERNETES = '1.36.3'
 describe('the values of the chart', () => {
   it('know every setting of the agent and no other', () => {
     const schema = schemaNode.parse(JSON.parse(readText('values.schema.json')))
-    expect(leavesOf(schema.properties?.['config'] ?? {}).toSorted()).toEqual([...SETTING_KEYS].toSorted())
+    expect(leavesOf(schema.properties?.['config'] ?? {}).toSorted()).toEqual(
+      // A policy is no setting; what may stand in it, its own reader says.
+      [...SETTING_KEYS, 'retention'].toSorted(),
+    )
+  })
+
+  it('take a retention policy', () => {
+    const { policy } = load(stringify({ retention: { rules: [{ match: { namespace: 'shop' }, maxCount: 3 }] } })).retention
+    expect(policy.rules).toHaveLength(2)
   })
 
   it('are a configuration that the agent takes', () => {

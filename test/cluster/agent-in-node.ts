@@ -64,7 +64,8 @@ export async function startAgentInNode(
   const program = join(CHECKOUT_IN_NODE, relative(join(import.meta.dirname, '../..'), agentProgram()))
   const flags = Object.entries(complete).map(([key, value]) => `--${key}=${String(value)}`)
   // setpriv becomes the agent, so a signal reaches the agent, and a test run that is killed takes it along
-  const command = ['setpriv', '--pdeathsig', 'KILL', ...before, 'node', program, ...flags]
+  const quiet = `--config=${join(CHECKOUT_IN_NODE, 'test/cluster/quiet-agent.yaml')}`
+  const command = ['setpriv', '--pdeathsig', 'KILL', ...before, 'node', program, quiet, ...flags]
   const child = cluster.spawnInNode(node, command)
   const output = collectOutput(child)
   const ended = endOf(child)

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Config } from '../../src/config/config.ts'
+import { SHIPPED_POLICY } from '../../src/retention/policy.ts'
 import { ConfigError, loadConfig } from '../../src/config/load-config.ts'
 import { SETTING_KEYS, variableName } from '../../src/config/settings.ts'
 
@@ -57,6 +58,7 @@ describe('loadConfig', () => {
       },
       content: { concurrency: 8, perUser: 4, maxHoldMs: 21_600_000, requireEncryption: false, recipients: [] },
       custody: { maxBytes: 1_073_741_824 },
+      retention: { policy: SHIPPED_POLICY, file: undefined },
       freezeGuard: { foreign: 'report', foreignAfterMs: 300_000, intervalMs: 30_000, cgroupRoot: '/sys/fs/cgroup' },
       shutdown: { captureGraceMs: 600_000 },
       log: { level: 'info' },
@@ -368,7 +370,8 @@ describe('a YAML file', () => {
     ['has only comments', '# nothing\n'],
     ['has a section with all its settings commented out', 'capture:\n#  concurrency: 2\n'],
   ])('may be one that %s', (_, yaml) => {
-    expect(load({ yaml })).toEqual(load({}))
+    const { retention } = load({})
+    expect(load({ yaml })).toEqual({ ...load({}), retention: { ...retention, file: 'agent.yaml' } })
   })
 
   it('may use anchors', () => {

@@ -48,6 +48,7 @@ export interface ServiceChanges {
   readonly actions?: Partial<HttpServices['actions']>
   readonly contents?: Partial<HttpServices['contents']>
   readonly custody?: Partial<HttpServices['custody']>
+  readonly retention?: Partial<HttpServices['retention']>
   readonly health?: Partial<HttpServices['health']>
   readonly metrics?: HttpServices['metrics']
 }
@@ -92,6 +93,13 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
       export: unexpected('custody.export'),
       manifest: unexpected('custody.manifest'),
       ...changes.custody,
+    },
+    retention: {
+      status: unexpected('retention.status'),
+      plan: unexpected('retention.plan'),
+      sweep: unexpected('retention.sweep'),
+      history: unexpected('retention.history'),
+      ...changes.retention,
     },
     health: { isAlive: () => true, checks: () => [], ...changes.health },
     metrics: changes.metrics ?? unexpected('metrics'),

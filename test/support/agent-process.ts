@@ -12,6 +12,8 @@ export interface AgentProcessOptions {
   /** For its configuration, socket, log and, unless the settings say otherwise, state; used again by the next agent. */
   readonly folder: string
   readonly settings?: Settings
+  /** The retention policy, as it stands in the configuration. Unless given, nothing is swept by itself. */
+  readonly retention?: object
   /** Flags of Node itself, as for `NODE_OPTIONS`. */
   readonly nodeOptions?: readonly string[]
   /** A command that becomes the agent, such as `setpriv --bounding-set=-all`. */
@@ -48,10 +50,14 @@ export interface AgentProcess {
 
 const READY_WITHIN_MS = 30_000
 
+/** Archives of tests are of any age, and the disk of the machine is nobody's business here. */
+const NO_SWEEPS = { schedule: '', disk: { highWatermark: '100%', lowWatermark: '99%' } }
+
 /** Waits until it is ready; throws with what it said when it ends before. It also ends with this process. */
 export async function startAgentProcess({
   folder,
   settings = {},
+  retention = NO_SWEEPS,
   nodeOptions = [],
   prefix = [],
 }: AgentProcessOptions): Promise<AgentProcess> {
@@ -65,7 +71,7 @@ export async function startAgentProcess({
     'log.level': 'debug',
     ...settings,
   }
-  writeFileSync(configPath, JSON.stringify(nest(complete), null, 2))
+  writeFileSync(configPath, JSON.stringify({ ...nest(complete), retention }, null, 2))
   const logPath = join(folder, 'agent.log')
   const logFile = openSync(logPath, 'w')
   // setpriv becomes the agent, so the pid is the agent's; a test run that is killed takes its agent along.

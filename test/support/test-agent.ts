@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
 import { STAGING_FOLDER } from '../../src/agent/staging.ts'
+import { SHIPPED_POLICY, type Policy } from '../../src/retention/policy.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
@@ -11,6 +12,12 @@ export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | '
   readonly capture?: Partial<AgentOptions['capture']>
   readonly content?: Partial<AgentOptions['content']>
   readonly freezeGuard?: Partial<AgentOptions['freezeGuard']>
+}
+
+const QUIET_POLICY: Policy = {
+  ...SHIPPED_POLICY,
+  schedule: '',
+  disk: { highWatermark: 1, lowWatermark: 1, minFreeBytes: 0 },
 }
 
 /** A folder of its own for one test. */
@@ -65,6 +72,8 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
       ...settings.content,
     },
     custody: { maxBytes: 1024 ** 3 },
+    // A sweep comes when a test asks for it, and never for the sake of the disk that tests happen to run on.
+    retention: { policy: QUIET_POLICY, ...settings.retention },
     freezeGuard: {
       foreign: 'report',
       foreignAfterMs: 300_000,

@@ -1,4 +1,5 @@
-import { ConflictError } from '../../shared/errors.ts'
+import type { ContainerIdentity } from '../../checkpoint/identity.ts'
+import { ConflictError, OutOfSpaceError } from '../../shared/errors.ts'
 import type { ContainerRuntime } from '../../runtime/container-runtime.ts'
 import type { FreezeControl } from '../../runtime/freeze-control.ts'
 import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../disk-space.ts'
@@ -17,6 +18,15 @@ export interface AdmissionTools {
   readonly sizeFactor: number | undefined
   /** Bytes that captures under way may still need; kept here, as they share the disk. */
   readonly reservations: Set<Reservation>
+  /** Resolves when what may go for the sake of a capture is gone. */
+  readonly makeRoom?: (wantedBytes: number) => Promise<void>
+  /** Why retention would remove an archive of this size at once. */
+  readonly whyNotKept?: (identity: ContainerIdentity, archiveBytes: number) => string | undefined
+}
+
+export interface WantedCapture {
+  readonly identity: ContainerIdentity
+  readonly pin: boolean
 }
 
 /** What was found out about a container that may be captured. */
@@ -45,8 +55,9 @@ export interface Reservation {
 }
 
 /** Everything that can refuse the capture of a running container, before it is touched. */
-export async function admit(containerId: string, tools: AdmissionTools): Promise<Admission> {
+export async function admit(wanted: WantedCapture, tools: AdmissionTools): Promise<Admission> {
   const { runtime, staging, freezeControl } = tools
+  const { containerId } = wanted.identity
   staging.prepare()
   const at = performance.now()
   const [usage, freeze] = await Promise.all([
@@ -56,6 +67,7 @@ export async function admit(containerId: string, tools: AdmissionTools): Promise
   ])
   const { memoryBytes = 0, writableLayerBytes = 0 } = usage?.get(containerId) ?? {}
   const archiveBytes = memoryBytes + writableLayerBytes + ARCHIVE_OVERHEAD_BYTES
+  assertMayStay(wanted, archiveBytes, tools)
   const diskBytes = Math.ceil(archiveBytes * (tools.sizeFactor ?? sizeFactor(tools.runtimeName())))
   await assertRoomFor(diskBytes, tools)
   const dumpMayTakeMs = SHORTEST_DUMP_MS + Math.ceil((archiveBytes / SLOW_BYTES_PER_SECOND) * 1000)
@@ -64,31 +76,55 @@ export async function admit(containerId: string, tools: AdmissionTools): Promise
 
 /** When its turn comes: a capture that had to wait finds another world. What it may need of the disk is then its own. */
 export async function admitInTurn(
-  containerId: string,
+  wanted: WantedCapture,
   { earlier, reservation }: { readonly earlier: Admission | undefined; readonly reservation: Reservation },
   tools: AdmissionTools,
 ): Promise<Admission> {
   const isFresh = earlier !== undefined && performance.now() - earlier.at < HOLDS_MS
-  const admission = isFresh ? earlier : await lookAgain(containerId, tools)
+  const admission = isFresh ? earlier : await lookAgain(wanted, tools)
   // Once more, as others may have begun since; it is reserved at once, so that two that begin together see each other.
   await assertRoomFor(admission.diskBytes, tools, reservation)
   return admission
 }
 
-/** Nothing else runs between the look at the disk and the reservation. */
+/** To freeze a container for an archive that the next sweep takes away again helps nobody. */
+function assertMayStay({ identity, pin }: WantedCapture, archiveBytes: number, tools: AdmissionTools): void {
+  const reason = pin ? undefined : tools.whyNotKept?.(identity, archiveBytes)
+  if (reason === undefined) return
+  throw new OutOfSpaceError(`Cannot take the checkpoint: ${reason}`, {
+    code: 'RetentionLimit',
+    hint: 'Ask for it with "pin", or raise the limit of the retention rule.',
+  })
+}
+
+/** Before a capture is refused for want of room, old archives may go. */
 async function assertRoomFor(diskBytes: number, tools: AdmissionTools, reservation?: Reservation): Promise<void> {
+  try {
+    await reserve(diskBytes, tools, reservation)
+  } catch (error) {
+    if (!(error instanceof OutOfSpaceError) || tools.makeRoom === undefined) throw error
+    await tools.makeRoom(diskBytes + reservedBytes(tools))
+    await reserve(diskBytes, tools, reservation)
+  }
+}
+
+/** Nothing else runs between the look at the disk and the reservation. */
+async function reserve(diskBytes: number, tools: AdmissionTools, reservation?: Reservation): Promise<void> {
   const disk = await readDiskSpace(tools.checkpointsDirectory)
-  const reserved = [...tools.reservations].reduce((sum, { bytes }) => sum + bytes, 0)
-  assertRoom(diskBytes + reserved, tools.diskFloor, disk)
+  assertRoom(diskBytes + reservedBytes(tools), tools.diskFloor, disk)
   if (reservation !== undefined) reservation.bytes = diskBytes
 }
 
-async function lookAgain(containerId: string, tools: AdmissionTools): Promise<Admission> {
-  if (!(await tools.containers.read()).isRunning(containerId)) {
+function reservedBytes({ reservations }: AdmissionTools): number {
+  return [...reservations].reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+async function lookAgain(wanted: WantedCapture, tools: AdmissionTools): Promise<Admission> {
+  if (!(await tools.containers.read()).isRunning(wanted.identity.containerId)) {
     throw new ConflictError('Cannot checkpoint the container: it is not running any more', {
       code: 'ContainerNotRunning',
       hint: 'Look at the pod again; a restarted container is another one.',
     })
   }
-  return await admit(containerId, tools)
+  return await admit(wanted, tools)
 }

@@ -48,7 +48,7 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
   try {
     signal.throwIfAborted()
     const { dumpMayTakeMs, wasPaused } = await record.phase('admission', () =>
-      admitInTurn(identity.containerId, { earlier: order.admission, reservation }, tools),
+      admitInTurn({ identity, pin: order.pin }, { earlier: order.admission, reservation }, tools),
     )
     signal.throwIfAborted()
     tools.freezeGuard.release(identity.containerId)

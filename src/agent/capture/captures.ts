@@ -90,14 +90,14 @@ export class Captures {
   async request(wish: CaptureWish): Promise<CaptureJob> {
     const selected = await this.#select(wish)
     this.#assertNoneInFlight(selected)
-    const admitted = await this.#admit(selected)
+    const admitted = await this.#admit(selected, wish)
     this.#assertNoneInFlight(selected)
     return this.#begin(wish, admitted)
   }
 
   /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
   async requestBehind(wish: CaptureWish, view?: NodeView): Promise<CaptureJob> {
-    return this.#begin(wish, await this.#admit(await this.#select(wish, view)))
+    return this.#begin(wish, await this.#admit(await this.#select(wish, view), wish))
   }
 
   async wait(
@@ -176,11 +176,11 @@ export class Captures {
     }
   }
 
-  async #admit(identities: readonly ContainerIdentity[]): Promise<readonly Selected[]> {
+  async #admit(identities: readonly ContainerIdentity[], { pin = false }: CaptureWish): Promise<readonly Selected[]> {
     return await Promise.all(
       identities.map(async (identity) => {
         const mustWait = this.#queue.findJob(identity.containerId) !== undefined
-        return { identity, admission: mustWait ? undefined : await admit(identity.containerId, this.#tools) }
+        return { identity, admission: mustWait ? undefined : await admit({ identity, pin }, this.#tools) }
       }),
     )
   }

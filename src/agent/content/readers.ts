@@ -19,6 +19,10 @@ export class Readers {
     }
   }
 
+  listInUse(): readonly string[] {
+    return [...this.#holds.keys()].filter((id) => this.isInUse(id))
+  }
+
   isInUse(checkpointId: string): boolean {
     const oldest = performance.now() - this.#maxHoldMs
     return [...(this.#holds.get(checkpointId) ?? [])].some(({ since }) => since > oldest)

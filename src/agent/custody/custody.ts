@@ -21,7 +21,9 @@ import type { Logger } from '../../shared/logger.ts'
 import type { ActionEntry } from '../checkpoint-actions.ts'
 import type { CaptureFacts } from './capture-facts.ts'
 import { KnownArchives } from './known-archives.ts'
+import { LeavingFiles } from './leaving-files.ts'
 import { readNodeFacts } from './node-facts.ts'
+import { OpenRemovals, type OpenRemoval } from './open-removals.ts'
 
 export interface CustodyOptions {
   readonly stateDirectory: string
@@ -41,8 +43,13 @@ export class Custody {
   readonly #options: CustodyOptions
   readonly #log: CustodyLog
   readonly #known = new KnownArchives()
+  readonly #leaving = new LeavingFiles()
   /** Captures whose archive may be seen before their entry is written. */
   readonly #own = new Set<string>()
+  /** Resolves when those of earlier runs have been read. */
+  readonly #wasRead = Promise.withResolvers<void>()
+  /** Of earlier runs. */
+  #interrupted: readonly OpenRemoval[] = []
   /** Entries of this run, until those of earlier ones have been read. */
   #early: CustodyEntry[] | undefined = []
 
@@ -60,6 +67,7 @@ export class Custody {
       maxBytes,
       onEntry: (entry) => {
         if (entry.action === 'capture' && entry.checkpoint !== undefined) this.#own.delete(entry.checkpoint.id)
+        this.#leaving.apply(entry)
         if (this.#early === undefined) this.#known.apply(entry)
         else this.#early.push(entry)
       },
@@ -77,6 +85,7 @@ export class Custody {
     await this.#readKnown().catch((error: unknown) => {
       logger.error({ error: errorText(error) }, 'Cannot read the custody log')
     })
+    this.#wasRead.resolve()
     if (!this.key.isNew && this.#log.end?.seq === 0) {
       logger.error({ keyId: this.key.id }, 'The custody log is empty, and its key is not new: it was removed')
       await this.note({
@@ -100,14 +109,25 @@ export class Custody {
     return await this.#log.append(draft)
   }
 
+  /** Removals that are about to be done, with one wait for the disk. Where it throws, part of them may be on the disk all the same. */
+  async recordRemovals(drafts: readonly CustodyDraft[]): Promise<void> {
+    // Before that, an archive that we remove would be missed as one that somebody else took.
+    await this.#wasRead.promise
+    await this.#log.appendAll(drafts)
+  }
+
   /**
    * For what has happened, or is done whether it can be recorded or not: taking evidence is worth more than the entry
    * about it. Resolves once it is on the disk, or kept in memory for when the disk is well again.
    */
   async note(draft: CustodyDraft): Promise<void> {
+    await this.noteAll([draft])
+  }
+
+  async noteAll(drafts: readonly CustodyDraft[]): Promise<void> {
     const over = new AbortController()
     const limit = sleep(NOTE_WITHIN_MS, undefined, { signal: over.signal, ref: false }).catch(() => undefined)
-    await Promise.race([this.#log.appendOwed(draft), limit])
+    await Promise.race([this.#log.appendAllOwed(drafts), limit])
     over.abort()
   }
 
@@ -122,6 +142,7 @@ export class Custody {
     }
     const hasHappened = action === 'tampering' || outcome === 'failed' || (action === 'delete' && outcome === 'done')
     if (hasHappened) await this.note(draft)
+    else if (action === 'delete') await this.recordRemovals([draft])
     else await this.record(draft)
   }
 
@@ -132,6 +153,7 @@ export class Custody {
 
   /** The inventory sees an archive for the first time. */
   async discovered(checkpoint: Checkpoint): Promise<void> {
+    if (this.#leaving.has(checkpoint)) return
     const known = this.#known.find(checkpoint.id)
     if (this.#own.has(checkpoint.id) || (known !== undefined && known.isRemoved !== true)) return
     const { identity, engine, generation, state } = checkpoint
@@ -150,6 +172,7 @@ export class Custody {
    * once had a digest and is not whole any more.
    */
   async looked(checkpoint: Checkpoint): Promise<void> {
+    if (this.#leaving.has(checkpoint)) return
     const { id, state, sha256, generation } = checkpoint
     const known = this.#known.find(id)
     const isBroken = state === 'damaged' || state === 'incomplete'
@@ -159,6 +182,7 @@ export class Custody {
     if (known?.sha256 === undefined) {
       if (sha256 === undefined) return
       if (known === undefined) await this.discovered(checkpoint)
+      if (this.#leaving.has(checkpoint)) return
       await this.note({ ...about, action: 'digest', detail: { generation } })
       return
     }
@@ -214,6 +238,11 @@ export class Custody {
     return this.#own.has(checkpointId) || this.#known.find(checkpointId)?.capture !== undefined
   }
 
+  /** Removals that an earlier run announced and did not tell the end of. */
+  get interruptedRemovals(): readonly OpenRemoval[] {
+    return this.#interrupted
+  }
+
   findRecordedSha256({ id }: { readonly id: string }): string | undefined {
     return this.#known.find(id)?.sha256
   }
@@ -254,14 +283,18 @@ export class Custody {
 
   async #readKnown(): Promise<void> {
     const end = this.#log.end?.seq ?? 0
+    const removals = new OpenRemovals()
     for (const segment of segmentsAmong(await nodeDisk.list(this.#log.folder))) {
       for await (const line of readLines(segmentPath(this.#log.folder, segment))) {
         // Most lines are about who read what; they need not be parsed.
         if (!MATTERS.some((action) => line.bytes.includes(action))) continue
         const reading = judgeLine(line)
-        if (reading.isGood && reading.entry.seq <= end) this.#known.apply(reading.entry)
+        if (!reading.isGood || reading.entry.seq > end) continue
+        this.#known.apply(reading.entry)
+        removals.apply(reading.entry)
       }
     }
+    this.#interrupted = removals.list()
     for (const entry of this.#early ?? []) if (entry.seq > end) this.#known.apply(entry)
     this.#early = undefined
   }

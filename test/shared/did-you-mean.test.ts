@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { nearestName } from '../../src/config/did-you-mean.ts'
+import { nearestName } from '../../src/shared/did-you-mean.ts'
 import { SETTING_KEYS } from '../../src/config/settings.ts'
 
 describe('nearestName', () => {

@@ -1,0 +1,72 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { errorText } from '../../shared/errors.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { GonePodStore } from '../../store/gone-pod-store.ts'
+
+export interface OrphanWatchOptions {
+  readonly store: GonePodStore
+  /** UIDs of all pods that the runtime knows, ended ones included. Rejects where it does not answer. */
+  readonly listPodUids: () => Promise<ReadonlySet<string>>
+  readonly logger: Logger
+  readonly intervalMs?: number
+  /** In milliseconds, on a clock that nobody sets. */
+  readonly elapsed?: () => number
+}
+
+const INTERVAL_MS = 60_000
+
+/**
+ * Counts how long the pods of archives have been gone. Only the time between two answers of the runtime counts: while it
+ * is down, or the agent is, nobody knows what is there.
+ */
+export class OrphanWatch {
+  readonly #options: OrphanWatchOptions
+  readonly #intervalMs: number
+  readonly #elapsed: () => number
+  readonly #stop = new AbortController()
+  #answeredAt: number | undefined
+  #loop: Promise<void> | undefined
+
+  constructor(options: OrphanWatchOptions) {
+    this.#options = options
+    this.#intervalMs = options.intervalMs ?? INTERVAL_MS
+    this.#elapsed = options.elapsed ?? (() => performance.now())
+  }
+
+  start(): void {
+    this.#loop = this.#lookForEver()
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#loop
+  }
+
+  async look(): Promise<void> {
+    const { store, listPodUids, logger } = this.#options
+    let there: ReadonlySet<string>
+    try {
+      there = await listPodUids()
+    } catch (error) {
+      this.#answeredAt = undefined
+      logger.debug({ error: errorText(error) }, 'Cannot tell which pods are gone: the runtime does not answer')
+      return
+    }
+    const now = this.#elapsed()
+    // A machine that slept has seen nothing meanwhile.
+    const passed = this.#answeredAt === undefined ? 0 : Math.min(now - this.#answeredAt, 2 * this.#intervalMs)
+    this.#answeredAt = now
+    const gone = store.listPodUids().filter((uid) => !there.has(uid))
+    store.count(gone, passed)
+  }
+
+  async #lookForEver(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await this.look().catch((error: unknown) => {
+        this.#options.logger.error({ error: errorText(error) }, 'Cannot keep count of pods that are gone')
+      })
+      await sleep(this.#intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import { Worker } from 'node:worker_threads'
+import { UnavailableError } from '../../shared/errors.ts'
+import type { PlannedDisk } from '../../retention/plan-types.ts'
+import type { Policy } from '../../retention/policy.ts'
+import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
+import type { OpenPlan } from './planner.ts'
+
+/** The thread holds every row while a plan is open, and some of it after. */
+const IDLE_MS = 5_000
+
+export interface PlanInput {
+  readonly policy: Policy
+  readonly nowMillis: number
+  readonly disk: PlannedDisk
+  readonly inUse: readonly string[]
+}
+
+type Ask<Kind extends PlanRequest['kind']> = Omit<Extract<PlanRequest, { kind: Kind }>, 'number'>
+type AnyAsk = { [Kind in PlanRequest['kind']]: Ask<Kind> }[PlanRequest['kind']]
+
+/** Plans in a thread of its own, which reads the index by itself: to hand it the rows would hold up answers. */
+export class PlanLane {
+  readonly #indexFile: string
+  readonly #waiting = new Map<number, PromiseWithResolvers<PlanAnswer>>()
+  readonly #open = new Set<number>()
+  #numbers = 0
+  #worker: Worker | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(indexFile: string) {
+    this.#indexFile = indexFile
+  }
+
+  /** Throws an UnavailableError (`PlanFailed`). */
+  async plan(input: PlanInput): Promise<OpenPlan> {
+    const plan = ++this.#numbers
+    this.#open.add(plan)
+    try {
+      const answer = await this.#ask({ kind: 'plan', plan, ...input })
+      if (answer.kind !== 'head') throw failed(answer)
+      return {
+        head: answer.head,
+        page: (list, { skip, count }) => this.#page({ kind: 'page', plan, list, skip, count }),
+        [Symbol.dispose]: () => {
+          this.#close(plan)
+        },
+      }
+    } catch (error) {
+      this.#close(plan)
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#idleTimer)
+    await this.#end('the agent is ending')
+  }
+
+  async #page(ask: Ask<'page'>) {
+    const answer = await this.#ask(ask)
+    if (answer.kind !== 'page') throw failed(answer)
+    return answer.page
+  }
+
+  #close(plan: number): void {
+    if (!this.#open.delete(plan) || this.#worker === undefined) return
+    void this.#ask({ kind: 'close', plan })
+  }
+
+  #ask(ask: AnyAsk): Promise<PlanAnswer> {
+    clearTimeout(this.#idleTimer)
+    if (this.#isClosed) return Promise.resolve({ number: 0, kind: 'failed', error: 'the agent is ending' })
+    const number = ++this.#numbers
+    const waiting = Promise.withResolvers<PlanAnswer>()
+    this.#waiting.set(number, waiting)
+    this.#worker ??= this.#start()
+    this.#worker.postMessage({ ...ask, number } satisfies PlanRequest)
+    return waiting.promise
+  }
+
+  #start(): Worker {
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const worker = new Worker(new URL(`./plan-worker.${extension}`, import.meta.url), {
+      workerData: this.#indexFile,
+      // What was preloaded is for the process, not for its threads.
+      execArgv: [],
+      env: {},
+    })
+    worker.unref()
+    worker.on('message', (answer: PlanAnswer) => {
+      this.#waiting.get(answer.number)?.resolve(answer)
+      this.#waiting.delete(answer.number)
+      this.#restSoon()
+    })
+    const lose = (why: string) => {
+      if (this.#worker === worker) void this.#end(why)
+    }
+    worker.on('error', (error) => {
+      lose(String(error))
+    })
+    worker.on('exit', () => {
+      lose('the thread has ended')
+    })
+    return worker
+  }
+
+  #restSoon(): void {
+    clearTimeout(this.#idleTimer)
+    if (this.#waiting.size > 0 || this.#open.size > 0) return
+    this.#idleTimer = setTimeout(() => void this.#end('nothing to do'), IDLE_MS).unref()
+  }
+
+  /** Its open plans are lost with it. */
+  async #end(why: string): Promise<void> {
+    const worker = this.#worker
+    this.#worker = undefined
+    for (const [number, { resolve }] of this.#waiting) resolve({ number, kind: 'failed', error: why })
+    this.#waiting.clear()
+    await worker?.terminate()
+  }
+}
+
+function failed(answer: PlanAnswer): UnavailableError {
+  const why = answer.kind === 'failed' ? answer.error : `the answer is a ${answer.kind}`
+  return new UnavailableError(`Cannot plan what to remove: ${why}`, {
+    code: 'PlanFailed',
+    hint: 'Nothing was removed. Ask again; the log of the agent says more.',
+  })
+}

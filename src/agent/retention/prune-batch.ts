@@ -1,0 +1,206 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import type { CustodyActor, CustodyDraft } from '../../custody/custody-entry.ts'
+import type { PlannedRemoval } from '../../retention/plan-types.ts'
+import { AgentError, ConflictError, errorText } from '../../shared/errors.ts'
+import { failPoint } from '../../shared/fail-point.ts'
+import type { CheckpointStore } from '../../store/checkpoint-store.ts'
+import { custodyCheckpoint } from '../custody/custody.ts'
+import { openDirectory, type OpenDirectory } from '../open-directory.ts'
+import { assertRemovableIn, unlinkArchive } from '../removal.ts'
+import type { LeftArchive } from './sweep-report.ts'
+
+export interface PruneTools {
+  readonly directory: string
+  readonly store: Pick<CheckpointStore, 'find' | 'findStanding'>
+  readonly custody: {
+    /** Resolves once all are on the disk; where it rejects nothing is removed. */
+    readonly recordRemovals: (drafts: readonly CustodyDraft[]) => Promise<void>
+    readonly noteAll: (drafts: readonly CustodyDraft[]) => Promise<void>
+  }
+  readonly isInUse: (id: string) => boolean
+  readonly now: () => Date
+}
+
+export interface PruneOrder {
+  readonly actor: CustodyActor
+  /** What every entry says of the sweep. */
+  readonly detail: Readonly<Record<string, unknown>>
+  /** Whether what the plan keeps is still there: else its removals are not right any more. */
+  readonly isPlanRight: () => boolean
+}
+
+export interface PruneOutcome {
+  readonly removed: readonly { readonly checkpoint: Checkpoint; readonly rule: string }[]
+  /** Announced in the custody log, and still there. */
+  readonly left: readonly (LeftArchive & { readonly checkpoint: Checkpoint })[]
+  /** Not even announced: seen in time not to be as planned. */
+  readonly skipped: readonly LeftArchive[]
+}
+
+interface Doomed {
+  readonly checkpoint: Checkpoint
+  readonly planned: PlannedRemoval
+  failure?: { readonly code: string; readonly reason: string }
+}
+
+/** The file system refused to remove a file. */
+export const PRUNE_FAILED = 'PruneFailed'
+
+/** Its files are unlinked; what is left to do can go on while the next batch is announced. */
+export interface PrunedBatch {
+  /** Makes it durable with one fsync, and notes how it ended. */
+  readonly finish: () => Promise<PruneOutcome>
+}
+
+/** Another archive went without us, and this one may have to stay in its place. */
+export const PLAN_CHANGED = 'PlanChanged'
+
+/**
+ * Removes these archives: announced with one fsync, looked at again one by one and unlinked. An archive that is not as
+ * it was planned stays. Throws where they cannot be announced; nothing is removed then, and what got into the log all
+ * the same is settled at the next start.
+ */
+export async function pruneBatch(
+  removals: readonly PlannedRemoval[],
+  order: PruneOrder,
+  tools: PruneTools,
+): Promise<PrunedBatch> {
+  const folder = openDirectory(tools.directory)
+  try {
+    const { doomed, skipped } = choose(removals, folder, tools)
+    if (doomed.length > 0) {
+      await announce(doomed, order, tools)
+      failPoint('sweep.announced')
+      await unlinkAll(doomed, { order, folder, tools })
+    }
+    return { finish: () => finish({ doomed, skipped }, { order, folder, tools }) }
+  } catch (error) {
+    folder[Symbol.dispose]()
+    throw error
+  }
+}
+
+interface Chosen {
+  readonly doomed: readonly Doomed[]
+  readonly skipped: readonly LeftArchive[]
+}
+
+interface Site {
+  readonly order: PruneOrder
+  readonly folder: OpenDirectory
+  readonly tools: PruneTools
+}
+
+function choose(removals: readonly PlannedRemoval[], folder: OpenDirectory, tools: PruneTools): Chosen {
+  const doomed: Doomed[] = []
+  const skipped: LeftArchive[] = []
+  for (const planned of removals) {
+    try {
+      doomed.push({ planned, checkpoint: findAsPlanned(planned, folder, tools) })
+    } catch (error) {
+      const { id, fileName } = planned.archive
+      skipped.push({ id, fileName, ...failureOf(error) })
+    }
+  }
+  return { doomed, skipped }
+}
+
+function findAsPlanned({ archive }: PlannedRemoval, folder: OpenDirectory, tools: PruneTools): Checkpoint {
+  const checkpoint = tools.store.find(archive.id)
+  if (checkpoint?.generation !== archive.generation || checkpoint.state !== archive.state)
+    throw notAsPlanned(archive.id)
+  assertRemovableIn(folder, checkpoint, tools)
+  return checkpoint
+}
+
+async function announce(doomed: readonly Doomed[], order: PruneOrder, { custody }: PruneTools): Promise<void> {
+  const drafts = doomed.map(({ checkpoint, planned }) =>
+    entry(checkpoint, order, {
+      outcome: 'intended',
+      detail: {
+        generation: checkpoint.generation,
+        rule: ruleOf(planned),
+        reasons: planned.reasons.map(({ text }) => text),
+        ...order.detail,
+      },
+    }),
+  )
+  await custody.recordRemovals(drafts)
+}
+
+async function unlinkAll(doomed: readonly Doomed[], { order, folder, tools }: Site): Promise<void> {
+  for (const item of doomed) {
+    try {
+      assertStillPlanned(item.checkpoint, order, tools)
+      await unlinkArchive(item.checkpoint, folder, tools)
+    } catch (error) {
+      item.failure = failureOf(error)
+    }
+    failPoint('sweep.unlinked')
+    await nextTurn()
+  }
+}
+
+async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Site): Promise<PruneOutcome> {
+  using _ = folder
+  if (doomed.length === 0) return { removed: [], left: [], skipped }
+  try {
+    await folder.flush()
+  } catch (error) {
+    // Of what was not flushed nobody can say whether it will stay away.
+    for (const item of doomed) item.failure ??= failureOf(error)
+  }
+  failPoint('sweep.flushed')
+  await tools.custody.noteAll(
+    doomed.map(({ checkpoint, failure }) =>
+      entry(checkpoint, order, failure === undefined ? { outcome: 'done' } : { outcome: 'failed', detail: failure }),
+    ),
+  )
+  failPoint('sweep.noted')
+  return {
+    removed: doomed
+      .filter(({ failure }) => failure === undefined)
+      .map(({ checkpoint, planned }) => ({ checkpoint, rule: ruleOf(planned) })),
+    left: doomed.flatMap(({ checkpoint, failure }) =>
+      failure === undefined ? [] : [{ id: checkpoint.id, fileName: checkpoint.fileName, ...failure, checkpoint }],
+    ),
+    skipped,
+  }
+}
+
+/** The log was written meanwhile, which takes a while. */
+function assertStillPlanned({ id, generation, state }: Checkpoint, order: PruneOrder, { store }: PruneTools): void {
+  const now = store.findStanding(id)
+  const isAsPlanned = now?.generation === generation && now.state === state && !now.isPinned
+  if (!isAsPlanned) throw notAsPlanned(id)
+  if (order.isPlanRight()) return
+  throw new ConflictError(`Cannot remove checkpoint "${id}": the plan is another one by now`, {
+    code: PLAN_CHANGED,
+    hint: 'Look at the plan again.',
+  })
+}
+
+function entry(
+  checkpoint: Checkpoint,
+  { actor }: PruneOrder,
+  { outcome, detail }: Pick<CustodyDraft, 'outcome' | 'detail'>,
+): CustodyDraft {
+  const about = { actor, action: 'prune', checkpoint: custodyCheckpoint(checkpoint), outcome } as const
+  return detail === undefined ? about : { ...about, detail }
+}
+
+function ruleOf({ reasons }: PlannedRemoval): string {
+  return reasons[0]?.rule ?? 'default'
+}
+
+function failureOf(error: unknown): { readonly code: string; readonly reason: string } {
+  return { code: error instanceof AgentError ? error.code : PRUNE_FAILED, reason: errorText(error) }
+}
+
+function notAsPlanned(id: string): ConflictError {
+  return new ConflictError(`Cannot remove checkpoint "${id}": it is not as it was planned any more`, {
+    code: 'CheckpointChanged',
+    hint: 'Look at the plan again.',
+  })
+}

@@ -1,0 +1,126 @@
+import { schedule, type ScheduledTask } from 'node-cron'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { missingBytes } from '../../retention/disk-relief.ts'
+import type { Policy } from '../../retention/policy.ts'
+import { AgentError, errorText } from '../../shared/errors.ts'
+import type { Logger } from '../../shared/logger.ts'
+import { readDiskSpace } from '../disk-space.ts'
+import type { SweepReport } from './sweep-report.ts'
+
+export interface SweepTriggersOptions {
+  readonly directory: string
+  readonly policy: () => Policy
+  readonly sweep: (order: { readonly trigger: 'schedule' | 'disk' }) => Promise<SweepReport>
+  readonly logger: Logger
+  readonly diskEveryMs?: number
+}
+
+const DISK_EVERY_MS = 2_000
+/** When there is something new the disk is looked at sooner, but not at each of a thousand files. */
+const SOON_MS = 250
+/** A full disk that no sweep can help is no reason to plan all the time. */
+const LONGEST_REST_MS = 60_000
+
+/** Says when to sweep: by the clock, and when the disk is nearly full. */
+export class SweepTriggers {
+  readonly #options: SweepTriggersOptions
+  readonly #stop = new AbortController()
+  #task: ScheduledTask | undefined
+  #loop: Promise<void> | undefined
+  #wake: (() => void) | undefined
+  #notBefore = 0
+  #planMs = 0
+  #fruitless = 0
+  #lastTrouble: string | undefined
+
+  constructor(options: SweepTriggersOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.reschedule()
+    this.#loop = this.#watchDisk()
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#wake?.()
+    await this.#task?.destroy()
+    await this.#loop
+  }
+
+  /** The policy may be another one by now. */
+  reschedule(): void {
+    void this.#task?.destroy()
+    this.#task = undefined
+    const { schedule: when, timeZone } = this.#options.policy()
+    if (when === '' || this.#stop.signal.aborted) return
+    this.#task = schedule(when, () => this.#sweep('schedule').then(() => undefined), {
+      timezone: timeZone,
+      noOverlap: true,
+    })
+  }
+
+  get nextRun(): Date | undefined {
+    return this.#task?.getNextRun() ?? undefined
+  }
+
+  /** There is an archive more, or one that may be removed by now. */
+  noteGrowth(): void {
+    this.#fruitless = 0
+    this.#notBefore = Math.min(this.#notBefore, performance.now() + 4 * this.#planMs)
+    this.#wake?.()
+  }
+
+  async #watchDisk(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await this.#lookAtDisk()
+      await sleep(SOON_MS, undefined, { signal, ref: false }).catch(() => undefined)
+      await this.#rest()
+    }
+  }
+
+  async #rest(): Promise<void> {
+    const over = Promise.withResolvers<void>()
+    this.#wake = over.resolve
+    const timer = setTimeout(over.resolve, (this.#options.diskEveryMs ?? DISK_EVERY_MS) - SOON_MS).unref()
+    if (!this.#stop.signal.aborted) await over.promise
+    clearTimeout(timer)
+    this.#wake = undefined
+  }
+
+  async #lookAtDisk(): Promise<void> {
+    const { directory, policy } = this.#options
+    const disk = await readDiskSpace(directory).catch(() => undefined)
+    if (disk === undefined || missingBytes(disk, policy().disk) === 0) {
+      this.#fruitless = 0
+      this.#notBefore = 0
+      return
+    }
+    if (performance.now() < this.#notBefore) return
+    const begun = performance.now()
+    const report = await this.#sweep('disk')
+    this.#planMs = performance.now() - begun
+    if (report !== undefined && report.removed.count > 0) return
+    this.#fruitless += 1
+    const restMs = Math.min(DISK_EVERY_MS * 2 ** this.#fruitless, LONGEST_REST_MS)
+    this.#notBefore = performance.now() + Math.max(restMs, 4 * this.#planMs)
+  }
+
+  async #sweep(trigger: 'schedule' | 'disk'): Promise<SweepReport | undefined> {
+    try {
+      const report = await this.#options.sweep({ trigger })
+      this.#lastTrouble = undefined
+      return report
+    } catch (error) {
+      const text = errorText(error)
+      const isExpected = error instanceof AgentError && ['SweepRunning', 'ShuttingDown'].includes(error.code)
+      if (!isExpected && text !== this.#lastTrouble) {
+        this.#lastTrouble = text
+        this.#options.logger.error({ trigger, error: text }, 'A sweep has failed')
+      }
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,357 @@
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { ulid } from 'ulid'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { AGENT_ACTOR, type CustodyActor } from '../../custody/custody-entry.ts'
+import type { PlannedRemoval } from '../../retention/plan-types.ts'
+import type { Clock } from '../../shared/clock.ts'
+import { AgentError, ConflictError, errorText, UnavailableError } from '../../shared/errors.ts'
+import { failPoint } from '../../shared/fail-point.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { OpenPlan, Planner } from './planner.ts'
+import {
+  PLAN_CHANGED,
+  PRUNE_FAILED,
+  pruneBatch,
+  type PrunedBatch,
+  type PruneOutcome,
+  type PruneTools,
+} from './prune-batch.ts'
+import { SweepTally, type SweepReport, type SweepTrigger } from './sweep-report.ts'
+
+export interface SweepOrder {
+  readonly trigger: SweepTrigger
+  /** The agent itself unless given. */
+  readonly actor?: CustodyActor
+  /** The plan that was looked at: any other is refused. */
+  readonly planId?: string
+  readonly wantedBytes?: number
+}
+
+export interface SweeperOptions extends PruneTools {
+  readonly planner: Planner
+  /** Takes away the rows of these very files. */
+  readonly forget: (removed: readonly Checkpoint[]) => void
+  /** Resolves once the rows of these are as their files are. */
+  readonly lookAgain: (ids: readonly string[]) => Promise<void>
+  /** It was announced that the archive would go, and it did not, or not through us. */
+  readonly onLeft: (id: string) => Promise<void>
+  /** Shows on its row why an archive could not be removed; undefined: that is over. */
+  readonly onTrouble: (id: string, reason: string | undefined) => void
+  readonly onReport: (report: SweepReport) => void
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** So many entries share an fsync. */
+const BATCH = 64
+/** Where others remove archives all the time, that is for the next sweep. */
+const MAX_PLANS = 10
+/** So many are handed over by the thread that plans at once. */
+const PAGE = 8 * BATCH
+
+/** Carries plans out, one at a time. */
+export class Sweeper {
+  readonly #options: SweeperOptions
+  readonly #stop = new AbortController()
+  #current: Promise<SweepReport> | undefined
+  /** Being removed by us right now. */
+  readonly #doomed = new Set<string>()
+  /** How many archives went without us: a plan from before that may have counted on them. */
+  #losses = 0
+  #troubled = new Set<string>()
+
+  constructor(options: SweeperOptions) {
+    this.#options = options
+  }
+
+  get isSweeping(): boolean {
+    return this.#current !== undefined
+  }
+
+  /** Resolves when no sweep is under way. */
+  async idle(): Promise<void> {
+    while (this.#current !== undefined) await this.#current.catch(() => undefined)
+  }
+
+  /** An archive has gone from the directory. */
+  noteRemoved(id: string): void {
+    if (!this.#doomed.has(id)) this.#losses += 1
+  }
+
+  /** Ends after the batch under way. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#current?.catch(() => undefined)
+  }
+
+  /**
+   * Resolves when nothing is left to remove. Throws a ConflictError (`SweepRunning`, `PlanChanged`), and an
+   * UnavailableError where the custody log or the directory cannot be written: then the rest stays.
+   */
+  async sweep(order: SweepOrder): Promise<SweepReport> {
+    if (this.#stop.signal.aborted) {
+      throw new UnavailableError('Cannot sweep: the agent is ending', {
+        code: 'ShuttingDown',
+        hint: 'Ask again when it has been started anew.',
+      })
+    }
+    if (this.#current !== undefined) {
+      throw new ConflictError('Cannot sweep: another sweep is under way', {
+        code: 'SweepRunning',
+        hint: 'Ask again when it is over; GET /v1/retention/history shows what it did.',
+      })
+    }
+    this.#current = this.#sweep(order).finally(() => {
+      this.#current = undefined
+    })
+    return await this.#current
+  }
+
+  async #sweep(order: SweepOrder): Promise<SweepReport> {
+    const { clock, onReport } = this.#options
+    const run = new Run(order, clock.now(), this.#losses)
+    try {
+      await this.#open(run)
+      failPoint('sweep.planned')
+      if (order.planId !== undefined && order.planId !== run.plan.head.id) throw planChanged()
+      await this.#removeAll(run).catch((error: unknown) => {
+        run.error = error
+      })
+      const report = run.report()
+      onReport(report)
+      failPoint('sweep.reported')
+      if (run.error !== undefined) throw run.error
+      return report
+    } finally {
+      run[Symbol.dispose]()
+    }
+  }
+
+  async #removeAll(run: Run): Promise<void> {
+    // Nothing is announced that cannot be done.
+    if (run.plan.head.totals.removedArchives > 0) await this.#assertWritable()
+    const { tried } = run
+    const removals = new PlannedRemovals(run)
+    try {
+      while (!this.#stop.signal.aborted) {
+        if (this.#losses !== run.losses) await this.#planAnew(run, removals)
+        const batch = await removals.next()
+        if (batch.length === 0) break
+        const fresh = batch.filter(({ archive }) => !tried.has(archive.id))
+        for (const { archive } of fresh) tried.add(archive.id)
+        if (fresh.length > 0) await this.#removeBatch(run, fresh)
+      }
+    } finally {
+      // What was begun is brought to its end in any case, and why it failed is what matters then.
+      await run.lastBatch
+    }
+    if (this.#stop.signal.aborted) run.isStopped = true
+    else this.#forgetTroubles(tried)
+  }
+
+  /** An archive that the plan may have counted on is gone. */
+  async #planAnew(run: Run, removals: PlannedRemovals): Promise<void> {
+    // Who has agreed to a plan has not agreed to another one.
+    if (run.order.planId !== undefined) throw planChanged()
+    await run.lastBatch
+    run.plans += 1
+    if (run.plans > MAX_PLANS) throw planChanged()
+    run.losses = this.#losses
+    await this.#open(run)
+    removals.begin()
+  }
+
+  /** Returns when the files are unlinked: how that ended is noted while the next batch is announced. */
+  async #removeBatch(run: Run, removals: readonly PlannedRemoval[]): Promise<void> {
+    const { order, plan, losses } = run
+    const ids = removals.map(({ archive }) => archive.id)
+    for (const id of ids) this.#doomed.add(id)
+    const letGo = () => {
+      for (const id of ids) this.#doomed.delete(id)
+    }
+    const batch = await pruneBatch(
+      removals,
+      {
+        actor: order.actor ?? AGENT_ACTOR,
+        detail: { plan: plan.head.id, trigger: order.trigger },
+        isPlanRight: () => this.#losses === losses,
+      },
+      this.#options,
+    ).catch((error: unknown) => {
+      letGo()
+      throw error
+    })
+    const before = run.lastBatch
+    const finished = this.#finish(run, batch).finally(letGo)
+    run.lastBatch = finished
+    // Whoever waits for the last one is told; until then nobody may.
+    finished.catch(() => undefined)
+    await before
+  }
+
+  async #finish(run: Run, batch: PrunedBatch): Promise<void> {
+    const outcome = await batch.finish()
+    run.add(outcome)
+    await this.#settle(outcome)
+    failPoint('sweep.forgotten')
+    if (outcome.removed.length === 0 && outcome.left.length > 0) await this.#assertWritable()
+  }
+
+  /** Rows are as their files, and what could not be removed shows why. */
+  async #settle({ removed, left, skipped }: PruneOutcome): Promise<void> {
+    const { forget, lookAgain, onLeft, onTrouble } = this.#options
+    const others = [...left, ...skipped].filter(({ code }) => code === 'CheckpointChanged').map(({ id }) => id)
+    forget(removed.map(({ checkpoint }) => checkpoint))
+    if (others.length > 0) await lookAgain(others)
+    for (const { checkpoint } of removed) this.#troubled.delete(checkpoint.id)
+    for (const { id, code, reason } of left) {
+      await onLeft(id)
+      if (code !== PRUNE_FAILED) continue
+      this.#troubled.add(id)
+      onTrouble(id, reason)
+    }
+  }
+
+  /** What is not to be removed any more has no trouble with it. */
+  #forgetTroubles(tried: ReadonlySet<string>): void {
+    for (const id of this.#troubled) {
+      if (tried.has(id)) continue
+      this.#troubled.delete(id)
+      this.#options.onTrouble(id, undefined)
+    }
+  }
+
+  async #open(run: Run): Promise<void> {
+    const { wantedBytes } = run.order
+    run.take(await this.#options.planner.open(wantedBytes === undefined ? {} : { wantedBytes }))
+  }
+
+  async #assertWritable(): Promise<void> {
+    const { directory } = this.#options
+    try {
+      await access(directory, constants.W_OK)
+    } catch (error) {
+      throw new UnavailableError(`Cannot remove archives in "${directory}": ${errorText(error)}`, {
+        code: 'LocationNotWritable',
+        hint: 'The agent must be able to write into checkpoints.directory.',
+        cause: error,
+      })
+    }
+  }
+}
+
+/** What a plan removes, batch by batch. */
+class PlannedRemovals {
+  readonly #run: Run
+  #page: readonly PlannedRemoval[] = []
+  #at = 0
+  #skip = 0
+
+  constructor(run: Run) {
+    this.#run = run
+  }
+
+  /** At the beginning of another plan. */
+  begin(): void {
+    this.#page = []
+    this.#at = 0
+    this.#skip = 0
+  }
+
+  /** Empty at the end. */
+  async next(): Promise<readonly PlannedRemoval[]> {
+    if (this.#at >= this.#page.length) {
+      this.#page = await this.#run.plan.page('remove', { skip: this.#skip, count: PAGE })
+      this.#skip += this.#page.length
+      this.#at = 0
+    }
+    const batch = this.#page.slice(this.#at, this.#at + BATCH)
+    this.#at += batch.length
+    return batch
+  }
+}
+
+/** One sweep while it is under way. */
+class Run implements Disposable {
+  readonly order: SweepOrder
+  losses: number
+  plans = 1
+  isStopped = false
+  error: unknown
+  /** An archive is tried once a sweep. */
+  readonly tried = new Set<string>()
+  /** Resolves when what was unlinked is noted and its rows are gone. */
+  lastBatch: Promise<void> = Promise.resolve()
+  readonly #startedAt: Date
+  readonly #begun = performance.now()
+  readonly #tally = new SweepTally()
+  #plan: OpenPlan | undefined
+
+  constructor(order: SweepOrder, startedAt: Date, losses: number) {
+    this.order = order
+    this.losses = losses
+    this.#startedAt = startedAt
+  }
+
+  get plan(): OpenPlan {
+    if (this.#plan === undefined) throw new Error('There is no plan yet')
+    return this.#plan
+  }
+
+  take(plan: OpenPlan): void {
+    this.#plan?.[Symbol.dispose]()
+    this.#plan = plan
+  }
+
+  add({ removed, left, skipped }: PruneOutcome): void {
+    for (const { checkpoint, rule } of removed) this.#tally.removed(rule, checkpoint.sizeBytes)
+    for (const { id, fileName, code, reason } of left) {
+      // The next plan says whether it is to go.
+      if (code === PLAN_CHANGED) this.tried.delete(id)
+      else this.#tally.left(code === PRUNE_FAILED ? 'failed' : 'skipped', { id, fileName, code, reason })
+    }
+    for (const archive of skipped) this.#tally.left('skipped', archive)
+  }
+
+  report(): SweepReport {
+    const { id, blocked, diskNotOurs } = this.plan.head
+    const outcome = this.error !== undefined ? 'failed' : this.isStopped ? 'stopped' : 'done'
+    return {
+      id: ulid(this.#startedAt.getTime()),
+      startedAt: this.#startedAt.toISOString(),
+      millis: Math.round(performance.now() - this.#begun),
+      trigger: this.order.trigger,
+      user: (this.order.actor ?? AGENT_ACTOR).user,
+      planId: id,
+      outcome,
+      ...(this.error !== undefined && {
+        error: {
+          code: this.error instanceof AgentError ? this.error.code : 'Unclassified',
+          detail: errorText(this.error),
+        },
+      }),
+      ...this.#tally.figures,
+      blocked,
+      diskNotOurs,
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#plan?.[Symbol.dispose]()
+  }
+}
+
+function planChanged(): ConflictError {
+  return new ConflictError('Cannot sweep: the plan is another one by now', {
+    code: 'PlanChanged',
+    hint: 'Look at it again with POST /v1/retention/plan, and name its id.',
+  })
+}
+
+/** For those who show a row: with the reason why it could not be removed, or without one. */
+export function withTrouble(checkpoint: Checkpoint, reason: string | undefined): Checkpoint {
+  const problems = checkpoint.problems.filter(({ code }) => code !== PRUNE_FAILED)
+  if (reason !== undefined) problems.push({ code: PRUNE_FAILED, weight: 'note', detail: reason })
+  return { ...checkpoint, problems }
+}

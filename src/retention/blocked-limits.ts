@@ -1,0 +1,49 @@
+import type { Case } from './cases.ts'
+import type { Blocked } from './plan-types.ts'
+
+export type Obstacle = Blocked['by'][number]['why']
+
+/** What keeps an archive that would go otherwise. */
+export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
+  if (archive.isPinned) return 'pinned'
+  if (archive.isInUse) return 'inUse'
+  return kept.length > 0 ? 'kept' : undefined
+}
+
+/** Limits that cannot be reached, each with the archives that are in the way. */
+export class BlockedLimits {
+  readonly #limits = new Map<string, { overBytes: number; overCount: number; readonly by: Blocked['by'][number][] }>()
+
+  add(one: Case): void {
+    for (const { limit } of one.excesses) {
+      const blocked = this.#of(limit)
+      blocked.overBytes += one.archive.sizeBytes
+      blocked.overCount += 1
+      blocked.by.push(wordsFor(one))
+    }
+  }
+
+  /** The disk is too full by so many bytes. */
+  addForDisk(limit: string, overBytes: number, inTheWay: readonly Case[]): void {
+    const blocked = this.#of(limit)
+    blocked.overBytes = overBytes
+    for (const one of inTheWay) blocked.by.push(wordsFor(one))
+  }
+
+  list(): Blocked[] {
+    return [...this.#limits]
+      .map(([limit, blocked]) => ({ limit, ...blocked }))
+      .toSorted((a, b) => (a.limit < b.limit ? -1 : 1))
+  }
+
+  #of(limit: string) {
+    const blocked = this.#limits.get(limit) ?? { overBytes: 0, overCount: 0, by: [] }
+    this.#limits.set(limit, blocked)
+    return blocked
+  }
+}
+
+function wordsFor(one: Case): Blocked['by'][number] {
+  const { id, fileName } = one.archive
+  return { id, fileName, why: obstacleOf(one) ?? 'kept' }
+}

@@ -1,0 +1,94 @@
+import type { Case } from './cases.ts'
+import type { PlannedDisk } from './plan-types.ts'
+import type { DiskPolicy } from './policy.ts'
+
+/** How many bytes must come free, beside those that go anyway; 0 while the disk is not too full. */
+export function missingBytes(disk: PlannedDisk, { highWatermark, lowWatermark, minFreeBytes }: DiskPolicy): number {
+  const { totalBytes, freeBytes } = disk
+  if (totalBytes <= 0) return 0
+  const isTooFull = totalBytes - freeBytes > totalBytes * highWatermark || freeBytes < minFreeBytes
+  if (!isTooFull) return 0
+  return Math.max(0, Math.ceil(Math.max(totalBytes * (1 - lowWatermark), minFreeBytes)) - freeBytes)
+}
+
+/**
+ * Chooses archives until so many bytes come free: from the namespace that holds most, the oldest there, then again from
+ * whichever holds most by then. So one tenant's flood takes away the flood, and not another's evidence.
+ * `held`: all that stay so far, newest first; `mayGo` says which of them may be chosen.
+ */
+export function chooseForDisk(
+  held: readonly Case[],
+  { bytes, mayGo }: { readonly bytes: number; readonly mayGo: (one: Case) => boolean },
+): Case[] {
+  const waiting = new FullestFirst(tenantsOf(held, mayGo))
+  const chosen: Case[] = []
+  for (let missing = bytes; missing > 0;) {
+    const one = waiting.takeOldest()
+    if (one === undefined) break
+    missing -= one.archive.sizeBytes
+    chosen.push(one)
+  }
+  return chosen
+}
+
+interface Tenant {
+  readonly name: string
+  /** Of all that it has, also of what may not go. */
+  heldBytes: number
+  /** What may go, newest first: the oldest is taken from the end. */
+  readonly spare: Case[]
+}
+
+function tenantsOf(held: readonly Case[], mayGo: (one: Case) => boolean): Tenant[] {
+  const tenants = new Map<string, Tenant>()
+  for (const one of held) {
+    const name = one.place.tenant
+    let tenant = tenants.get(name)
+    if (tenant === undefined) {
+      tenant = { name, heldBytes: 0, spare: [] }
+      tenants.set(name, tenant)
+    }
+    tenant.heldBytes += one.archive.sizeBytes
+    if (mayGo(one)) tenant.spare.push(one)
+  }
+  return [...tenants.values()].filter(({ spare }) => spare.length > 0)
+}
+
+/** A heap: to look through all namespaces for each archive would take minutes where there are many of both. */
+class FullestFirst {
+  readonly #heap: Tenant[]
+
+  constructor(tenants: readonly Tenant[]) {
+    this.#heap = tenants.toSorted((a, b) => (isFuller(a, b) ? -1 : 1))
+  }
+
+  /** Undefined: nobody has anything that may go. */
+  takeOldest(): Case | undefined {
+    const fullest = this.#heap[0]
+    const one = fullest?.spare.pop()
+    if (fullest === undefined || one === undefined) return undefined
+    fullest.heldBytes -= one.archive.sizeBytes
+    const last = fullest.spare.length === 0 ? this.#heap.pop() : fullest
+    if (last !== undefined && this.#heap.length > 0) this.#sinkFromTop(last)
+    return one
+  }
+
+  #sinkFromTop(tenant: Tenant): void {
+    let at = 0
+    for (;;) {
+      const left = this.#heap[2 * at + 1]
+      const right = this.#heap[2 * at + 2]
+      if (left === undefined) break
+      const isRight = right !== undefined && isFuller(right, left)
+      const child = isRight ? right : left
+      if (!isFuller(child, tenant)) break
+      this.#heap[at] = child
+      at = 2 * at + (isRight ? 2 : 1)
+    }
+    this.#heap[at] = tenant
+  }
+}
+
+function isFuller(a: Tenant, b: Tenant): boolean {
+  return a.heldBytes > b.heldBytes || (a.heldBytes === b.heldBytes && a.name < b.name)
+}

@@ -1,0 +1,68 @@
+import { formatDuration } from '../shared/quantity.ts'
+import type { CaseBook } from './cases.ts'
+import type { Reason } from './plan-types.ts'
+import type { Rule } from './policy.ts'
+import { reason } from './reasons.ts'
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+const WEEK_MS = 7 * DAY_MS
+/** The first day of 1970 was a Thursday, and weeks begin on Monday. */
+const MONDAY_MS = 3 * DAY_MS
+
+/**
+ * Marks what is kept whatever a limit says. Each rule counts its own archives of a workload's container: one that
+ * another rule lets go must not be the last of this one's.
+ */
+export function markKept({ groups }: CaseBook, nowMillis: number): void {
+  for (const group of groups.get('workloadContainer') ?? []) {
+    for (const rule of group.rules) {
+      const keepers = keepersOf(rule, nowMillis)
+      if (keepers.length === 0) continue
+      for (const one of group.cases) {
+        if (one.place.rule !== rule) continue
+        // Each must see it, whether or not another keeps it already.
+        const kept = keepers.filter(({ keeps }) => keeps(one.takenAtMillis))
+        if (kept.length > 0) one.kept = kept.map(({ why }) => why)
+      }
+    }
+  }
+}
+
+interface Keeper {
+  readonly why: Reason
+  /** To be asked of one after the other, newest first. */
+  readonly keeps: (takenAtMillis: number) => boolean
+}
+
+function keepersOf({ keeps, name }: Rule, nowMillis: number): Keeper[] {
+  const { last, hourly, daily, weekly, withinMs } = keeps
+  const keepers: Keeper[] = []
+  const add = (text: string, isKept: Keeper['keeps']) =>
+    keepers.push({ why: reason('kept', text, name), keeps: isKept })
+  if (last !== undefined) add(`keepLast ${last}`, newest(last))
+  if (hourly !== undefined) add(`keepHourly ${hourly}`, newestOfEach(HOUR_MS, hourly))
+  if (daily !== undefined) add(`keepDaily ${daily}`, newestOfEach(DAY_MS, daily))
+  if (weekly !== undefined) add(`keepWeekly ${weekly}`, newestOfEach(WEEK_MS, weekly, MONDAY_MS))
+  if (withinMs !== undefined) {
+    add(`keepWithin ${formatDuration(withinMs)}`, (takenAtMillis) => nowMillis - takenAtMillis <= withinMs)
+  }
+  return keepers
+}
+
+function newest(count: number): Keeper['keeps'] {
+  let left = count
+  return () => left-- > 0
+}
+
+/** The newest of each of so many spans of time (in UTC) that have an archive. */
+function newestOfEach(spanMs: number, count: number, offsetMs = 0): Keeper['keeps'] {
+  let left = count
+  let current: number | undefined
+  return (takenAtMillis) => {
+    const span = Math.floor((takenAtMillis + offsetMs) / spanMs)
+    if (span === current) return false
+    current = span
+    return left-- > 0
+  }
+}

@@ -1,0 +1,120 @@
+import { formatDuration, formatSize } from '../shared/quantity.ts'
+import type { Case, CaseBook, Excess, Group } from './cases.ts'
+import type { Reason } from './plan-types.ts'
+import { isLimited, SCOPES, type Policy, type Rule, type Scope } from './policy.ts'
+import { reason } from './reasons.ts'
+
+/**
+ * Notes which limits of its rule each archive is beyond, and which go for it. Limits of one archive alone come first,
+ * then those with a scope, narrow ones before wide ones: what goes anyway takes no place from others.
+ */
+export function applyLimits({ cases, groups }: CaseBook, policy: Policy, nowMillis: number): void {
+  const tests = new Map(policy.rules.map((rule) => [rule, ownTests(rule, policy, nowMillis)]))
+  for (const one of cases) {
+    if (one.place.rule === undefined || one.archive.state !== 'ready') continue
+    for (const { isBeyond, excess } of tests.get(one.place.rule) ?? []) if (isBeyond(one)) note(one, excess)
+  }
+  for (const scope of SCOPES) {
+    const rules = policy.rules.filter((rule) => isLimited(rule, scope))
+    if (rules.length === 0) continue
+    for (const group of groups.get(scope) ?? []) {
+      for (const rule of rules) if (group.rules.includes(rule)) applyToGroup(group, scope, rule)
+    }
+  }
+}
+
+/** Whether nothing but a limit speaks about it: no pin, no reader, nothing that keeps it. */
+export function mayGo({ archive, kept }: Case, isStrong = false): boolean {
+  return archive.state === 'ready' && !archive.isPinned && !archive.isInUse && (kept.length === 0 || isStrong)
+}
+
+interface OwnTest {
+  readonly isBeyond: (one: Case) => boolean
+  readonly excess: Excess
+}
+
+function ownTests({ limits, name, isShipped }: Rule, policy: Policy, nowMillis: number): OwnTest[] {
+  const { maxAgeMs, maxBytes, orphansMs } = limits
+  const tests: OwnTest[] = []
+  const add = (code: string, value: string, isBeyond: OwnTest['isBeyond']) => {
+    const why = reason(code, `${code} ${value}`, name)
+    // Else the last archive of every workload there ever was would stay for ever. What somebody wrote, nothing overrides.
+    const isStrong = isShipped && code !== 'maxSize'
+    tests.push({ isBeyond, excess: { reason: why, limit: why.text, isStrong } })
+  }
+  if (maxAgeMs !== undefined) {
+    add('maxAge', formatDuration(maxAgeMs), ({ takenAtMillis }) => nowMillis - takenAtMillis > maxAgeMs)
+  }
+  if (maxBytes !== undefined) add('maxSize', formatSize(maxBytes), ({ archive }) => archive.sizeBytes > maxBytes)
+  if (orphansMs !== undefined) {
+    const afterMs = Math.max(orphansMs, policy.orphanGraceMs)
+    add(
+      'orphans',
+      formatDuration(orphansMs),
+      ({ archive }) => nowMillis - (archive.orphanSinceMillis ?? nowMillis) > afterMs,
+    )
+  }
+  return tests
+}
+
+/** All of the group are counted, also those under other rules; only those under this one go. */
+function applyToGroup(group: Group, scope: Scope, rule: Rule): void {
+  const count = rule.limits.maxCount[scope]
+  const bytes = rule.limits.maxTotalBytes[scope]
+  if (count !== undefined) {
+    applyTotal(group, rule, { code: 'maxCount', scope, most: count, format: String, weigh: () => 1 })
+  }
+  if (bytes !== undefined) {
+    applyTotal(group, rule, { code: 'maxTotalSize', scope, most: bytes, format: formatSize, weigh: bytesOf })
+  }
+}
+
+function bytesOf({ archive }: Case): number {
+  return archive.sizeBytes
+}
+
+interface TotalLimit {
+  readonly code: 'maxCount' | 'maxTotalSize'
+  readonly scope: Scope
+  readonly most: number
+  readonly format: (most: number) => string
+  readonly weigh: (one: Case) => number
+}
+
+/**
+ * The newest are within the limit. What this limit removes goes on counting: of two that are too large together the
+ * older goes, and so does all that is older still, so that a stricter limit never spares what a laxer one removes.
+ */
+function applyTotal(group: Group, rule: Rule, { code, scope, most, format, weigh }: TotalLimit): void {
+  let all = 0
+  let staying = 0
+  let excess: Excess | undefined
+  for (const one of group.cases) {
+    const weight = weigh(one)
+    all += weight
+    if (!one.goes) staying += weight
+    if (one.place.rule !== rule || (one.goes ? all : staying) <= most) continue
+    excess ??= countedExcess(reason(code, `${code} ${SCOPE_WORDS[scope]}${format(most)}`, rule.name), group)
+    note(one, excess)
+  }
+}
+
+function note(one: Case, excess: Excess): void {
+  const mayItGo = mayGo(one, excess.isStrong)
+  // Of one that goes, only what makes it go is told.
+  if (one.goes && !mayItGo) return
+  one.excesses = mayItGo && !one.goes ? [excess] : [...one.excesses, excess]
+  one.goes ||= mayItGo
+}
+
+const SCOPE_WORDS: Readonly<Record<Scope, string>> = {
+  workloadContainer: '',
+  container: 'perContainer ',
+  pod: 'perPod ',
+  workload: 'perWorkload ',
+  namespace: 'perNamespace ',
+}
+
+function countedExcess(why: Reason, { name }: Group): Excess {
+  return { reason: why, limit: `${why.text} for ${name}`, isStrong: false }
+}

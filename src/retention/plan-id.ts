@@ -1,0 +1,18 @@
+import { createHash } from 'node:crypto'
+import type { PlannedRemoval } from './plan-types.ts'
+import type { Policy } from './policy.ts'
+
+/** Another policy, another archive or another generation of one gives another id. */
+export function planId(policy: Policy, remove: readonly PlannedRemoval[]): string {
+  const hash = createHash('sha256').update(canonical(policy))
+  hash.update(remove.map(({ archive }) => `\n${archive.id} ${archive.generation}`).join(''))
+  return hash.digest('hex').slice(0, 32)
+}
+
+/** JSON with its keys in one order. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(',')}}`
+}

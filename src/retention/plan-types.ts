@@ -1,0 +1,70 @@
+/** What a plan knows of an archive. Texts are readable ones; what is not known is absent. */
+export interface PlannedArchive {
+  readonly id: string
+  readonly fileName: string
+  readonly generation: string
+  readonly state: 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
+  readonly identity: {
+    readonly namespace?: string
+    readonly pod?: string
+    readonly podUid?: string
+    readonly container?: string
+    readonly source: 'observed' | 'archive' | 'name' | 'unknown'
+    /** Whether the archive belongs to `namespace`; any other is the node's alone. */
+    readonly isBelieved: boolean
+  }
+  readonly engine: 'containerd' | 'cri-o' | 'podman' | 'unknown'
+  readonly sizeBytes: number
+  /** The runtime's word, held down to the file's time. */
+  readonly takenAtMillis: number
+  /** When the file was last written. */
+  readonly modifiedAtMillis: number
+  readonly isPinned: boolean
+  /** Somebody reads it, or a capture or verification is at it. */
+  readonly isInUse: boolean
+  /** Since when its pod has been seen to be gone; absent: it is there, or nobody can say. */
+  readonly orphanSinceMillis?: number
+}
+
+/** The file system of the archives. */
+export interface PlannedDisk {
+  readonly totalBytes: number
+  readonly freeBytes: number
+}
+
+/** Why an archive goes, or stays. `rule` names it as the policy does: `default`, or the rule's own words. */
+export interface Reason {
+  readonly code: string
+  readonly rule: string
+  readonly text: string
+}
+
+export interface PlannedRemoval {
+  readonly archive: PlannedArchive
+  readonly reasons: readonly Reason[]
+}
+
+/** A limit that cannot be reached, and because of which archives. */
+export interface Blocked {
+  readonly limit: string
+  readonly overBytes: number
+  readonly overCount: number
+  readonly by: readonly { readonly id: string; readonly fileName: string; readonly why: 'pinned' | 'inUse' | 'kept' }[]
+}
+
+export interface Plan {
+  /** Digest of the policy and of what would be removed, each with its generation. */
+  readonly id: string
+  /** In the order in which they go. */
+  readonly remove: readonly PlannedRemoval[]
+  readonly keep: readonly PlannedRemoval[]
+  readonly blocked: readonly Blocked[]
+  /** Set where something else than archives fills the disk. */
+  readonly diskNotOurs: boolean
+  readonly totals: {
+    readonly archives: number
+    readonly bytes: number
+    readonly removedArchives: number
+    readonly removedBytes: number
+  }
+}

@@ -1,0 +1,168 @@
+import { formatDuration, formatPercentage, formatSize } from '../shared/quantity.ts'
+import { BlockedLimits, obstacleOf } from './blocked-limits.ts'
+import { openCases, type Case } from './cases.ts'
+import { chooseForDisk, missingBytes } from './disk-relief.ts'
+import { markKept } from './keep-rules.ts'
+import { applyLimits, mayGo } from './limits.ts'
+import { planId } from './plan-id.ts'
+import type { Plan, PlannedArchive, PlannedDisk, PlannedRemoval, Reason } from './plan-types.ts'
+import type { DiskPolicy, Policy } from './policy.ts'
+import { reason } from './reasons.ts'
+
+export interface PlanInput {
+  readonly archives: readonly PlannedArchive[]
+  readonly policy: Policy
+  readonly nowMillis: number
+  /** Absent: nothing is removed for its sake. */
+  readonly disk?: PlannedDisk
+}
+
+/** What of these archives would go and what stays, and why. The same input in any order gives the same plan. */
+export function planRetention({ archives, policy, nowMillis, disk }: PlanInput): Plan {
+  const book = openCases(archives, policy)
+  markKept(book, nowMillis)
+  applyLimits(book, policy, nowMillis)
+  const { cases } = book
+  const words = new Words(policy, nowMillis)
+  for (const one of cases) one.goes ||= words.isUnsoundTooLong(one)
+
+  const blocked = new BlockedLimits()
+  for (const one of cases) if (!one.goes) blocked.add(one)
+  const forDisk = new Set<Case>()
+  const bytes = sizeOf(cases)
+  const missing = disk === undefined ? 0 : missingBytes(disk, policy.disk)
+  const diskNotOurs = missing > bytes
+  if (missing > 0 && !diskNotOurs) {
+    for (const one of relieve(missing, { cases, blocked, limit: words.disk })) forDisk.add(one)
+  }
+
+  const remove: PlannedRemoval[] = []
+  const keep: PlannedRemoval[] = []
+  for (const one of cases) {
+    const { archive } = one
+    if (forDisk.has(one)) remove.push({ archive, reasons: words.ofDisk })
+    else if (one.goes) remove.push({ archive, reasons: words.whyItGoes(one) })
+    else keep.push({ archive, reasons: words.whyItStays(one) })
+  }
+  // Oldest first: if a sweep is cut short, what matters least is gone.
+  remove.reverse()
+  return {
+    id: planId(policy, remove),
+    remove,
+    keep,
+    blocked: blocked.list(),
+    diskNotOurs,
+    totals: {
+      archives: archives.length,
+      bytes,
+      removedArchives: remove.length,
+      removedBytes: remove.reduce((sum, { archive }) => sum + archive.sizeBytes, 0),
+    },
+  }
+}
+
+interface Relief {
+  readonly cases: readonly Case[]
+  readonly blocked: BlockedLimits
+  /** In words. */
+  readonly limit: string
+}
+
+/** What goes beside what the rules remove, so that so many bytes come free. */
+function relieve(missing: number, { cases, blocked, limit }: Relief): Case[] {
+  const bytes = missing - sizeOf(cases.filter(({ goes }) => goes))
+  const held = cases.filter(({ goes }) => !goes)
+  // A rule may name those whose identity is in doubt, and says how old they may become; the disk's need names nobody.
+  const chosen = chooseForDisk(held, {
+    bytes,
+    mayGo: (one) => one.archive.identity.isBelieved && one.place.rule !== undefined && mayGo(one),
+  })
+  const left = bytes - sizeOf(chosen)
+  if (left > 0) {
+    const inTheWay = held.filter((one) => one.archive.state === 'ready' && obstacleOf(one) !== undefined)
+    blocked.addForDisk(limit, left, inTheWay)
+  }
+  return chosen
+}
+
+/** Why archives go or stay, in words that are made once for all of them. */
+class Words {
+  readonly disk: string
+  readonly ofDisk: readonly Reason[]
+  readonly #afterMs: Readonly<Record<'incomplete' | 'damaged', number>>
+  readonly #unsound: Readonly<Record<'incomplete' | 'damaged', readonly Reason[]>>
+  readonly #young: Readonly<Record<'incomplete' | 'damaged', readonly Reason[]>>
+  readonly #withinLimits = new Map<string, readonly Reason[]>()
+  readonly #nowMillis: number
+
+  constructor({ disk, incompleteAfterMs, damagedAfterMs }: Policy, nowMillis: number) {
+    this.#nowMillis = nowMillis
+    this.disk = diskWords(disk)
+    this.ofDisk = [reason('disk', this.disk, 'disk')]
+    this.#afterMs = { incomplete: incompleteAfterMs, damaged: damagedAfterMs }
+    const incomplete = `incompleteAfter ${formatDuration(incompleteAfterMs)}`
+    const damaged = `damagedAfter ${formatDuration(damagedAfterMs)}`
+    this.#unsound = {
+      incomplete: [reason('incompleteAfter', incomplete, 'policy')],
+      damaged: [reason('damagedAfter', damaged, 'policy')],
+    }
+    this.#young = {
+      incomplete: [reason('notReady', `it is incomplete, and was written within ${incomplete}`)],
+      damaged: [reason('notReady', `it is damaged, and was written within ${damaged}`)],
+    }
+  }
+
+  /** Nobody's evidence is whole there; but a name that is not even one of a checkpoint is somebody else's file. */
+  isUnsoundTooLong({ archive }: Case): boolean {
+    const { state, identity, modifiedAtMillis, isPinned, isInUse } = archive
+    if ((state !== 'incomplete' && state !== 'damaged') || isPinned || isInUse) return false
+    return identity.source !== 'unknown' && this.#nowMillis - modifiedAtMillis > this.#afterMs[state]
+  }
+
+  whyItGoes({ archive, excesses }: Case): readonly Reason[] {
+    const { state } = archive
+    return state === 'incomplete' || state === 'damaged'
+      ? this.#unsound[state]
+      : excesses.map((excess) => excess.reason)
+  }
+
+  whyItStays(one: Case): readonly Reason[] {
+    const { archive, kept, place } = one
+    const { state, identity } = archive
+    if (archive.isPinned) return PINNED
+    if (archive.isInUse) return IN_USE
+    if (state === 'incomplete' || state === 'damaged') {
+      return identity.source === 'unknown' ? UNSOUND_STRANGERS[state] : this.#young[state]
+    }
+    if (state !== 'ready') return NOT_READY[state]
+    if (place.rule === undefined) return STRANGER
+    return kept.length > 0 ? kept : this.#within(place.rule.name)
+  }
+
+  #within(rule: string): readonly Reason[] {
+    const known = this.#withinLimits.get(rule) ?? [reason('withinLimits', 'within every limit', rule)]
+    this.#withinLimits.set(rule, known)
+    return known
+  }
+}
+
+const PINNED = [reason('pinned', 'it is pinned')]
+const IN_USE = [reason('inUse', 'it is being read or written')]
+const STRANGER = [reason('unknownIdentity', 'whose it is is not known for sure, and no rule names such archives')]
+const UNSOUND_STRANGERS = {
+  incomplete: [reason('unknownIdentity', 'it is incomplete, and nobody knows whose')],
+  damaged: [reason('unknownIdentity', 'it is damaged, and nobody knows whose')],
+}
+const NOT_READY = {
+  discovered: [reason('notReady', 'it is discovered')],
+  hashing: [reason('notReady', 'it is hashing')],
+}
+
+function diskWords({ highWatermark, lowWatermark, minFreeBytes }: DiskPolicy): string {
+  const free = minFreeBytes > 0 ? `, minFree ${formatSize(minFreeBytes)}` : ''
+  return `disk ${formatPercentage(highWatermark)} to ${formatPercentage(lowWatermark)}${free}`
+}
+
+function sizeOf(cases: readonly Case[]): number {
+  return cases.reduce((sum, { archive }) => sum + archive.sizeBytes, 0)
+}

@@ -1,0 +1,85 @@
+import type { PlannedArchive } from './plan-types.ts'
+import type { Match, MatchField, Rule } from './policy.ts'
+import { workloadOf } from './workload.ts'
+
+/** The more of these a rule names, the closer it is to one archive; the first counts most. */
+const BY_CLOSENESS: readonly MatchField[] = ['container', 'pod', 'workload', 'namespace', 'engine', 'identitySource']
+
+/** What only an identity that is believed can say. */
+const OF_IDENTITY: readonly MatchField[] = ['container', 'pod', 'workload', 'namespace']
+
+/** Finds the one rule that an archive is under: the closest, and of equally close ones the first. */
+export class RuleBook {
+  readonly #rules: readonly CompiledRule[]
+
+  constructor(rules: readonly Rule[]) {
+    this.#rules = rules
+      .map((rule, order) => ({ rule, order, closeness: closenessOf(rule.match), tests: testsOf(rule.match) }))
+      .toSorted((a, b) => b.closeness - a.closeness || a.order - b.order)
+  }
+
+  /**
+   * Undefined where none is about it. An archive whose identity is not to be believed belongs to no namespace, and only
+   * a rule that names the source of identities is about such ones.
+   */
+  ruleOf({ identity, engine }: PlannedArchive): Rule | undefined {
+    const { namespace, pod, container, source, isBelieved } = identity
+    const facts: Readonly<Record<MatchField, string | undefined>> = {
+      namespace,
+      pod,
+      container,
+      workload: pod === undefined ? undefined : workloadOf(pod),
+      engine,
+      identitySource: source,
+    }
+    const found = this.#rules.find(({ rule, tests }) => {
+      const isAboutSource = rule.match.identitySource !== undefined
+      const namesIdentity = OF_IDENTITY.some((field) => rule.match[field] !== undefined)
+      if (!isBelieved && (!isAboutSource || namesIdentity)) return false
+      return tests.every(({ field, test }) => test(facts[field]))
+    })
+    return found?.rule
+  }
+}
+
+interface CompiledRule {
+  readonly rule: Rule
+  readonly order: number
+  readonly closeness: number
+  readonly tests: readonly { readonly field: MatchField; readonly test: (text: string | undefined) => boolean }[]
+}
+
+/** A rule that names a container is closer than one that does not, whatever else that one names; and so on down. */
+function closenessOf(match: Match): number {
+  return BY_CLOSENESS.reduce(
+    (sum, field, at) => sum + (match[field] === undefined ? 0 : 2 ** (BY_CLOSENESS.length - at)),
+    0,
+  )
+}
+
+function testsOf(match: Match): CompiledRule['tests'] {
+  return BY_CLOSENESS.flatMap((field) => {
+    const pattern = match[field]
+    return pattern === undefined ? [] : [{ field, test: testFor(pattern) }]
+  })
+}
+
+/** `*` is any text, also none. Everything else stands for itself: `team` is not `team-a`. */
+export function testFor(pattern: string): (text: string | undefined) => boolean {
+  const parts = pattern.split('*')
+  const [head = '', ...rest] = parts
+  const tail = rest.pop()
+  if (tail === undefined) return (text) => text === pattern
+  return (text) => {
+    if (text === undefined || text.length < head.length + tail.length) return false
+    if (!text.startsWith(head) || !text.endsWith(tail)) return false
+    const end = text.length - tail.length
+    let at = head.length
+    for (const part of rest) {
+      const found = text.indexOf(part, at)
+      if (found === -1 || found + part.length > end) return false
+      at = found + part.length
+    }
+    return true
+  }
+}

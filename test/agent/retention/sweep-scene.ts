@@ -1,0 +1,167 @@
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { lookAtArchive } from '../../../src/agent/archive-file.ts'
+import type { Planner } from '../../../src/agent/retention/planner.ts'
+import { toPlannedArchives } from '../../../src/agent/retention/planned-archives.ts'
+import type { SweepReport } from '../../../src/agent/retention/sweep-report.ts'
+import { Sweeper, type SweeperOptions } from '../../../src/agent/retention/sweeper.ts'
+import type { CustodyDraft } from '../../../src/custody/custody-entry.ts'
+import { planRetention } from '../../../src/retention/plan.ts'
+import type { PlannedDisk } from '../../../src/retention/plan-types.ts'
+import { SHIPPED_POLICY, SHIPPED_RULE, type Policy } from '../../../src/retention/policy.ts'
+import { silentLogger } from '../../../src/shared/logger.ts'
+import { CheckpointStore } from '../../../src/store/checkpoint-store.ts'
+import { openDatabase } from '../../../src/store/database.ts'
+import { readRetentionRows } from '../../../src/store/retention-rows.ts'
+import { writeArchive } from '../../support/archive-builder.ts'
+
+export const NOW = new Date('2026-06-20T12:00:00Z')
+const HOUR_MS = 3_600_000
+
+/** Keeps the newest of each workload's container, and nothing else. */
+export const KEEP_ONE: Policy = {
+  ...SHIPPED_POLICY,
+  rules: [
+    {
+      ...SHIPPED_RULE,
+      name: 'one',
+      isShipped: false,
+      limits: { maxCount: { workloadContainer: 1 }, maxTotalBytes: {} },
+    },
+  ],
+}
+
+/** A directory with archives, its index, and a sweeper over both that plans without a thread. */
+export class SweepScene implements Disposable {
+  readonly root = mkdtempSync(join(tmpdir(), 'sweep-'))
+  readonly directory = join(this.root, 'checkpoints')
+  readonly entries: CustodyDraft[] = []
+  readonly reports: SweepReport[] = []
+  readonly left: string[] = []
+  readonly troubles: (readonly [id: string, reason: string | undefined])[] = []
+  readonly inUse = new Set<string>()
+  readonly store: CheckpointStore
+  readonly sweeper: Sweeper
+  policy = KEEP_ONE
+  now = NOW
+  disk: PlannedDisk | undefined
+  /** Called when entries are about to be written: between the plan and the removal. */
+  onAnnounce: () => void = () => undefined
+  readonly #indexFile = join(this.root, 'state', 'index.db')
+  readonly #database
+
+  constructor(changes: Partial<SweeperOptions> = {}) {
+    const clock = { now: () => this.now }
+    this.#database = openDatabase({ file: this.#indexFile, clock, logger: silentLogger })
+    this.store = new CheckpointStore(this.#database)
+    mkdirSync(this.directory, { mode: 0o700 })
+    this.sweeper = new Sweeper({
+      directory: this.directory,
+      store: this.store,
+      custody: {
+        recordRemovals: (drafts) => {
+          this.onAnnounce()
+          this.entries.push(...drafts)
+          return Promise.resolve()
+        },
+        noteAll: (drafts) => {
+          this.entries.push(...drafts)
+          return Promise.resolve()
+        },
+      },
+      isInUse: (id) => this.inUse.has(id),
+      now: clock.now,
+      planner: this.planner,
+      forget: (removed) => this.store.removeAll(removed.map(({ id }) => id)),
+      lookAgain: (ids) => this.lookAgain(ids),
+      onLeft: (id) => {
+        this.left.push(id)
+        return Promise.resolve()
+      },
+      onTrouble: (id, reason) => this.troubles.push([id, reason]),
+      onReport: (report) => this.reports.push(report),
+      clock,
+      logger: silentLogger,
+      ...changes,
+    })
+  }
+
+  get planner(): Planner {
+    return {
+      open: () => {
+        const nowMillis = this.now.getTime()
+        const archives = toPlannedArchives(readRetentionRows(this.#indexFile), { nowMillis, inUse: this.inUse })
+        const { policy, disk } = this
+        const plan = planRetention({ archives, policy, nowMillis, ...(disk !== undefined && { disk }) })
+        return Promise.resolve({
+          head: plan,
+          page: (list, { skip, count }) => Promise.resolve(plan[list].slice(skip, skip + count)),
+          [Symbol.dispose]: () => undefined,
+        })
+      },
+    }
+  }
+
+  get files(): string[] {
+    return readdirSync(this.directory).toSorted()
+  }
+
+  get actions(): string[] {
+    return this.entries.map(({ action, outcome, checkpoint }) => `${action} ${outcome} ${checkpoint?.fileName ?? ''}`)
+  }
+
+  path(name: string): string {
+    return join(this.directory, name)
+  }
+
+  idOf(name: string): string {
+    const id = readRetentionRows(this.#indexFile).find(({ fileName }) => fileName === name)?.id
+    if (id === undefined) throw new Error(`There is no row of ${name}`)
+    return id
+  }
+
+  /** Archives of the container shop/web/counter, one an hour, the newest last. Ready, all of them. */
+  async fill(count: number): Promise<string[]> {
+    const names: string[] = []
+    for (let at = 0; at < count; at += 1) names.push(await this.add(count - at))
+    return names
+  }
+
+  async add(hoursAgo: number): Promise<string> {
+    const takenAt = new Date(NOW.getTime() - hoursAgo * HOUR_MS)
+    const name = `checkpoint-web_shop-counter-${takenAt.toISOString().replace('.000', '')}.tar`
+    writeArchive(this.path(name), { pod: 'web', checkpointedAt: takenAt })
+    utimesSync(this.path(name), takenAt, takenAt)
+    await this.#index(name)
+    return name
+  }
+
+  /** As the inventory does it. */
+  async lookAgain(ids: readonly string[]): Promise<void> {
+    for (const id of ids) {
+      const row = this.store.find(id)
+      if (row === undefined) continue
+      const stat = lstatSync(this.path(row.fileName), { throwIfNoEntry: false })
+      if (stat === undefined) this.store.removeAll([id])
+      else await this.#index(row.fileName)
+    }
+  }
+
+  /** What the file system has in place of the archive of that name. */
+  isThere(name: string): boolean {
+    return statSync(this.path(name), { throwIfNoEntry: false }) !== undefined
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close()
+    rmSync(this.root, { recursive: true })
+  }
+
+  async #index(name: string): Promise<void> {
+    const { directory } = this
+    const look = await lookAtArchive(Buffer.from(name), { directory, permissions: 'report', now: NOW })
+    if (look === undefined) throw new Error(`Cannot read ${name}`)
+    this.store.saveAll([{ ...look.checkpoint, state: 'ready', sha256: 'a'.repeat(64) }])
+  }
+}
