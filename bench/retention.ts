@@ -1,3 +1,5 @@
+// oxlint-disable-next-line import/no-unassigned-import -- so that it is measured as the agent runs
+import '../src/config/small-process.ts'
 import { execFileSync } from 'node:child_process'
 import express from 'express'
 import { once } from 'node:events'
@@ -126,6 +128,8 @@ async function measureSweep(root: string): Promise<void> {
     peerName: 'find -delete',
     pairs: PAIRS,
     bound: SWEEP_BOUND,
+    // Both are the disk's work for the most part, and ours waits for it more often.
+    failingMargin: 3,
   })
 }
 

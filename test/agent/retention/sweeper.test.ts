@@ -4,7 +4,7 @@ import type { SweepOrder } from '../../../src/agent/retention/sweeper.ts'
 import { UnavailableError } from '../../../src/shared/errors.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
 import { KEEP_ONE, NOW, SweepScene } from './sweep-scene.ts'
-import { makeUnremovable } from './unremovable-file.ts'
+import { makeUnremovable, skipUnlessMayMount } from './unremovable-file.ts'
 
 const ASKED: SweepOrder = { trigger: 'api', actor: { user: 'ada', groups: [] } }
 
@@ -187,7 +187,8 @@ describe('where it cannot go on', () => {
     expect(failing.reports).toMatchObject([{ outcome: 'failed', error: { code: 'CustodyUnavailable' } }])
   })
 
-  it('says why a file cannot be removed, keeps it visible, and tries again', async () => {
+  it('says why a file cannot be removed, keeps it visible, and tries again', async ({ skip }) => {
+    skipUnlessMayMount(skip)
     const [oldest = ''] = await scene.fill(3)
     const id = scene.idOf(oldest)
     const makeRemovable = makeUnremovable(scene.path(oldest))
@@ -204,7 +205,8 @@ describe('where it cannot go on', () => {
     expect(scene.isThere(oldest)).toBe(false)
   })
 
-  it('takes the reason back when the archive is to stay after all', async () => {
+  it('takes the reason back when the archive is to stay after all', async ({ skip }) => {
+    skipUnlessMayMount(skip)
     const [oldest = ''] = await scene.fill(2)
     const id = scene.idOf(oldest)
     const makeRemovable = makeUnremovable(scene.path(oldest))
