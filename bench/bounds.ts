@@ -3,8 +3,8 @@ import process from 'node:process'
 /** A value beyond its bound by this much fails; what is closer is reported only, machines being noisy. */
 export const FAILING_MARGIN = 1.5
 
-/** The same for what has no peer in the same run: a slow machine looks just like a slow program. */
-const LONELY_MARGIN = 3
+/** What has no peer in the same run is only reported: a slow machine looks just like a slow program. */
+const LONELY_MARGIN = Number.POSITIVE_INFINITY
 
 export interface BoundedValue {
   readonly name: string

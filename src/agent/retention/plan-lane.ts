@@ -86,8 +86,6 @@ export class PlanLane {
       workerData: this.#indexFile,
       // What was preloaded is for the process, not for its threads.
       execArgv: [],
-      // All it makes lives as long as the plan does: with a small nursery it would be moved again and again.
-      resourceLimits: { maxYoungGenerationSizeMb: 48 },
       env: {},
     })
     worker.unref()
