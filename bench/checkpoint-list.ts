@@ -5,7 +5,10 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
+import { OPEN_TO_ALL } from '../src/access/access.ts'
+import { authorize } from '../src/http/authorize.ts'
 import { checkpointRoutes } from '../src/http/checkpoint-routes.ts'
+import { Judge } from '../src/http/judge.ts'
 import { systemClock } from '../src/shared/clock.ts'
 import { silentLogger } from '../src/shared/logger.ts'
 import { CheckpointStore } from '../src/store/checkpoint-store.ts'
@@ -58,11 +61,15 @@ const store = new CheckpointStore(database)
 const services = {
   list: store.list.bind(store),
   get: store.get.bind(store),
+  namespaces: store.namespaces.bind(store),
   members: () => Promise.reject(new Error('not asked for here')),
 }
+const captures = { get: () => services.members() as never }
+const judge = new Judge(OPEN_TO_ALL.authorizer, 'node-a')
 const server = createServer(
   express()
     .set('query parser', false)
+    .use(authorize({ access: OPEN_TO_ALL, judge, services: { checkpoints: services, captures }, clock: systemClock }))
     .use(checkpointRoutes(services, { nodeName: 'node-a' })),
 )
 const socketPath = join(folder, 'agent.sock')

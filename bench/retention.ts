@@ -54,6 +54,7 @@ async function measurePlan(root: string): Promise<void> {
   for (let at = 0; at < ROWS; at += 1_000) store.saveAll(checkpoints.slice(at, at + 1_000))
   const services = {
     list: store.list.bind(store),
+    namespaces: store.namespaces.bind(store),
     get: store.get.bind(store),
     members: () => Promise.reject(new Error('not asked for here')),
   }

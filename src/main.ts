@@ -4,6 +4,7 @@ import './config/small-process.ts'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { pino } from 'pino'
+import { openAccess } from './access/access.ts'
 import { Agent } from './agent/agent.ts'
 import { readCommand, type Command } from './config/command-line.ts'
 import type { Config } from './config/config.ts'
@@ -83,6 +84,7 @@ async function run(config: Config, version: string): Promise<void> {
           clock: systemClock,
           logger,
         })
+  const access = await openAccess({ ...config.server.auth, clock: systemClock, logger })
   const { actions, captures, checkpoints, contents, custody, kubelet, metrics, retention } = agent
   // Streams that would never end by themselves are told when the agent does.
   const ending = new AbortController()
@@ -105,12 +107,13 @@ async function run(config: Config, version: string): Promise<void> {
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),
     },
-    { logger, nodeName: config.node.name, ending: ending.signal },
+    { logger, nodeName: config.node.name, access, ending: ending.signal },
   )
   const listeners = await openListeners(app, {
     address: config.server.address ?? '',
     socket: config.server.socket ?? '',
     ...(certificate !== undefined && { certificate }),
+    takesCertificates: access.takesCertificates,
     logger,
   })
   if (certificate !== undefined) logger.info({ fingerprint: certificate.fingerprint() }, 'Serving TLS')
@@ -122,6 +125,7 @@ async function run(config: Config, version: string): Promise<void> {
     ending.abort()
     await listeners.close(DRAIN_MS)
     certificate?.stop()
+    access.stop()
     policyFile?.stop()
     await agent.stop()
     logger.info({}, 'Stopped')

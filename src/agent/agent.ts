@@ -87,6 +87,7 @@ export interface AgentOptions {
 export interface AgentCheckpoints {
   readonly list: (query: CheckpointQuery) => Promise<CheckpointPage>
   readonly get: (id: string) => Promise<Checkpoint>
+  readonly namespaces: () => readonly string[]
   readonly members: (
     id: string,
     page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
@@ -328,6 +329,7 @@ export class Agent {
         await this.#ownArchivesAreKnown()
         return this.#checkpoints.get(id)
       },
+      namespaces: () => this.#checkpoints.namespaces(),
       members: (id, page) =>
         listArchiveMembers(this.#checkpoints.get(id), { ...page, directory: this.#options.checkpointsDirectory }),
       watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),

@@ -390,11 +390,14 @@ export class Inventory {
   #forgetRows(ids: readonly string[]): void {
     const { store } = this.#options
     const known = ids.filter((id) => store.findStanding(id) !== undefined)
+    const before = known.map((id) => store.find(id)?.identity)
     store.removeAll(known)
-    for (const id of known) {
+    for (const [index, id] of known.entries()) {
       this.#settling.forget(id)
       this.#readAgain.delete(id)
-      this.events.emitRemoved(id)
+      const identity = before[index]
+      // Only who could see it is told that it is gone.
+      this.events.emitRemoved(id, identity?.isBelieved === true ? identity.namespace : undefined)
     }
   }
 

@@ -8,6 +8,8 @@ export interface NodeEvent {
   readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
   readonly checkpoint?: Checkpoint
   readonly checkpointId?: string
+  /** The one that the removed checkpoint belonged to. */
+  readonly namespace?: string
   readonly job?: CaptureJob
 }
 
@@ -26,8 +28,9 @@ export class NodeEvents {
     this.#send({ id: this.#nextId(), type, checkpoint, checkpointId: checkpoint.id })
   }
 
-  emitRemoved(checkpointId: string): void {
-    this.#send({ id: this.#nextId(), type: 'removed', checkpointId })
+  emitRemoved(checkpointId: string, namespace?: string): void {
+    const of = namespace === undefined ? {} : { namespace }
+    this.#send({ id: this.#nextId(), type: 'removed', checkpointId, ...of })
   }
 
   /** The job has got into another state. */

@@ -21,7 +21,7 @@ export interface Config {
     /** Undefined: no unix socket. At least one of the two is there. */
     readonly socket: string | undefined
     readonly kubeletEndpoint: boolean
-    readonly auth: { readonly mode: 'none' }
+    readonly auth: AuthConfig
     readonly tls: TlsConfig
   }
   readonly capture: {
@@ -62,6 +62,21 @@ export interface Config {
   }
 }
 
+export type AuthConfig =
+  | { readonly mode: 'none' }
+  | { readonly mode: 'tokens'; readonly tokensFile: string }
+  | {
+      readonly mode: 'kubernetes'
+      readonly api: { readonly url: string; readonly tokenFile: string; readonly caFile: string }
+      /** Empty: the API server's own. */
+      readonly audiences: readonly string[]
+      readonly tokenTtlMs: number
+      readonly allowTtlMs: number
+      readonly denyTtlMs: number
+      readonly clientCaFile: string | undefined
+      readonly clusterCertificates: boolean
+    }
+
 export type TlsConfig =
   | { readonly kind: 'none' }
   | { readonly kind: 'files'; readonly certFile: string; readonly keyFile: string }
@@ -69,17 +84,23 @@ export type TlsConfig =
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
+/** What the surroundings say where a setting says nothing. */
+export interface Fallbacks {
+  readonly nodeName: string
+  /** Of the cluster that this is a pod of. */
+  readonly apiServer: string | undefined
+}
+
 export interface ConfigParts {
-  /** For an empty `node.name`. */
-  readonly fallbackNodeName: string
+  readonly fallbacks: Fallbacks
   readonly policy: Policy
   readonly configFile: string | undefined
 }
 
 /** Puts checked settings in their places. */
-export function toConfig(values: SettingValues, { fallbackNodeName, policy, configFile }: ConfigParts): Config {
+export function toConfig(values: SettingValues, { fallbacks, policy, configFile }: ConfigParts): Config {
   return {
-    node: { name: values['node.name'] || fallbackNodeName },
+    node: { name: values['node.name'] || fallbacks.nodeName },
     checkpoints: {
       directory: values['checkpoints.directory'],
       permissions: values['checkpoints.permissions'],
@@ -94,7 +115,7 @@ export function toConfig(values: SettingValues, { fallbackNodeName, policy, conf
       address: values['server.address'] || undefined,
       socket: values['server.socket'] || undefined,
       kubeletEndpoint: values['server.kubeletEndpoint'],
-      auth: { mode: values['server.auth.mode'] },
+      auth: toAuth(values, fallbacks),
       tls: toTls(values),
     },
     capture: {
@@ -129,9 +150,31 @@ export function toConfig(values: SettingValues, { fallbackNodeName, policy, conf
   }
 }
 
+function toAuth(values: SettingValues, { apiServer }: Fallbacks): AuthConfig {
+  const mode = values['server.auth.mode']
+  if (mode === 'none') return { mode }
+  if (mode === 'tokens') return { mode, tokensFile: values['server.auth.tokensFile'] }
+  return {
+    mode,
+    api: {
+      url: values['kubernetes.apiServer'] ?? apiServer ?? '',
+      tokenFile: values['kubernetes.tokenFile'],
+      caFile: values['kubernetes.caFile'],
+    },
+    audiences: values['server.auth.audiences'],
+    tokenTtlMs: values['server.auth.tokenTtl'],
+    allowTtlMs: values['server.auth.allowTtl'],
+    denyTtlMs: values['server.auth.denyTtl'],
+    clientCaFile: values['server.auth.clientCaFile'] || undefined,
+    clusterCertificates: values['server.auth.clusterCertificates'],
+  }
+}
+
 function toTls(values: SettingValues): TlsConfig {
   if (values['server.tls.selfSigned']) return { kind: 'selfSigned' }
   const certFile = values['server.tls.certFile']
   const keyFile = values['server.tls.keyFile']
-  return certFile === '' || keyFile === '' ? { kind: 'none' } : { kind: 'files', certFile, keyFile }
+  if (certFile !== '' && keyFile !== '') return { kind: 'files', certFile, keyFile }
+  // Tokens must not cross a network in plain.
+  return values['server.auth.mode'] === 'none' ? { kind: 'none' } : { kind: 'selfSigned' }
 }

@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { readPolicy } from '../retention/policy-parser.ts'
 import type { Policy } from '../retention/policy.ts'
 import { errorText, InvalidInputError } from '../shared/errors.ts'
-import { toConfig, type Config } from './config.ts'
+import { toConfig, type Config, type Fallbacks } from './config.ts'
 import { readCommandLine } from './flag-source.ts'
 import { isLoopback, parseListenAddress } from './server-setting-types.ts'
 import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
@@ -39,17 +39,20 @@ export function loadConfig({ argv, env, readFile, hostName = hostname() }: Confi
   const variables = readVariableSettings(env)
   const sources = [file, variables, flags]
 
-  const { values, wrong, mistakes } = readValues(sources)
+  const { values: read, wrong, mistakes } = readValues(sources)
   mistakes.unshift(...sources.flatMap((source) => source.mistakes))
   const given = lastGiven(sources)
-  const fallbackNodeName = readFallbackNodeName(env, hostName, mistakes)
+  const values = given.has('server.address') ? read : { ...read, 'server.address': defaultAddress(read) }
+  const fallbacks = { nodeName: readFallbackNodeName(env, hostName, mistakes), apiServer: inClusterApiServer(env) }
   mistakes.push(
-    ...findContradictions(values, wrong).map(({ key, reason }) => describeMistake(key, reason, given.get(key))),
+    ...findContradictions(values, wrong, fallbacks).map(({ key, reason }) =>
+      describeMistake(key, reason, given.get(key)),
+    ),
   )
   const { policy, mistakes: policyMistakes } = readRetention(file, flags.configFile ?? '')
   mistakes.push(...policyMistakes)
   if (mistakes.length > 0) throw new ConfigError(mistakes)
-  return toConfig(values, { fallbackNodeName, policy, configFile: flags.configFile })
+  return toConfig(values, { fallbacks, policy, configFile: flags.configFile })
 }
 
 /**
@@ -125,13 +128,31 @@ function readFallbackNodeName(env: Environment, hostName: string, mistakes: stri
   return ''
 }
 
+/** Who lets only the known in may listen where others are. */
+function defaultAddress(values: SettingValues): string {
+  return values['server.auth.mode'] === 'none' ? values['server.address'] : '[::]:9443'
+}
+
+/** Kubernetes tells every container where its API server is. */
+function inClusterApiServer(env: Environment): string | undefined {
+  const host = env['KUBERNETES_SERVICE_HOST'] ?? ''
+  const port = env['KUBERNETES_SERVICE_PORT'] || '443'
+  if (host === '') return undefined
+  const url = URL.parse(`https://${host.includes(':') ? `[${host}]` : host}:${port}`)
+  return url === null ? undefined : url.origin
+}
+
 interface Contradiction {
   readonly key: SettingKey
   readonly reason: string
 }
 
 /** What is wrong although each value alone is right. Says nothing about values that are not. */
-function findContradictions(values: SettingValues, wrong: ReadonlySet<SettingKey>): Contradiction[] {
+function findContradictions(
+  values: SettingValues,
+  wrong: ReadonlySet<SettingKey>,
+  { apiServer }: Fallbacks,
+): Contradiction[] {
   const found: Contradiction[] = []
   const unless = (isWrong: boolean, reason: string, key: SettingKey, ...others: SettingKey[]) => {
     if (isWrong && ![key, ...others].some((name) => wrong.has(name))) found.push({ key, reason })
@@ -148,9 +169,21 @@ function findContradictions(values: SettingValues, wrong: ReadonlySet<SettingKey
     'server.socket',
   )
   unless(
-    address !== undefined && !isLoopback(address),
+    values['server.auth.mode'] === 'none' && address !== undefined && !isLoopback(address),
     'with server.auth.mode none it must be a loopback address (127.0.0.0/8, ::1, localhost): anyone who can reach it could take checkpoints',
     'server.address',
+    'server.auth.mode',
+  )
+  unless(
+    values['server.auth.mode'] === 'tokens' && values['server.auth.tokensFile'] === '',
+    'it is missing: server.auth.mode tokens needs it',
+    'server.auth.tokensFile',
+    'server.auth.mode',
+  )
+  unless(
+    values['server.auth.mode'] === 'kubernetes' && (values['kubernetes.apiServer'] ?? apiServer) === undefined,
+    'it is missing: server.auth.mode kubernetes needs it, and this is no pod (KUBERNETES_SERVICE_HOST is not set)',
+    'kubernetes.apiServer',
     'server.auth.mode',
   )
   unless(

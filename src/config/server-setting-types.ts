@@ -52,11 +52,21 @@ export function runtimeSocket() {
     .pipe(socketPath())
 }
 
-export function authMode() {
-  return z
-    .enum(['kubernetes', 'tokens', 'none'], { error: 'it must be kubernetes, tokens or none' })
-    .refine((mode) => mode === 'none', { error: 'not in this version yet: only none works' })
-    .transform((): 'none' => 'none')
+/** Whom tokens are for: URLs or words, with commas or spaces between them. */
+export function audienceList() {
+  return z.string().transform((text) => [...new Set(text.split(/[\s,]+/).filter((part) => part !== ''))])
+}
+
+/** Undefined when the text is empty. */
+export function apiServerUrl() {
+  return z.string().transform((text, context) => {
+    if (text === '') return undefined
+    const url = URL.parse(text)
+    if (url?.protocol === 'https:' && url.pathname === '/' && url.username + url.search + url.hash === '')
+      return url.origin
+    context.addIssue('it must be https://host:port and nothing more')
+    return z.NEVER
+  })
 }
 
 function socketPathProblem(text: string): string | undefined {

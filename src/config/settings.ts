@@ -12,7 +12,7 @@ import {
   word,
 } from './setting-types.ts'
 import { recipientList } from './recipient-list.ts'
-import { authMode, listenAddress, runtimeSocket, socketPath } from './server-setting-types.ts'
+import { apiServerUrl, audienceList, listenAddress, runtimeSocket, socketPath } from './server-setting-types.ts'
 
 /** One setting: how its text is read, what it is when nobody says anything, and what it is for. */
 export interface Setting {
@@ -61,7 +61,8 @@ export const SETTINGS = {
   'server.address': {
     schema: listenAddress(),
     defaultText: '127.0.0.1:9443',
-    meaning: 'TCP address to listen on, as host:port or [host]:port; empty: none',
+    meaning:
+      'TCP address to listen on, as host:port or [host]:port; empty: none; where nobody says anything and server.auth.mode is not none: [::]:9443',
   },
   'server.socket': {
     schema: socketPath(),
@@ -74,14 +75,51 @@ export const SETTINGS = {
     meaning: "whether the kubelet's route POST /checkpoint/... is served",
   },
   'server.auth.mode': {
-    schema: authMode(),
+    schema: mode('kubernetes', 'tokens', 'none'),
     defaultText: 'none',
-    meaning: 'who may call: kubernetes, tokens or none; this version knows only none, on loopback and the unix socket',
+    meaning:
+      'who may call: kubernetes (users of the cluster, by its RBAC), tokens (those of server.auth.tokensFile) or none (everyone, on a loopback address only)',
+  },
+  'server.auth.audiences': {
+    schema: audienceList(),
+    defaultText: '',
+    meaning: 'whom a bearer token must be for, with commas between them; empty: the API server',
+  },
+  'server.auth.tokenTtl': {
+    schema: duration({ min: '1s' }),
+    defaultText: '2m',
+    meaning: 'how long it is remembered whose token it is',
+  },
+  'server.auth.allowTtl': {
+    schema: duration({ min: '1s' }),
+    defaultText: '5m',
+    meaning: 'how long a permission is remembered',
+  },
+  'server.auth.denyTtl': {
+    schema: duration({ min: '1s' }),
+    defaultText: '30s',
+    meaning: 'how long the lack of a permission is remembered',
+  },
+  'server.auth.clientCaFile': {
+    schema: optionalPath(),
+    defaultText: '',
+    meaning: 'authorities (PEM) of further client certificates; empty: none',
+  },
+  'server.auth.clusterCertificates': {
+    schema: flag(),
+    defaultText: 'true',
+    meaning: "whether client certificates of the cluster's users and front proxies are taken",
+  },
+  'server.auth.tokensFile': {
+    schema: optionalPath(),
+    defaultText: '',
+    meaning: 'users and digests of their tokens (YAML) for server.auth.mode tokens',
   },
   'server.tls.certFile': {
     schema: optionalPath(),
     defaultText: '',
-    meaning: 'certificate (PEM) of the TCP listener; empty: plain HTTP',
+    meaning:
+      'certificate (PEM) of the TCP listener; empty: plain HTTP, or one of its own making where server.auth.mode is not none',
   },
   'server.tls.keyFile': {
     schema: optionalPath(),
@@ -92,6 +130,21 @@ export const SETTINGS = {
     schema: flag(),
     defaultText: 'false',
     meaning: 'use a certificate of its own making, kept in state.directory',
+  },
+  'kubernetes.apiServer': {
+    schema: apiServerUrl(),
+    defaultText: '',
+    meaning: 'URL of the API server; empty: the variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT of a pod',
+  },
+  'kubernetes.tokenFile': {
+    schema: path(),
+    defaultText: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    meaning: "the agent's own token for the API server",
+  },
+  'kubernetes.caFile': {
+    schema: path(),
+    defaultText: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+    meaning: 'authority (PEM) of the API server',
   },
   'capture.concurrency': {
     schema: integer({ min: 1, max: 16 }),

@@ -252,7 +252,7 @@ const page = {
   continue: z.string().optional().describe('From the page before'),
 }
 
-export const captureListQuery = z.strictObject(page)
+export const captureListQuery = z.strictObject({ namespace: name.optional(), ...page })
 
 export const memberListQuery = z.strictObject(page)
 
@@ -305,6 +305,31 @@ export const checkpointListQuery = z.strictObject({
 })
 
 export const noQuery = z.strictObject({})
+
+export const namespaceQuery = z.strictObject({
+  namespace: name.optional().describe('Only this one, also for who may see no other'),
+})
+
+export const accessQuery = z.strictObject({
+  namespace: name.optional().describe('Without one: what may be done in all of them'),
+})
+
+export const accessResponse = z.object({
+  user: z.string(),
+  groups: z.array(z.string()),
+  node: z.string(),
+  namespace: z.string().optional(),
+  permissions: z.array(
+    z.object({
+      verb: z.string(),
+      group: z.string().describe('Empty: the core group of Kubernetes'),
+      resource: z.string().describe('As a Role names it: `checkpoints/proxy`'),
+      namespace: z.string().optional(),
+      name: z.string().optional(),
+      allowed: z.boolean(),
+    }),
+  ),
+})
 
 export const readinessQuery = z.strictObject({
   verbose: z.enum(['', 'true', 'false']).optional().describe('List the checks one by one'),
@@ -443,6 +468,16 @@ export const kubeletResult = z.object({
 })
 
 /** Looser than the others: an error may carry fields of its own, such as the `job` that is in the way. */
+const missingPermission = z
+  .object({
+    verb: z.string(),
+    group: z.string(),
+    resource: z.string(),
+    namespace: z.string().optional(),
+    name: z.string().optional(),
+  })
+  .describe('Of a 403: what a Role would have to say')
+
 export const problem = z.looseObject({
   type: z.string(),
   title: z.string(),
@@ -451,8 +486,10 @@ export const problem = z.looseObject({
   code: z.string().describe('Stable: match on this one'),
   hint: z.string().optional().describe('The next step'),
   runtimeMessage: z.string().optional().describe("The runtime's own text"),
+  missingPermission: missingPermission.optional(),
 })
 
+export type AccessResponse = z.infer<typeof accessResponse>
 export type CustodyPageResponse = z.infer<typeof custodyPage>
 export type CustodyReportResponse = z.infer<typeof custodyReport>
 export type CaptureRequestBody = z.infer<typeof captureRequest>

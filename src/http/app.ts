@@ -1,5 +1,9 @@
 import express, { type Express } from 'express'
+import type { Access } from '../access/access.ts'
+import { systemClock, type Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
+import { accessRoutes } from './access-routes.ts'
+import { authorize } from './authorize.ts'
 import { captureRoutes } from './capture-routes.ts'
 import { checkpointActionRoutes } from './checkpoint-action-routes.ts'
 import { checkpointRoutes } from './checkpoint-routes.ts'
@@ -8,6 +12,8 @@ import { contentRoutes } from './content-routes.ts'
 import { custodyRoutes } from './custody-routes.ts'
 import { errorHandler, unknownRoute } from './error-handler.ts'
 import { requireHost } from './host-header.ts'
+import { Judge } from './judge.ts'
+import { kubeletGuard } from './kubelet-access.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
@@ -20,12 +26,17 @@ import { watchRoutes } from './watch-routes.ts'
 export interface AppOptions {
   readonly logger: Logger
   readonly nodeName: string
+  readonly access: Access
+  /** The one by which answers of `access` end. */
+  readonly clock?: Clock
   /** Aborts when the agent begins to end: answers that go on for ever end then. */
   readonly ending?: AbortSignal
 }
 
 /** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
-export function createApp(services: HttpServices, { logger, nodeName, ending }: AppOptions): Express {
+export function createApp(services: HttpServices, options: AppOptions): Express {
+  const { logger, nodeName, access, clock = systemClock, ending } = options
+  const judge = new Judge(access.authorizer, nodeName)
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -34,16 +45,19 @@ export function createApp(services: HttpServices, { logger, nodeName, ending }: 
 
   app.use(requestLog(logger))
   app.use(requireHost())
-  app.use(kubeletRoutes(services.kubelet, logger))
+  app.use(kubeletRoutes(services.kubelet, { logger, guard: kubeletGuard(access, judge) }))
+  // Nobody gets past it without the permission that the operation declares.
+  app.use(authorize({ access, judge, services, clock }))
   app.use(operationsRoutes(services))
   app.use(nodeRoutes(services.node))
+  app.use(accessRoutes(judge, { nodeName }))
   app.use(containerRoutes(services.containers))
   app.use(captureRoutes(services.captures, { nodeName }))
-  app.use(checkpointActionRoutes(services.checkpoints, services.actions, { nodeName }))
+  app.use(checkpointActionRoutes(services.actions, { nodeName }))
   app.use(checkpointRoutes(services.checkpoints, { nodeName }))
-  app.use(contentRoutes(services.checkpoints, services.contents))
-  app.use(rootfsDiffRoutes(services.checkpoints, services.contents))
-  app.use(watchRoutes(services.checkpoints, { nodeName, ...(ending !== undefined && { ending }) }))
+  app.use(contentRoutes(services.contents))
+  app.use(rootfsDiffRoutes(services.contents))
+  app.use(watchRoutes(services.checkpoints, { nodeName, clock, ...(ending !== undefined && { ending }) }))
   app.use(custodyRoutes(services))
   app.use(retentionRoutes(services.retention))
   app.use(unknownRoute())

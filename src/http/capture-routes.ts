@@ -9,6 +9,7 @@ import {
   type CaptureJobList,
   type CaptureRequestBody,
 } from './api-types.ts'
+import { assertMayIn, permittedJob, visibleRows } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import { otherMethods } from './error-handler.ts'
@@ -21,10 +22,11 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
 
   router
     .route('/v1/captures')
-    .get((req, res) => {
+    .get(async (req, res) => {
       const query = readQuery(req, captureListQuery)
-      const before = query.continue === undefined ? {} : { before: readContinue(query.continue) }
-      const { jobs, remaining } = captures.list({ limit: query.limit, ...before })
+      const before = query.continue === undefined ? undefined : readContinue(query.continue)
+      const { sees } = await visibleRows(req).among(() => captures.list({ limit: MAX_PAGE }).jobs.map(namespaceOf))
+      const { jobs, remaining } = visiblePage(captures, { limit: query.limit, before, sees })
       const last = jobs.at(-1)
       const body: CaptureJobList = {
         items: jobs.map(toJobResponse),
@@ -38,6 +40,7 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       const body = readBody(req, captureRequest)
       const wait = waitOf(req, query.wait, body)
       const signal = presenceOf(res)
+      await assertMayIn(req, 'create', body.namespace)
       const job = await captures.request(toRequest(body, actorOf(req, res)))
       if (wait === undefined) {
         answerAccepted(res, job)
@@ -60,15 +63,40 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
     .route('/v1/captures/:id')
     .get((req, res) => {
       readQuery(req, noQuery)
-      res.json(toJobResponse(captures.get(req.params.id)))
+      res.json(toJobResponse(permittedJob(req)))
     })
     .delete(async (req, res) => {
       readQuery(req, noQuery)
-      res.json(toJobResponse(await captures.cancel(req.params.id)))
+      res.json(toJobResponse(await captures.cancel(permittedJob(req).id)))
     })
     .all(otherMethods('GET', 'HEAD', 'DELETE'))
 
   return router
+}
+
+const MAX_PAGE = 1000
+
+/** Filled up from further pages where the caller may not see every job. */
+function visiblePage(
+  captures: CaptureServices,
+  {
+    limit,
+    before,
+    sees,
+  }: { readonly limit: number; readonly before: string | undefined; readonly sees: (namespace: string) => boolean },
+): { readonly jobs: readonly CaptureJob[]; readonly remaining: number } {
+  const jobs: CaptureJob[] = []
+  let last = before
+  for (;;) {
+    const page = captures.list({ limit: limit - jobs.length, ...(last !== undefined && { before: last }) })
+    jobs.push(...page.jobs.filter((job) => sees(namespaceOf(job))))
+    last = page.jobs.at(-1)?.id
+    if (jobs.length === limit || page.remaining === 0 || last === undefined) return { jobs, remaining: page.remaining }
+  }
+}
+
+function namespaceOf({ captures }: CaptureJob): string {
+  return captures[0]?.identity.namespace ?? ''
 }
 
 function answerAccepted(res: Response, job: CaptureJob): void {

@@ -1,24 +1,24 @@
 import { Router, type RequestHandler } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { noQuery, pinRequest, type CheckpointResponse, type VerificationResponse } from './api-types.ts'
+import { permittedCheckpoint } from './authorize.ts'
 import { actorOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
-import type { CheckpointActions, CheckpointServices, Verification } from './services.ts'
+import type { CheckpointActions, Verification } from './services.ts'
 
 /** What can be done with an archive as a whole: keep it, prove it, remove it. */
 export function checkpointActionRoutes(
-  checkpoints: Pick<CheckpointServices, 'get'>,
   actions: CheckpointActions,
   { nodeName }: { readonly nodeName: string },
 ): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   /** The checkpoint that is meant: an id survives the replacement of its file, `If-Match` does not. */
-  const find = async (req: Parameters<typeof assertMatch>[0] & { readonly params: { readonly id: string } }) => {
-    const checkpoint = await checkpoints.get(req.params.id)
+  const find = (req: Parameters<typeof assertMatch>[0]) => {
+    const checkpoint = permittedCheckpoint(req)
     assertMatch(req, entityTag(checkpoint, toCheckpointResponse(checkpoint, nodeName)))
     return checkpoint
   }
@@ -28,13 +28,13 @@ export function checkpointActionRoutes(
     .put(optionalJsonBody(), async (req, res) => {
       readQuery(req, noQuery)
       const { reason } = readBody(req, pinRequest)
-      const checkpoint = await find(req)
+      const checkpoint = find(req)
       const order = { actor: actorOf(req, res), ...(reason !== undefined && { reason }) }
       sendCheckpoint(res, await actions.pin(checkpoint, order), nodeName)
     })
     .delete(async (req, res) => {
       readQuery(req, noQuery)
-      const checkpoint = await find(req)
+      const checkpoint = find(req)
       sendCheckpoint(res, await actions.unpin(checkpoint, { actor: actorOf(req, res) }), nodeName)
     })
     .all(otherMethods('PUT', 'DELETE'))
@@ -43,7 +43,7 @@ export function checkpointActionRoutes(
     .route('/v1/checkpoints/:id/verify')
     .post(async (req, res) => {
       readQuery(req, noQuery)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       const found = await actions.verify(checkpoint, { actor: actorOf(req, res) })
       res.json(toVerificationResponse(checkpoint, found))
     })
@@ -52,7 +52,7 @@ export function checkpointActionRoutes(
   // The other methods of this path are in `checkpoint-routes.ts`.
   router.delete('/v1/checkpoints/:id', async (req, res) => {
     readQuery(req, noQuery)
-    await actions.remove(await find(req), { actor: actorOf(req, res) })
+    await actions.remove(find(req), { actor: actorOf(req, res) })
     res.status(204).end()
   })
 

@@ -1,6 +1,7 @@
 import { Router } from 'express'
 import { memberListQuery, noQuery, type CheckpointList, type MemberList } from './api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
+import { permittedCheckpoint, visibleRows } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readListQuery, writeContinue } from './checkpoint-list-query.ts'
 import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
@@ -10,7 +11,7 @@ import type { CheckpointServices } from './services.ts'
 
 /** What is known of the archives of this node. */
 export function checkpointRoutes(
-  checkpoints: Pick<CheckpointServices, 'list' | 'get' | 'members'>,
+  checkpoints: Pick<CheckpointServices, 'list' | 'members' | 'namespaces'>,
   { nodeName }: { readonly nodeName: string },
 ): Router {
   const router = Router({ caseSensitive: true, strict: true })
@@ -19,7 +20,9 @@ export function checkpointRoutes(
     .route('/v1/checkpoints')
     .get(async (req, res) => {
       const query = readListQuery(req)
-      const { items, remaining, next } = await checkpoints.list(query)
+      const { of } = await visibleRows(req).among(() => checkpoints.namespaces())
+      const filter = of === 'node' ? query.filter : { ...query.filter, belongsTo: of === 'namespaces' ? ANY : [...of] }
+      const { items, remaining, next } = await checkpoints.list({ ...query, filter })
       const body: CheckpointList = {
         items: items.map((checkpoint) => toCheckpointResponse(checkpoint, nodeName)),
         continue: next && writeContinue(query, next),
@@ -31,9 +34,9 @@ export function checkpointRoutes(
 
   router
     .route('/v1/checkpoints/:id')
-    .get(async (req, res) => {
+    .get((req, res) => {
       readQuery(req, noQuery)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       const body = toCheckpointResponse(checkpoint, nodeName)
       // With the tag in place Express answers `If-None-Match` by itself.
       res.set('ETag', entityTag(checkpoint, body)).json(body)
@@ -45,7 +48,7 @@ export function checkpointRoutes(
     .get(async (req, res) => {
       const { limit, continue: position } = readQuery(req, MEMBER_QUERY)
       const signal = presenceOf(res)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       if (position !== undefined) assertSameArchive(checkpoint, position)
       const skip = position?.skip ?? 0
       const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))
@@ -63,6 +66,8 @@ export function checkpointRoutes(
 
   return router
 }
+
+const ANY = 'any' as const
 
 const MEMBER_QUERY = memberListQuery.extend({ continue: archivePosition })
 

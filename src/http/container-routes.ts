@@ -1,5 +1,6 @@
 import { Router } from 'express'
-import { noQuery, type RunningContainerList, type RunningContainerResponse } from './api-types.ts'
+import { namespaceQuery, type RunningContainerList, type RunningContainerResponse } from './api-types.ts'
+import { visibleRows } from './authorize.ts'
 import { toIdentity } from './identity-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
@@ -12,8 +13,11 @@ export function containerRoutes(containers: HttpServices['containers']): Router 
   router
     .route('/v1/containers')
     .get(async (req, res) => {
-      readQuery(req, noQuery)
-      const body: RunningContainerList = { items: (await containers.listRunning()).map(toResponse) }
+      readQuery(req, namespaceQuery)
+      const running = await containers.listRunning()
+      const { sees } = await visibleRows(req).among(() => running.map(({ identity }) => identity.namespace))
+      const visible = running.filter(({ identity }) => sees(identity.namespace))
+      const body: RunningContainerList = { items: visible.map(toResponse) }
       res.json(body)
     })
     .all(otherMethods('GET', 'HEAD'))

@@ -2,6 +2,7 @@ import { Router, type Request, type Response } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError, InvalidInputError } from '../shared/errors.ts'
 import { contentQuery } from './api-types.ts'
+import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { attachment } from './content-disposition.ts'
 import { chooseCoding, type ContentCoding } from './content-negotiation.ts'
@@ -10,20 +11,17 @@ import { contentTags, type ContentTags } from './content-tags.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import { responseSink } from './response-sink.ts'
-import type { CheckpointServices, ContentServices, OpenContent } from './services.ts'
+import type { ContentServices, OpenContent } from './services.ts'
 
 /** The bytes themselves: an archive, or one member of it. */
-export function contentRoutes(
-  checkpoints: Pick<CheckpointServices, 'get'>,
-  contents: Pick<ContentServices, 'openArchive' | 'openMember'>,
-): Router {
+export function contentRoutes(contents: Pick<ContentServices, 'openArchive' | 'openMember'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   router
     .route('/v1/checkpoints/:id/archive')
     .get(async (req, res) => {
       const request = readRequest(req, res)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       const content = await contents.openArchive(checkpoint, request)
       const { fileName, summary } = checkpoint
       const type = TYPES[summary.compression] ?? 'application/octet-stream'
@@ -36,7 +34,7 @@ export function contentRoutes(
     .route('/v1/checkpoints/:id/members/*name')
     .get(async (req, res) => {
       const request = readRequest(req, res)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       const member = req.params.name.join('/')
       const content = await contents.openMember(checkpoint, { ...request, member })
       const fileName = member.slice(member.lastIndexOf('/') + 1)

@@ -9,6 +9,7 @@ import {
   type CustodyPageResponse,
   type CustodyReportResponse,
 } from './api-types.ts'
+import { permittedCheckpoint } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
@@ -71,7 +72,7 @@ export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Route
     .route('/v1/checkpoints/:id/manifest')
     .get((req, res) => {
       readQuery(req, noQuery)
-      res.json(custody.manifest(req.params.id))
+      res.json(custody.manifest(permittedCheckpoint(req).id))
     })
     .all(otherMethods('GET', 'HEAD'))
 

@@ -5,6 +5,7 @@ import {
   ConflictError,
   InvalidInputError,
   NotAllowedError,
+  NotAuthenticatedError,
   NotFoundError,
   OutOfSpaceError,
   RuntimeFailureError,
@@ -15,6 +16,7 @@ import type { Problem } from './api-types.ts'
 
 const STATUS_BY_ERROR = [
   [InvalidInputError, 400],
+  [NotAuthenticatedError, 401],
   [NotAllowedError, 403],
   [NotFoundError, 404],
   [ConflictError, 409],
@@ -49,6 +51,7 @@ const RETRY_AFTER_SECONDS = new Map([
   ['QueueFull', 30],
   ['TooManyDownloads', 10],
   ['TooManyWatchers', 30],
+  ['AuthorizationUnavailable', 5],
 ])
 
 /** Why a capture that somebody waited for gave no checkpoint. Thrown by the route, mapped here like any other error. */
@@ -72,6 +75,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
+    if (error instanceof NotAuthenticatedError) res.set('WWW-Authenticate', 'Bearer realm="checkpoint-agent"')
     sendProblem(res, {
       ...error.extra,
       ...problemType(error.code, statusOf(error)),

@@ -4,6 +4,7 @@ import { AgentError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { readableText } from '../shared/readable-text.ts'
 import { actorOf, callerOf, presenceOf } from './caller.ts'
+import type { KubeletGuard } from './kubelet-access.ts'
 import { readKubeletTarget, trimOf } from './kubelet-target.ts'
 import { readKubeletTimeout } from './kubelet-timeout.ts'
 import type { KubeletServices } from './services.ts'
@@ -20,7 +21,10 @@ interface KubeletAnswer {
  * that path. It stands before the router of express, which would decode and normalize what the kubelet redirects or
  * answers, and it reads `Accept` and the query by itself for the same reason.
  */
-export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): RequestHandler {
+export function kubeletRoutes(
+  kubelet: KubeletServices,
+  { logger, guard }: { readonly logger: Logger; readonly guard: KubeletGuard },
+): RequestHandler {
   return async (req, res, next) => {
     const target = readKubeletTarget(req.url, { isServed: kubelet.enabled })
     if (target.kind === 'elsewhere') {
@@ -38,8 +42,12 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
       const headers = { 'x-content-type-options': 'nosniff' }
       send(res, { status: 404, body: '404 page not found\n', headers })
     } else {
-      // Authentication and authorization belong here: the kubelet asks for them after redirects and before all else.
-      const answer = routeError(req, target.segments) ?? (await checkpoint(req, res, target.segments, target.query))
+      const { segments, query } = target
+      const signal = presenceOf(res)
+      const [namespace] = segments.length === 3 ? readableNames(segments) : []
+      // The kubelet asks for who it is and what it may after redirects and before all else.
+      const refusal = (await guard(req, namespace)) ?? routeError(req, segments)
+      const answer = refusal ?? (await checkpoint(req, res, { segments, query, signal }))
       if (!res.destroyed) send(res, answer)
     }
   }
@@ -47,13 +55,13 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
   async function checkpoint(
     req: IncomingMessage,
     res: Response,
-    segments: readonly string[],
-    query: string,
+    {
+      segments,
+      query,
+      signal,
+    }: { readonly segments: readonly string[]; readonly query: string; readonly signal: AbortSignal },
   ): Promise<KubeletAnswer> {
-    const signal = presenceOf(res)
-    const [namespace = '', pod = '', container = ''] = segments.map((segment) => {
-      return readableText(Buffer.from(segment, 'latin1'))
-    })
+    const [namespace = '', pod = '', container = ''] = readableNames(segments)
     const failed = (reason: string) => {
       return { status: 500, body: `checkpointing of ${namespace}/${pod}/${container} failed (${reason})` }
     }
@@ -93,6 +101,10 @@ export function kubeletRoutes(kubelet: KubeletServices, logger: Logger): Request
     logger.error({ err: error }, 'Request to the kubelet endpoint failed')
     return 'internal error'
   }
+}
+
+function readableNames(segments: readonly string[]): string[] {
+  return segments.map((segment) => readableText(Buffer.from(segment, 'latin1')))
 }
 
 /** What the kubelet's router refuses before its handler is asked: the path, then the method, then the media type. */

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import { createServer as createPlainServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -16,6 +17,8 @@ export interface ListenOptions {
   readonly socket: string
   /** Plain HTTP without one. */
   readonly certificate?: ServingCertificate
+  /** Whether callers may show certificates of their own. None has to, and a bad one is answered, not cut off. */
+  readonly takesCertificates?: boolean
   readonly logger: Logger
   /** Tests cannot wait for the real ones. */
   readonly limits?: ServerOptions
@@ -84,13 +87,27 @@ export async function openListeners(app: RequestListener, options: ListenOptions
   }
 }
 
-function tcpServer(app: RequestListener, { certificate, logger, limits }: ListenOptions): Server {
+function tcpServer(app: RequestListener, options: ListenOptions): Server {
+  const { certificate, takesCertificates = false, logger, limits } = options
   if (certificate === undefined) return createPlainServer({ ...LIMITS, ...limits }, app)
   const secure = () => {
     const { key, certificate: cert } = certificate.current()
-    return { key, cert, minVersion: 'TLSv1.2' } as const
+    // A session that is resumed brings its certificate along without a proof, and only part of its chain: so none is.
+    const secureOptions = takesCertificates ? constants.SSL_OP_NO_TICKET : 0
+    return { key, cert, minVersion: 'TLSv1.2', secureOptions } as const
   }
-  const server = createTlsServer({ ...LIMITS, ...limits, ...secure(), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app)
+  const server = createTlsServer(
+    {
+      ...LIMITS,
+      ...limits,
+      ...secure(),
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      requestCert: takesCertificates,
+      // The TLS layer knows one list of authorities and there are two: `access/certificate-chain.ts` verifies.
+      rejectUnauthorized: false,
+    },
+    app,
+  )
   certificate.onChange(() => server.setSecureContext(secure()))
   server.on('tlsClientError', (error) => logger.debug({ err: error }, 'TLS handshake failed'))
   return server

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import * as api from './api-types.ts'
+import type { Permission } from './permission.ts'
 import * as retention from './retention-api-types.ts'
 
 /** One route as the OpenAPI document describes it. */
@@ -9,6 +10,8 @@ export interface Operation {
   readonly path: string
   readonly id: string
   readonly summary: string
+  /** What its caller needs; `authorize.ts` asks for it before the route is called. */
+  readonly permission: Permission
   readonly description?: string
   readonly query?: z.ZodObject
   readonly headers?: readonly { readonly name: string; readonly description: string }[]
@@ -27,7 +30,8 @@ export interface Answer {
 /** Why a request can fail: the statuses of `error-handler.ts`, in the words of this API. */
 const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'The request is wrong; the detail names everything that is',
-  403: 'The caller may not do this',
+  401: 'Nobody knows who the caller is',
+  403: 'The caller may not do this; `missingPermission` says what it would need',
   404: 'There is no such thing',
   409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive or the plan is another one by now, a sweep is under way',
   412: 'The checkpoint is not the one that `If-Match` names any more',
@@ -37,11 +41,11 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   429: 'Too many downloads at once; `Retry-After` says when to ask again',
   500: 'The runtime failed, or the agent did',
   501: 'The runtime of this node cannot take checkpoints',
-  503: 'Not now: the queue is full, the runtime does not answer, the agent is ending',
+  503: 'Not now: nobody can be asked what the caller may do, the queue is full, the runtime does not answer, the agent is ending',
   507: 'There is no room for the archive',
 }
 
-const READ_PROBLEMS = [400, 403, 500] as const
+const READ_PROBLEMS = [400, 401, 403, 500, 503] as const
 
 const IF_MATCH = { name: 'If-Match', description: 'The `ETag` of the checkpoint that is meant' }
 
@@ -66,6 +70,7 @@ export const operations: readonly Operation[] = [
     path: '/checkpoint/{namespace}/{pod}/{container}',
     id: 'kubeletCheckpoint',
     summary: "The kubelet's endpoint",
+    permission: { kind: 'kubelet' },
     description:
       'Takes a checkpoint and waits for it. Answers as the kubelet does, in status, text and media type. `timeout` is in ' +
       'seconds; the last one counts, and one below the configured minimum is raised to it. It ends the wait, not the capture.',
@@ -74,9 +79,14 @@ export const operations: readonly Operation[] = [
       200: { description: 'The archive is in place', schema: api.kubeletResult },
       307: { description: 'The path is not canonical', headers: ['Location'] },
       400: { description: 'The path cannot be decoded', mediaType: 'text/plain' },
+      401: { description: 'Nobody knows who the caller is', mediaType: 'text/plain' },
+      403: { description: 'The caller may not do this', mediaType: 'text/plain' },
       404: { description: 'No such pod or container, or a timeout that is no number', mediaType: 'text/plain' },
       406: { description: 'The caller accepts no JSON', mediaType: 'text/plain' },
-      500: { description: 'The checkpoint failed, or the wait is over', mediaType: 'text/plain' },
+      500: {
+        description: 'The checkpoint failed, the wait is over, or nobody can be asked what the caller may do',
+        mediaType: 'text/plain',
+      },
     },
   },
   {
@@ -84,6 +94,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/node',
     id: 'getNode',
     summary: 'What this node is and can',
+    permission: { kind: 'authenticated' },
     answers: { 200: { description: 'The node', schema: api.nodeResponse }, ...problems(...READ_PROBLEMS) },
   },
   {
@@ -91,6 +102,8 @@ export const operations: readonly Operation[] = [
     path: '/v1/containers',
     id: 'listContainers',
     summary: 'The running containers of this node',
+    permission: { kind: 'rows', verb: 'list' },
+    query: api.namespaceQuery,
     answers: {
       200: { description: 'The containers', schema: api.runningContainerList },
       ...problems(...READ_PROBLEMS, 503),
@@ -101,6 +114,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/captures',
     id: 'createCapture',
     summary: 'Takes a checkpoint of a container, or of every running container of a pod',
+    permission: { kind: 'target', verb: 'create' },
     description:
       'Answers at once with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the job has ' +
       'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on.',
@@ -118,7 +132,7 @@ export const operations: readonly Operation[] = [
         schema: api.captureJobResponse,
         headers: ['Location', 'Preference-Applied'],
       },
-      ...problems(400, 403, 404, 409, 413, 415, 500, 501, 503, 507),
+      ...problems(400, 401, 403, 404, 409, 413, 415, 500, 501, 503, 507),
     },
   },
   {
@@ -126,6 +140,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/captures',
     id: 'listCaptures',
     summary: 'Capture jobs, newest first',
+    permission: { kind: 'rows', verb: 'get' },
     query: api.captureListQuery,
     answers: { 200: { description: 'A page of jobs', schema: api.captureJobList }, ...problems(...READ_PROBLEMS) },
   },
@@ -134,6 +149,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/captures/{id}',
     id: 'getCapture',
     summary: 'One capture job',
+    permission: { kind: 'job', verb: 'get' },
     answers: { 200: { description: 'The job', schema: api.captureJobResponse }, ...problems(...READ_PROBLEMS, 404) },
   },
   {
@@ -141,6 +157,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/captures/{id}',
     id: 'cancelCapture',
     summary: 'Takes a job out of the queue, or cancels it while it runs',
+    permission: { kind: 'job', verb: 'delete' },
     description: 'Answers when the job has ended: it is `succeeded` where the runtime finished all the same.',
     answers: {
       200: { description: 'The job as it ended', schema: api.captureJobResponse },
@@ -152,6 +169,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints',
     id: 'listCheckpoints',
     summary: 'The checkpoint archives of this node',
+    permission: { kind: 'rows', verb: 'list' },
     description: 'All filters that are given must hold. `continue` belongs to the sort and the filters of its page.',
     query: api.checkpointListQuery,
     answers: {
@@ -164,6 +182,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}',
     id: 'getCheckpoint',
     summary: 'One checkpoint',
+    permission: { kind: 'checkpoint', verb: 'get' },
     headers: [{ name: 'If-None-Match', description: 'The `ETag` of an earlier answer' }],
     answers: {
       200: { description: 'The checkpoint', schema: api.checkpointResponse, headers: ['ETag'] },
@@ -176,6 +195,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}',
     id: 'deleteCheckpoint',
     summary: 'Remove an archive',
+    permission: { kind: 'checkpoint', verb: 'delete' },
     description: 'Refused while it is pinned, read or written.',
     headers: [IF_MATCH],
     answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 503) },
@@ -185,6 +205,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/pin',
     id: 'pinCheckpoint',
     summary: 'Keep an archive until it is unpinned',
+    permission: { kind: 'checkpoint', verb: 'update' },
     description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
     headers: [IF_MATCH],
     body: api.pinRequest,
@@ -198,6 +219,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/pin',
     id: 'unpinCheckpoint',
     summary: 'Unpin an archive',
+    permission: { kind: 'checkpoint', verb: 'update' },
     description: 'Removes a marker of this agent or of a person, never one that an operator manages.',
     headers: [IF_MATCH],
     answers: {
@@ -210,6 +232,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/verify',
     id: 'verifyCheckpoint',
     summary: 'Read an archive to its end and compare it with what is recorded',
+    permission: { kind: 'checkpoint', verb: 'get' },
     answers: {
       200: { description: 'What was found; `intact` says it in one word', schema: api.verificationResponse },
       ...problems(...READ_PROBLEMS, 404, 409, 503),
@@ -220,6 +243,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/members',
     id: 'listCheckpointMembers',
     summary: 'What is in an archive, in its order',
+    permission: { kind: 'checkpoint', verb: 'get' },
     description: 'Read from the archive each time. `continue` belongs to the file as it was.',
     query: api.memberListQuery,
     answers: {
@@ -232,6 +256,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/archive',
     id: 'getCheckpointArchive',
     summary: 'Download an archive',
+    permission: { kind: 'checkpoint', verb: 'get', content: true },
     description:
       'HEAD gives the same headers. Compressed or encrypted, the answer has no length, no ranges and an `ETag` of its own. ' +
       'It ends early, as an error, when the file is replaced or removed meanwhile.',
@@ -253,6 +278,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/members/{name}',
     id: 'getCheckpointMember',
     summary: 'The bytes of one member of an archive',
+    permission: { kind: 'checkpoint', verb: 'get', content: true },
     description:
       'Straight from the archive, packed or not. `name` is one of the list; its slashes may stand as they are.',
     query: api.contentQuery,
@@ -269,6 +295,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/rootfs-diff',
     id: 'listRootfsDiff',
     summary: 'What the container had written over its image',
+    permission: { kind: 'checkpoint', verb: 'get', content: true },
     description: 'Read from the archive each time, nothing is unpacked. `continue` belongs to the file as it was.',
     query: api.rootfsDiffQuery,
     answers: {
@@ -281,9 +308,11 @@ export const operations: readonly Operation[] = [
     path: '/v1/watch',
     id: 'watch',
     summary: 'What happens to checkpoints and captures, as it happens',
+    permission: { kind: 'rows', verb: 'list' },
     description:
       'Server-sent events that go on until one side ends them: `added` and `changed` with the checkpoint, `removed` with ' +
       '`{"id", "state": "gone"}`, `capture` with a capture job each time its state changes and twice a second while it is being written, and `resync` with `{}` where events were lost and the list has to be read anew.',
+    query: api.namespaceQuery,
     headers: [
       { name: 'Last-Event-ID', description: 'The `id` of the last event that was seen: those after it come first' },
     ],
@@ -297,6 +326,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/checkpoints/{id}/manifest',
     id: 'getManifest',
     summary: 'A signed statement about an archive',
+    permission: { kind: 'checkpoint', verb: 'get' },
     description:
       'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
     answers: {
@@ -309,6 +339,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/custody',
     id: 'listCustody',
     summary: 'Who did what to which archive',
+    permission: { kind: 'node', verb: 'get', subresource: 'custody' },
     query: api.custodyQuery,
     answers: { 200: { description: 'A page of entries', schema: api.custodyPage }, ...problems(...READ_PROBLEMS) },
   },
@@ -317,6 +348,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/custody/verify',
     id: 'verifyCustody',
     summary: 'Whether the custody log is as it was written',
+    permission: { kind: 'node', verb: 'get', subresource: 'custody' },
     query: api.custodyVerifyQuery,
     answers: { 200: { description: 'What was found', schema: api.custodyReport }, ...problems(...READ_PROBLEMS) },
   },
@@ -325,6 +357,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/custody/export',
     id: 'exportCustody',
     summary: 'The custody log as it stands, one entry a line',
+    permission: { kind: 'node', verb: 'get', subresource: 'custody', isLong: true },
     query: api.custodyExportQuery,
     answers: {
       200: { description: 'The lines, with their hashes', mediaType: 'application/jsonl' },
@@ -333,9 +366,20 @@ export const operations: readonly Operation[] = [
   },
   {
     method: 'get',
+    path: '/v1/access',
+    id: 'getAccess',
+    summary: 'What the caller may do',
+    description: 'In the namespace, or in all of them where none is named, and on this node as a whole.',
+    permission: { kind: 'authenticated' },
+    query: api.accessQuery,
+    answers: { 200: { description: 'Each permission', schema: api.accessResponse }, ...problems(400, 401, 500, 503) },
+  },
+  {
+    method: 'get',
     path: '/v1/retention',
     id: 'getRetention',
     summary: 'The retention policy in force, and the last sweep',
+    permission: { kind: 'node', verb: 'get', subresource: 'retention' },
     answers: { 200: { description: 'The policy', schema: retention.retentionStatus }, ...problems(...READ_PROBLEMS) },
   },
   {
@@ -344,6 +388,7 @@ export const operations: readonly Operation[] = [
     id: 'planRetention',
     summary: 'What the policy, or the given one, would remove now, and why',
     description: 'Removes nothing. `continue` belongs to a plan; where it is another one by now the answer is a 409.',
+    permission: { kind: 'node', verb: 'create', subresource: 'retention' },
     query: retention.retentionPlanQuery,
     body: retention.retentionPlanRequest,
     answers: {
@@ -357,6 +402,7 @@ export const operations: readonly Operation[] = [
     id: 'sweep',
     summary: 'Remove what the policy says',
     description: 'Answers when it is over. With `planId` only that very plan is carried out.',
+    permission: { kind: 'node', verb: 'delete', subresource: 'retention' },
     body: retention.retentionSweepRequest,
     answers: {
       200: { description: 'What was done', schema: retention.sweepReport },
@@ -368,6 +414,7 @@ export const operations: readonly Operation[] = [
     path: '/v1/retention/history',
     id: 'listSweeps',
     summary: 'What the last sweeps did',
+    permission: { kind: 'node', verb: 'get', subresource: 'retention' },
     query: retention.retentionHistoryQuery,
     answers: {
       200: { description: 'A page of reports', schema: retention.retentionHistory },
@@ -379,6 +426,7 @@ export const operations: readonly Operation[] = [
     path: '/healthz',
     id: 'getHealth',
     summary: 'Whether the agent is alive',
+    permission: { kind: 'open' },
     answers: {
       200: { description: 'It is', schema: api.healthResponse },
       503: { description: 'It is not', schema: api.healthResponse },
@@ -390,6 +438,7 @@ export const operations: readonly Operation[] = [
     path: '/readyz',
     id: 'getReadiness',
     summary: 'Whether the agent can do its work',
+    permission: { kind: 'open' },
     query: api.readinessQuery,
     answers: {
       200: { description: 'It can, perhaps not all of it', schema: api.readinessResponse },
@@ -402,6 +451,7 @@ export const operations: readonly Operation[] = [
     path: '/metrics',
     id: 'getMetrics',
     summary: 'Metrics for Prometheus',
+    permission: { kind: 'metrics' },
     answers: {
       200: { description: "Prometheus' text format", mediaType: 'text/plain' },
       ...problems(...READ_PROBLEMS),
@@ -412,9 +462,10 @@ export const operations: readonly Operation[] = [
     path: '/openapi.json',
     id: 'getOpenApi',
     summary: 'This document',
+    permission: { kind: 'authenticated' },
     answers: {
       200: { description: 'An OpenAPI 3.1 document', schema: z.looseObject({ openapi: z.string() }) },
-      ...problems(400),
+      ...problems(400, 401, 503),
     },
   },
 ]

@@ -23,17 +23,18 @@ export function requestLog(logger: Logger): RequestHandler {
       requestId,
       method: req.method,
       url: req.url.slice(0, MAX_URL),
-      caller: callerOf(req),
       address: req.socket.remoteAddress,
     }
     res.once('close', () => {
+      // Known by now, if at all.
+      const caller = callerOf(req)
       const millis = Math.round(performance.now() - began)
       if (!res.writableFinished) {
-        logger.info({ ...fields, millis }, 'Caller left before the answer')
+        logger.info({ ...fields, caller, millis }, 'Caller left before the answer')
         return
       }
       const level = FREQUENT.test(fields.url) && res.statusCode < 400 ? 'debug' : 'info'
-      logger[level]({ ...fields, status: res.statusCode, millis }, 'Answered')
+      logger[level]({ ...fields, caller, status: res.statusCode, millis }, 'Answered')
     })
     next()
   }

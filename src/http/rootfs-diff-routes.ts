@@ -1,17 +1,15 @@
 import { Router } from 'express'
 import { rootfsDiffQuery, type RootfsDiffResponse } from './api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
+import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
-import type { CheckpointServices, ContentServices, RootfsChange } from './services.ts'
+import type { ContentServices, RootfsChange } from './services.ts'
 
 /** What the container had written over its image. */
-export function rootfsDiffRoutes(
-  checkpoints: Pick<CheckpointServices, 'get'>,
-  contents: Pick<ContentServices, 'readRootfsDiff'>,
-): Router {
+export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   router
@@ -19,7 +17,7 @@ export function rootfsDiffRoutes(
     .get(async (req, res) => {
       const signal = presenceOf(res)
       const { limit, continue: position, incomplete } = readQuery(req, QUERY)
-      const checkpoint = await checkpoints.get(req.params.id)
+      const checkpoint = permittedCheckpoint(req)
       if (position !== undefined) assertSameArchive(checkpoint, position)
       const skip = position?.skip ?? 0
       const request = { actor: actorOf(req, res), acceptsIncomplete: incomplete === 'true', signal, skip, limit }

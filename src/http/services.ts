@@ -233,6 +233,8 @@ export interface CaptureServices {
 export interface CheckpointServices {
   /** The page after the cursor; `next` is undefined on the last one. */
   readonly list: (query: CheckpointListQuery) => CheckpointListPage | Promise<CheckpointListPage>
+  /** Every namespace that an archive claims to be of. */
+  readonly namespaces: () => readonly string[] | Promise<readonly string[]>
   /** Throws NotFoundError (`CheckpointNotFound`). */
   readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
   /** Reads the archive. Throws NotFoundError. The signal aborts when nobody waits for the answer any more. */
@@ -272,6 +274,8 @@ export interface CheckpointListFilter {
   /** Exclusive. */
   readonly takenBefore?: Date
   readonly minBytes?: number
+  /** Only what belongs to one of these namespaces, or to any, and does not merely claim to. */
+  readonly belongsTo?: 'any' | readonly string[]
 }
 
 export interface CheckpointListQuery {
@@ -307,6 +311,8 @@ export interface NodeEvent {
   readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
   readonly checkpoint?: Checkpoint
   readonly checkpointId?: string
+  /** The one that the removed checkpoint belonged to. */
+  readonly namespace?: string
   readonly job?: CaptureJob
 }
 

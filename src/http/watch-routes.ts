@@ -1,14 +1,18 @@
 import { Router, type Response } from 'express'
 import { UnavailableError } from '../shared/errors.ts'
-import { noQuery } from './api-types.ts'
+import type { Clock } from '../shared/clock.ts'
+import { namespaceQuery } from './api-types.ts'
+import { visibleRows, whileAllowed } from './authorize.ts'
 import { toJobResponse } from './capture-response.ts'
 import { toCheckpointResponse } from './checkpoint-response.ts'
 import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { NodeEvent, CheckpointServices } from './services.ts'
+import type { VisibleRows } from './visible-rows.ts'
 
 export interface WatchOptions {
   readonly nodeName: string
+  readonly clock: Clock
   /** Ends every stream, and with them what the listeners wait for. */
   readonly ending?: AbortSignal
 }
@@ -23,8 +27,11 @@ const MAX_WAITING_BYTES = 2 * 1024 * 1024
 const MAX_READERS = 100
 
 /** What happens to checkpoints and captures, as server-sent events. */
-export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, options: WatchOptions): Router {
-  const { nodeName, ending } = options
+export function watchRoutes(
+  checkpoints: Pick<CheckpointServices, 'watch' | 'namespaces'>,
+  options: WatchOptions,
+): Router {
+  const { nodeName, clock, ending } = options
   const router = Router({ caseSensitive: true, strict: true })
   const open = new Set<Response>()
   ending?.addEventListener('abort', () => {
@@ -33,8 +40,11 @@ export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, opti
 
   router
     .route('/v1/watch')
-    .get((req, res) => {
-      readQuery(req, noQuery)
+    .get(async (req, res) => {
+      readQuery(req, namespaceQuery)
+      const rows = visibleRows(req)
+      const { until } = await rows.among(() => checkpoints.namespaces())
+      if (res.destroyed) return
       if (ending?.aborted === true) {
         throw new UnavailableError('Cannot watch: the agent is being stopped', { code: 'ShuttingDown' })
       }
@@ -60,9 +70,11 @@ export function watchRoutes(checkpoints: Pick<CheckpointServices, 'watch'>, opti
       })
       const lastEventId = req.get('last-event-id')
       // It may throw: the headers go out only after it, and a caller that left is noticed in a later turn.
-      const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, send)
+      const receive = rows.isUnlimited ? send : visibleEvents(rows, { send, end: () => res.end() })
+      const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, receive)
       res.once('close', unsubscribe)
       open.add(res)
+      whileAllowed(req, res, { end: () => res.end(), clock, until })
       res.flushHeaders()
     })
     .all(otherMethods('GET', 'HEAD'))
@@ -109,6 +121,39 @@ function eventStream(res: Response, nodeName: string) {
     })
   }, HEARTBEAT_MS)
   return { send, stop: () => clearInterval(timer) }
+}
+
+/** A reader whose events nobody can be asked about so fast reads the list again. */
+const MAX_UNDECIDED = 2000
+
+/** Sends on, in their order, the events that the caller may see. Where that cannot be found out, the stream ends. */
+function visibleEvents(
+  rows: VisibleRows,
+  { send, end }: { readonly send: (event: NodeEvent) => void; readonly end: () => void },
+): (event: NodeEvent) => void {
+  let undecided = 0
+  let before = Promise.resolve()
+  const decide = async (event: NodeEvent) => {
+    if (event.type === 'resync' || (await rows.sees(namespaceOf(event)))) send(event)
+  }
+  return (event) => {
+    if (undecided >= MAX_UNDECIDED) {
+      end()
+      return
+    }
+    undecided++
+    before = before
+      .then(() => decide(event))
+      .catch(end)
+      .finally(() => undecided--)
+  }
+}
+
+/** The one that it belongs to; undefined for what only the whole node's viewers may see. */
+function namespaceOf({ checkpoint, namespace, job }: NodeEvent): string | undefined {
+  if (job !== undefined) return job.captures[0]?.identity.namespace
+  if (checkpoint === undefined) return namespace
+  return checkpoint.identity.isBelieved ? checkpoint.identity.namespace : undefined
 }
 
 function formatEvent(event: NodeEvent, nodeName: string): string {

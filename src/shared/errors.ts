@@ -37,6 +37,9 @@ export class NotFoundError extends AgentError {}
 /** It exists, but is not in a state that allows this. */
 export class ConflictError extends AgentError {}
 
+/** Nobody knows who the caller is. */
+export class NotAuthenticatedError extends AgentError {}
+
 /** The caller may not do this. */
 export class NotAllowedError extends AgentError {}
 

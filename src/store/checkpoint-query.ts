@@ -15,6 +15,8 @@ export interface CheckpointFilter {
   /** Exclusive. */
   readonly takenBefore?: Date
   readonly minBytes?: number
+  /** Only what belongs to one of these namespaces, or to any, and does not merely claim to. */
+  readonly belongsTo?: 'any' | readonly string[]
 }
 
 export type SortKey = 'takenAt' | 'discoveredAt' | 'sizeBytes' | 'fileName'
@@ -85,6 +87,13 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
     if (word === undefined) continue
     conditions.push({ index: `checkpoints_${column}`, isEquality: true, sql: `${column} = :${key}` })
     parameters[key] = codeOf(word)
+  }
+  if (filter.belongsTo !== undefined) {
+    conditions.push(filter.belongsTo === 'any' ? belongsToAny(order) : BELONGS_TO_ONE)
+    if (filter.belongsTo !== 'any') {
+      parameters['namespaces'] = JSON.stringify(filter.belongsTo)
+      parameters['namespaceCodes'] = JSON.stringify(filter.belongsTo.map(nameCode))
+    }
   }
   if (filter.pinned !== undefined) {
     conditions.push({ index: 'checkpoints_pinned', isEquality: true, sql: 'pinned = :pinned' })
@@ -199,6 +208,21 @@ const NAMES = [
   { key: 'container', column: 'container' },
   { key: 'namespace', column: 'namespace' },
 ] as const
+
+// Whether a claim is believed stands in the row alone, so rows that merely claim are in the counts.
+const IS_BELIEVED = `instr(details, '"isBelieved":true') > 0`
+
+const BELONGS_TO_ONE: Condition = {
+  index: 'checkpoints_namespace',
+  isEquality: false,
+  sql: 'namespace_code IN (SELECT value FROM json_each(:namespaceCodes))',
+  confirmation: `namespace IN (SELECT value FROM json_each(:namespaces)) AND ${IS_BELIEVED}`,
+}
+
+function belongsToAny(order: CheckpointOrder): Condition {
+  const sql = 'namespace_code IS NOT NULL'
+  return { index: indexOfOrder(order), isEquality: false, sql, confirmation: IS_BELIEVED }
+}
 
 const WORDS = [
   { key: 'state', column: 'state', codeOf: stateCode },

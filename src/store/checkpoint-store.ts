@@ -63,6 +63,7 @@ export class CheckpointStore {
     [{ from: bigint; limit: number }],
     { id: string; generation: string; state: number; pinned: number; doubtful: number }
   >
+  readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
   /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
   #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
@@ -88,6 +89,14 @@ export class CheckpointStore {
       SELECT printf('%016x', id) AS id, generation, state, pinned,
         instr(details, '"weight":"note"') > 0 OR instr(details, '"isBelieved":false') > 0 AS doubtful FROM checkpoints
       WHERE checkpoints.id >= :from ORDER BY checkpoints.id LIMIT :limit`)
+    this.#namespaces = database.prepare(`
+      WITH RECURSIVE codes(code) AS (
+        SELECT min(namespace_code) FROM checkpoints
+        UNION ALL
+        SELECT (SELECT min(namespace_code) FROM checkpoints WHERE namespace_code > code) FROM codes WHERE code IS NOT NULL
+      )
+      SELECT (SELECT namespace FROM checkpoints WHERE namespace_code = code LIMIT 1) AS namespace
+      FROM codes WHERE code IS NOT NULL`)
     this.#totals = database.prepare(`
       SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
@@ -188,6 +197,11 @@ export class CheckpointStore {
         isPinned: pinned === 1,
         isDoubtful: doubtful === 1,
       }))
+  }
+
+  /** Every namespace that a row names. From one to the next in the index, however many rows each has. */
+  namespaces(): string[] {
+    return this.#namespaces.all().map(({ namespace }) => namespace)
   }
 
   countByState(): Record<string, number> {

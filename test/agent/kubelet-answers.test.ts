@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { OPEN_TO_ALL } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { rawRequest } from '../http/raw-request.ts'
@@ -36,7 +37,7 @@ async function serve(settings: AgentSettings = {}): Promise<ServedAgent> {
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => agent.metrics.render(),
     },
-    { logger: silentLogger, nodeName: 'node-a' },
+    { logger: silentLogger, nodeName: 'node-a', access: OPEN_TO_ALL },
   )
   const server: Server = createServer(app)
   await new Promise<void>((resolve) => {

@@ -66,6 +66,43 @@ describe('loadConfig', () => {
     } satisfies Config)
   })
 
+  it('with authentication listens everywhere, with TLS', () => {
+    const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '6443' }
+    const { server } = load({ argv: ['--server.auth.mode=kubernetes', '--server.auth.audiences=a, b,a'], env })
+    expect(server).toMatchObject({ address: '[::]:9443', tls: { kind: 'selfSigned' } })
+    expect(server.auth).toEqual({
+      mode: 'kubernetes',
+      api: {
+        url: 'https://[fd00::1]:6443',
+        tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+        caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+      },
+      audiences: ['a', 'b'],
+      tokenTtlMs: 120_000,
+      allowTtlMs: 300_000,
+      denyTtlMs: 30_000,
+      clientCaFile: undefined,
+      clusterCertificates: true,
+    })
+    const tokens = ['--server.auth.mode=tokens', '--server.auth.tokensFile=/etc/tokens.yaml']
+    expect(load({ argv: [...tokens, '--server.address=10.0.0.1:1'] }).server).toMatchObject({
+      address: '10.0.0.1:1',
+      auth: { mode: 'tokens', tokensFile: '/etc/tokens.yaml' },
+      tls: { kind: 'selfSigned' },
+    })
+    const files = ['--server.tls.certFile=/etc/cert', '--server.tls.keyFile=/etc/key', '--server.address=']
+    expect(load({ argv: [...tokens, ...files] }).server).toMatchObject({ address: undefined, tls: { kind: 'files' } })
+  })
+
+  it('with authentication needs to know whom to ask', () => {
+    expect(mistakesOf({ argv: ['--server.auth.mode=kubernetes'] })).toEqual([
+      expect.stringMatching(/^kubernetes\.apiServer.*it is missing/),
+    ])
+    expect(mistakesOf({ argv: ['--server.auth.mode=tokens'] })).toEqual([
+      expect.stringMatching(/^server\.auth\.tokensFile.*it is missing/),
+    ])
+  })
+
   it.each<{ key: string; text: string; pick: (config: Config) => unknown; expected: unknown }>([
     { key: 'node.name', text: 'ip-10-0-0-1.internal', pick: (c) => c.node.name, expected: 'ip-10-0-0-1.internal' },
     {
@@ -175,8 +212,9 @@ describe('loadConfig', () => {
       'it must not be longer than 107 bytes: the system allows no more for a socket',
     ],
     ['server.kubeletEndpoint=yes', 'it must be true or false'],
-    ['server.auth.mode=kubernetes', 'not in this version yet: only none works'],
-    ['server.auth.mode=tokens', 'not in this version yet: only none works'],
+    ['kubernetes.apiServer=http://10.96.0.1', 'it must be https://host:port and nothing more'],
+    ['kubernetes.apiServer=https://ada:secret@10.96.0.1', 'it must be https://host:port and nothing more'],
+    ['kubernetes.apiServer=https://10.96.0.1/api', 'it must be https://host:port and nothing more'],
     ['server.auth.mode=open', 'it must be kubernetes, tokens or none'],
     ['server.tls.certFile=cert.pem', 'it must be an absolute path, one that begins with "/"'],
     ['capture.concurrency=0', 'it must be a whole number from 1 to 16'],

@@ -420,7 +420,7 @@ describe('DELETE /v1/captures/{id}', () => {
     const cancelled = job({ captures: [capture({ state: 'cancelled', finishedAt: new Date('2026-11-20T21:35:00Z') })] })
     const asked: string[] = []
     const answer = await call(
-      { captures: { cancel: async (id) => (asked.push(id), cancelled) } },
+      { captures: { get: () => queued, cancel: async (id) => (asked.push(id), cancelled) } },
       `DELETE /v1/captures/${queued.id}`,
     )
     expect(answer.status).toBe(200)
@@ -430,7 +430,8 @@ describe('DELETE /v1/captures/{id}', () => {
 
   it('refuses when the job is over', async () => {
     const error = new ConflictError('Cannot cancel it: it has ended', { code: 'CaptureFinished' })
-    const answer = await call({ captures: { cancel: () => Promise.reject(error) } }, `DELETE /v1/captures/${queued.id}`)
+    const captures = { get: () => queued, cancel: () => Promise.reject(error) }
+    const answer = await call({ captures }, `DELETE /v1/captures/${queued.id}`)
     expect(answer.body).toMatchObject({ status: 409, code: 'CaptureFinished' })
   })
 })

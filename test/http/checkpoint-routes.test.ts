@@ -259,7 +259,7 @@ describe('GET /v1/checkpoints/{id}', () => {
   })
 
   it('takes no parameters', async () => {
-    const answer = await call({}, 'GET /v1/checkpoints/x?verbose=true')
+    const answer = await call({ checkpoints: { get: () => checkpoint() } }, 'GET /v1/checkpoints/x?verbose=true')
     expect(answer.body).toMatchObject({ status: 400, code: 'InvalidRequest' })
   })
 })
@@ -340,7 +340,7 @@ describe('GET /v1/checkpoints/{id}/members', () => {
   })
 
   it.each(['limit=0', 'limit=1001', 'continue=x', 'continue=e30', 'sort=name'])('refuses %s', async (query) => {
-    const answer = await call({}, `GET /v1/checkpoints/x/members?${query}`)
+    const answer = await call({ checkpoints: { get: () => checkpoint() } }, `GET /v1/checkpoints/x/members?${query}`)
     expect(answer.body).toMatchObject({ status: 400, code: 'InvalidRequest' })
     expect((answer.body as { detail: string }).detail).toContain(`"${query.split('=', 1)[0] ?? ''}"`)
   })

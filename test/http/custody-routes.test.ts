@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { CustodyEntry, CustodyReport, HttpServices } from '../../src/http/services.ts'
 import { ConflictError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
+import { checkpoint } from './http-services.ts'
 
 const HASH = 'ab'.repeat(32)
 const entry: CustodyEntry = {
@@ -90,6 +91,8 @@ describe('GET /v1/custody/export', () => {
 })
 
 describe('GET /v1/checkpoints/{id}/manifest', () => {
+  const checkpoints = { get: () => checkpoint() }
+
   it('gives the envelope', async () => {
     const envelope = {
       payloadType: 'application/vnd.in-toto+json',
@@ -97,14 +100,17 @@ describe('GET /v1/checkpoints/{id}/manifest', () => {
       signatures: [{ keyid: HASH, sig: 'AA==' }],
     }
     const answer = await call(
-      { custody: { manifest: () => envelope } },
+      { checkpoints, custody: { manifest: () => envelope } },
       'GET /v1/checkpoints/9f2c4e5a7b1d3c60/manifest',
     )
     expect(answer.body).toEqual(envelope)
   })
 
   it('is a conflict while there is no digest', async () => {
-    const answer = await call({ custody: { manifest: noDigest } }, 'GET /v1/checkpoints/9f2c4e5a7b1d3c60/manifest')
+    const answer = await call(
+      { checkpoints, custody: { manifest: noDigest } },
+      'GET /v1/checkpoints/9f2c4e5a7b1d3c60/manifest',
+    )
     expect(answer).toMatchObject({ status: 409, body: { code: 'DigestUnknown' } })
   })
 })

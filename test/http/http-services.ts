@@ -4,6 +4,7 @@ import { onTestFinished } from 'vitest'
 import type { CaptureJob, ContainerCapture } from '../../src/checkpoint/capture-job.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { ContainerIdentity } from '../../src/checkpoint/identity.ts'
+import { OPEN_TO_ALL, type Access } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
 import type { CaptureServices, CheckpointServices, HttpServices, KubeletServices } from '../../src/http/services.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
@@ -43,6 +44,8 @@ export interface ServiceChanges {
   readonly checkpoints?: Partial<CheckpointServices>
   /** No service: the signal by which the agent says that it ends. */
   readonly ending?: AbortSignal
+  /** Nor this; everybody may do everything without it. */
+  readonly access?: Access
   readonly node?: HttpServices['node']
   readonly containers?: HttpServices['containers']
   readonly actions?: Partial<HttpServices['actions']>
@@ -72,6 +75,7 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
       get: unexpected('checkpoints.get'),
       members: unexpected('checkpoints.members'),
       watch: unexpected('checkpoints.watch'),
+      namespaces: unexpected('checkpoints.namespaces'),
       ...changes.checkpoints,
     },
     actions: {
@@ -107,8 +111,13 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
 }
 
 export function testApp(changes: ServiceChanges = {}, logger: Logger = silentLogger) {
-  const { ending } = changes
-  return createApp(httpServices(changes), { logger, nodeName: 'node-a', ...(ending !== undefined && { ending }) })
+  const { ending, access = OPEN_TO_ALL } = changes
+  return createApp(httpServices(changes), {
+    logger,
+    nodeName: 'node-a',
+    access,
+    ...(ending !== undefined && { ending }),
+  })
 }
 
 function unexpected(name: string): () => never {

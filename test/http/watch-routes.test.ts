@@ -221,8 +221,8 @@ describe('GET /v1/watch', () => {
     await expect.poll(() => vi.getTimerCount()).toBe(0)
   })
 
-  it('takes no parameters', async () => {
-    const answer = await call({}, 'GET /v1/watch?namespace=shop')
+  it('takes no parameter but the namespace', async () => {
+    const answer = await call({}, 'GET /v1/watch?pod=web-0')
     expect(answer.body).toMatchObject({ status: 400, code: 'InvalidRequest' })
   })
 

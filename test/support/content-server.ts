@@ -9,6 +9,7 @@ import { lookAtArchive } from '../../src/agent/archive-file.ts'
 import { Contents, type ContentsOptions } from '../../src/agent/content/contents.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from '../../src/agent/content/content-recorder.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { OPEN_TO_ALL } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { httpServices } from '../http/http-services.ts'
@@ -78,7 +79,7 @@ export async function serveContent(options: ContentServerOptions): Promise<Conte
     },
   }
   const services = { ...httpServices({ checkpoints: { get: () => served.checkpoint } }), contents }
-  const app = createApp(services, { logger: silentLogger, nodeName: 'node-a' })
+  const app = createApp(services, { logger: silentLogger, nodeName: 'node-a', access: OPEN_TO_ALL })
   const server = createServer(app)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(async () => {

@@ -1,0 +1,113 @@
+import type { X509Certificate } from 'node:crypto'
+import { errorText } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { ApiServer } from './api-server-client.ts'
+import { ApiServerError } from './api-server-error.ts'
+import { readAuthenticationConfigMap } from './authentication-config-map.ts'
+import { NO_AUTHORITIES, type Authorities } from './client-authorities.ts'
+
+export interface AuthoritiesSourceOptions {
+  /** Absent: the cluster's own authorities are not asked for. */
+  readonly api?: ApiServer
+  /** Those of the file, as they are now. */
+  readonly ofFile: () => readonly X509Certificate[]
+  readonly logger: Logger
+}
+
+const REFRESH_MS = 60_000
+
+/** Until the first answer: callers with certificates wait for it. */
+const FIRST_REFRESH_MS = 5_000
+
+/** Refused for good: the chart was installed without the Role, or this is no such cluster. */
+const NOT_THERE: ReadonlySet<number | undefined> = new Set([403, 404])
+
+/** The authorities that are trusted now: of the file and of the cluster. A new object whenever one of them is another. */
+export class AuthoritiesSource {
+  readonly #options: AuthoritiesSourceOptions
+  #ofCluster: Authorities = NO_AUTHORITIES
+  #ofFile: readonly X509Certificate[]
+  #current: Authorities
+  #isComplete: boolean
+  #timer: NodeJS.Timeout | undefined
+  #isStopped = false
+  /** Why the last look failed, which is told once. */
+  #problem: string | undefined
+
+  constructor(options: AuthoritiesSourceOptions) {
+    this.#options = options
+    this.#ofFile = options.ofFile()
+    this.#current = { ...NO_AUTHORITIES, clients: this.#ofFile }
+    this.#isComplete = options.api === undefined
+  }
+
+  /** Whether the cluster has been asked at all. */
+  get isComplete(): boolean {
+    return this.#isComplete
+  }
+
+  current(): Authorities {
+    const ofFile = this.#options.ofFile()
+    if (ofFile !== this.#ofFile) {
+      this.#ofFile = ofFile
+      this.#join()
+    }
+    return this.#current
+  }
+
+  /** Begins to look; does not wait for the first answer. */
+  start(): void {
+    void this.#keepLooking()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Looks once. What cannot be read leaves what is there. */
+  async refresh(): Promise<void> {
+    const { api, logger } = this.#options
+    if (api === undefined) return
+    try {
+      const next = await readAuthenticationConfigMap(api)
+      this.#isComplete = true
+      this.#problem = undefined
+      if (isSame(next, this.#ofCluster)) return
+      this.#ofCluster = next
+      this.#join()
+      const { clients, frontProxy } = next
+      logger.info({ clients: clients.length, frontProxies: frontProxy.authorities.length }, 'Client authorities read')
+    } catch (error) {
+      if (error instanceof ApiServerError && NOT_THERE.has(error.status)) this.#isComplete = true
+      if (errorText(error) === this.#problem) return
+      this.#problem = errorText(error)
+      logger.warn({ err: error }, 'Client authorities of the cluster cannot be read, those known stay in use')
+    }
+  }
+
+  #join(): void {
+    const { clients, frontProxy } = this.#ofCluster
+    this.#current = { clients: [...this.#ofFile, ...clients], frontProxy }
+  }
+
+  async #keepLooking(): Promise<void> {
+    await this.refresh()
+    if (this.#isStopped || this.#options.api === undefined) return
+    const pause = this.#isComplete ? REFRESH_MS : FIRST_REFRESH_MS
+    this.#timer = setTimeout(() => void this.#keepLooking(), pause)
+    this.#timer.unref()
+  }
+}
+
+function isSame(one: Authorities, other: Authorities): boolean {
+  return fingerprint(one) === fingerprint(other)
+}
+
+function fingerprint({ clients, frontProxy }: Authorities): string {
+  return JSON.stringify([prints(clients), { ...frontProxy, authorities: prints(frontProxy.authorities) }])
+}
+
+function prints(certificates: readonly X509Certificate[]): readonly string[] {
+  return certificates.map(({ fingerprint256 }) => fingerprint256)
+}

@@ -1,0 +1,22 @@
+import type { X509Certificate } from 'node:crypto'
+
+/** Who may speak for others, and how. */
+export interface FrontProxy {
+  readonly authorities: readonly X509Certificate[]
+  /** Common names; an empty list allows nobody. */
+  readonly allowedNames: readonly string[]
+  readonly userHeaders: readonly string[]
+  readonly groupHeaders: readonly string[]
+  readonly extraPrefixes: readonly string[]
+}
+
+/** Two lists that never mix: an authority for proxies must not make users, nor one for users proxies. */
+export interface Authorities {
+  readonly clients: readonly X509Certificate[]
+  readonly frontProxy: FrontProxy
+}
+
+export const NO_AUTHORITIES: Authorities = {
+  clients: [],
+  frontProxy: { authorities: [], allowedNames: [], userHeaders: [], groupHeaders: [], extraPrefixes: [] },
+}

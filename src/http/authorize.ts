@@ -1,0 +1,245 @@
+import { Router, type Request, type RequestHandler, type Response } from 'express'
+import type { IncomingMessage } from 'node:http'
+import type { Access } from '../access/access.ts'
+import type { Identity } from '../access/credentials.ts'
+import type { Decision, Verb } from '../access/question.ts'
+import type { CaptureJob } from '../checkpoint/capture-job.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import type { Clock } from '../shared/clock.ts'
+import { NotAuthenticatedError, NotFoundError } from '../shared/errors.ts'
+import { identify, identifyOrRefuse } from './authenticate.ts'
+import { principalOf } from './caller.ts'
+import { unknownRoute } from './error-handler.ts'
+import { forbiddenOrMissing, type Judge, type Wanted } from './judge.ts'
+import { askAgain } from './long-answer.ts'
+import { operations } from './openapi-operations.ts'
+import type { Permission } from './permission.ts'
+import type { HttpServices } from './services.ts'
+import { VisibleRows } from './visible-rows.ts'
+
+export interface AuthorizeOptions {
+  readonly access: Access
+  readonly judge: Judge
+  readonly services: {
+    readonly checkpoints: Pick<HttpServices['checkpoints'], 'get' | 'namespaces'>
+    readonly captures: Pick<HttpServices['captures'], 'get'>
+  }
+  readonly clock: Clock
+}
+
+/** What a request was let in for. */
+interface Grant {
+  readonly judge: Judge
+  readonly checkpoint?: Checkpoint
+  readonly job?: CaptureJob
+  readonly rows?: VisibleRows
+  /** Asks for it all once more; rejects where the caller would not be let in again. */
+  readonly again: () => Promise<number>
+  readonly until: number
+}
+
+const grants = new WeakMap<IncomingMessage, Grant>()
+
+/**
+ * Stands before every route but the kubelet's, and lets through what the operation's permission allows. The paths are
+ * matched by the same router as the routes themselves; one that no operation has ends here.
+ */
+export function authorize(options: AuthorizeOptions): RequestHandler {
+  const { access } = options
+  const router = Router({ caseSensitive: true, strict: true })
+  for (const { method, path, permission } of operations) {
+    if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(permission, options))
+  }
+  const known: RequestHandler = async (req, _res, next) => {
+    await identifyOrRefuse(req, access)
+    next('router')
+  }
+  for (const path of new Set(operations.map((operation) => operation.path))) router.all(toPattern(path), known)
+  router.use(async (req, res, next) => {
+    await identifyOrRefuse(req, access)
+    unknownRoute()(req, res, next)
+  })
+  // Not the router itself: it has no routes that answer.
+  return async (req, res, next) => {
+    // Routers answer OPTIONS by themselves, and no operation is one.
+    if (req.method === 'OPTIONS') {
+      await identifyOrRefuse(req, access)
+      next()
+      return
+    }
+    router(req, res, next)
+  }
+}
+
+/** The checkpoint that the path names and the caller may see. */
+export function permittedCheckpoint(req: IncomingMessage): Checkpoint {
+  return present(grants.get(req)?.checkpoint)
+}
+
+/** The job that the path names and the caller may see. */
+export function permittedJob(req: IncomingMessage): CaptureJob {
+  return present(grants.get(req)?.job)
+}
+
+/** Which rows of this list the caller may see. */
+export function visibleRows(req: IncomingMessage): VisibleRows {
+  return present(grants.get(req)?.rows)
+}
+
+/** Throws NotAllowedError. */
+export async function assertMayIn(req: IncomingMessage, verb: Verb, namespace: string): Promise<void> {
+  const { judge } = present(grants.get(req))
+  const wanted = { verb, isContent: false }
+  await judge.assertAny(principalOf(req), judge.inNamespace(wanted, namespace), judge.onNode(wanted))
+}
+
+/** Ends the answer with `end` as soon as its caller would not be let in again; asked for the first time at `until`. */
+export function whileAllowed(
+  req: Request,
+  res: Response,
+  { end, clock, ...allowed }: { readonly end: () => void; readonly clock: Clock; readonly until: number },
+): void {
+  const { until, again } = present(grants.get(req))
+  askAgain(res, Math.min(until, allowed.until), { again, end, clock })
+}
+
+/** `/v1/captures/:id`. The name of a member has slashes in it. */
+function toPattern(path: string): string {
+  return path.replace('{name}', '*name').replaceAll(/\{(\w+)\}/g, ':$1')
+}
+
+/** What a route asks for that the gate did not give: the route and its operation do not agree. */
+function present<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('The operation of this route declares another permission')
+  return value
+}
+
+function admit(permission: Permission, options: AuthorizeOptions): RequestHandler {
+  if (permission.kind === 'open') return (_req, _res, next) => next('router')
+  const { access, clock, judge } = options
+  return async (req, res, next) => {
+    const identity = await identifyOrRefuse(req, access)
+    const { decision, decide, ...found } = await judgeRequest(req, identity, permission, options)
+    const again = async () => {
+      const now = await identify(req, access)
+      // The same token, and somebody else's by now: no, thank you.
+      if (now === undefined || now.principal.user !== identity.principal.user) {
+        throw new NotAuthenticatedError('Cannot go on: the credentials are not good any more', {
+          code: 'Unauthenticated',
+        })
+      }
+      return Math.min(now.until, (await decide(now)).until)
+    }
+    const until = Math.min(identity.until, decision.until)
+    grants.set(req, { judge, again, until, ...found })
+    const isContent = permission.kind === 'checkpoint' && permission.content === true
+    const isLong = isContent || (permission.kind === 'node' && permission.isLong === true)
+    if (isLong) whileAllowed(req, res, { end: () => res.destroy(), clock, until })
+    next('router')
+  }
+}
+
+type Found = Pick<Grant, 'checkpoint' | 'job' | 'rows'> & {
+  readonly decision: Decision
+  readonly decide: (identity: Identity) => Promise<Decision>
+}
+
+const NOTHING_ASKED: Decision = { isAllowed: true, until: Number.POSITIVE_INFINITY }
+
+/** Throws NotAllowedError, NotFoundError, UnavailableError. */
+async function judgeRequest(
+  req: Request,
+  identity: Identity,
+  permission: Exclude<Permission, { readonly kind: 'open' }>,
+  { judge, services }: AuthorizeOptions,
+): Promise<Found> {
+  const { principal } = identity
+  switch (permission.kind) {
+    case 'authenticated':
+    case 'kubelet':
+    case 'target': {
+      return { decision: NOTHING_ASKED, decide: async () => NOTHING_ASKED }
+    }
+    case 'rows': {
+      const rows = new VisibleRows(judge, principal, permission.verb, namedNamespace(req.url))
+      const decide = async () => {
+        const { until } = await rows.among(() => services.checkpoints.namespaces())
+        return { isAllowed: true, until }
+      }
+      return { rows, decision: NOTHING_ASKED, decide }
+    }
+    case 'checkpoint': {
+      const wanted = { verb: permission.verb, isContent: permission.content === true }
+      const found = await unlessMissing(() => services.checkpoints.get(String(req.params['id'])))
+      const { namespace, isBelieved } = found.value?.identity ?? { namespace: undefined, isBelieved: false }
+      const decide = decider(judge, wanted, { what: 'checkpoint', namespace: isBelieved ? namespace : undefined })
+      const decision = await decide(identity)
+      return { checkpoint: found.value ?? rethrow(found.missing), decision, decide }
+    }
+    case 'job': {
+      const wanted = { verb: permission.verb, isContent: false }
+      const found = await unlessMissing(() => services.captures.get(String(req.params['id'])))
+      const namespace = found.value?.captures[0]?.identity.namespace
+      const decide = decider(judge, wanted, { what: 'capture', namespace })
+      const decision = await decide(identity)
+      return { job: found.value ?? rethrow(found.missing), decision, decide }
+    }
+    case 'node':
+    case 'metrics': {
+      break
+    }
+  }
+  const question =
+    permission.kind === 'metrics'
+      ? judge.ofCoreNode('get', 'metrics')
+      : judge.ofNode(permission.verb, permission.subresource)
+  const decide = (now: Identity) => judge.assertAny(now.principal, question)
+  return { decision: await decide(identity), decide }
+}
+
+/**
+ * By the right on the whole node, or on the namespace. What belongs to none, or does not exist, costs as many questions
+ * as what does: the answer's time must not tell them apart.
+ */
+function decider(
+  judge: Judge,
+  wanted: Wanted,
+  { what, namespace }: { readonly what: string; readonly namespace: string | undefined },
+): (identity: Identity) => Promise<Decision> {
+  return async ({ principal }) => {
+    const [onNode, inNamespace] = await Promise.allSettled([
+      judge.mayAny(principal, judge.onNode(wanted)),
+      judge.mayAny(principal, judge.inNamespace(wanted, namespace)),
+    ])
+    const counted = namespace === undefined ? [onNode] : [onNode, inNamespace]
+    const allowed = counted.flatMap((outcome) =>
+      outcome.status === 'fulfilled' && outcome.value.isAllowed ? [outcome.value] : [],
+    )
+    const [first] = allowed.toSorted((a, b) => b.until - a.until)
+    if (first !== undefined) return first
+    for (const outcome of [onNode, inNamespace]) if (outcome.status === 'rejected') throw outcome.reason
+    throw forbiddenOrMissing(principal, wanted, what)
+  }
+}
+
+async function unlessMissing<Value>(
+  find: () => Value | Promise<Value>,
+): Promise<{ readonly value?: Value; readonly missing?: NotFoundError }> {
+  try {
+    return { value: await find() }
+  } catch (error) {
+    if (error instanceof NotFoundError) return { missing: error }
+    throw error
+  }
+}
+
+function rethrow(error: NotFoundError | undefined): never {
+  throw error ?? new Error('Neither found nor missing')
+}
+
+/** As the route will read it; what it would refuse is refused there. */
+function namedNamespace(url: string): string | undefined {
+  const mark = url.indexOf('?')
+  const named = mark === -1 ? null : new URLSearchParams(url.slice(mark + 1)).get('namespace')
+  return named === null || named === '' ? undefined : named
+}

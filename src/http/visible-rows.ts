@@ -1,0 +1,105 @@
+import type { Principal } from '../access/principal.ts'
+import type { Decision, Verb } from '../access/question.ts'
+import { forbidden, type Judge } from './judge.ts'
+
+/** Of which namespaces the caller may see rows. */
+export interface Sight {
+  /** `node`: every row; `namespaces`: every row that belongs to a namespace. */
+  readonly of: 'node' | 'namespaces' | ReadonlySet<string>
+  /** Undefined: what belongs to no namespace. */
+  readonly sees: (namespace: string | undefined) => boolean
+  /** When to ask again, in milliseconds. */
+  readonly until: number
+}
+
+/** How many namespaces are asked about at once. */
+const AT_ONCE = 16
+
+/** Which rows of a list its caller may see. */
+export class VisibleRows {
+  readonly #judge: Judge
+  readonly #principal: Principal
+  readonly #verb: Verb
+  /** The only one that was asked for. */
+  readonly #named: string | undefined
+
+  constructor(judge: Judge, principal: Principal, verb: Verb, named: string | undefined) {
+    this.#judge = judge
+    this.#principal = principal
+    this.#verb = verb
+    this.#named = named
+  }
+
+  /** Root of this node sees all there is, and nobody needs to be asked. */
+  get isUnlimited(): boolean {
+    return this.#named === undefined && this.#judge.isUnlimited(this.#principal)
+  }
+
+  /**
+   * The whole node is asked about first, then all namespaces at once, then one by one those that there are rows of.
+   * Throws NotAllowedError where the caller may see nothing at all.
+   */
+  async among(namespaces: () => Iterable<string> | Promise<Iterable<string>>): Promise<Sight> {
+    const named = this.#named
+    const isNamed = (namespace: string | undefined) => named === undefined || namespace === named
+    const onNode = await this.#mayNode()
+    if (onNode.isAllowed) return { of: 'node', sees: isNamed, until: onNode.until }
+    const there = await this.#may(named)
+    if (there.isAllowed) {
+      return {
+        until: there.until,
+        of: named === undefined ? 'namespaces' : new Set([named]),
+        sees: (namespace) => namespace !== undefined && isNamed(namespace),
+      }
+    }
+    const asked = named === undefined ? [...new Set(await namespaces())] : []
+    const allowed = await this.#allowedOf(asked)
+    if (allowed.size === 0) throw forbidden(this.#principal, this.#question(named))
+    return {
+      of: new Set(allowed.keys()),
+      sees: (namespace) => namespace !== undefined && allowed.has(namespace),
+      until: Math.max(...allowed.values()),
+    }
+  }
+
+  /** Asked again each time, as far as the answers are not remembered. */
+  async sees(namespace: string | undefined): Promise<boolean> {
+    if (this.#named !== undefined && namespace !== this.#named) return false
+    if (namespace === undefined) return (await this.#mayNode()).isAllowed
+    const { isAllowed } = await this.#judge.mayAny(
+      this.#principal,
+      this.#judge.onNode(this.#wanted),
+      this.#question(namespace),
+    )
+    return isAllowed
+  }
+
+  get #wanted() {
+    return { verb: this.#verb, isContent: false }
+  }
+
+  #question(namespace: string | undefined) {
+    return this.#judge.inNamespace(this.#wanted, namespace)
+  }
+
+  #mayNode(): Promise<Decision> {
+    return this.#judge.mayAny(this.#principal, this.#judge.onNode(this.#wanted))
+  }
+
+  #may(namespace: string | undefined): Promise<Decision> {
+    return this.#judge.mayAny(this.#principal, this.#question(namespace))
+  }
+
+  /** With when to ask about each again. */
+  async #allowedOf(namespaces: readonly string[]): Promise<Map<string, number>> {
+    const allowed = new Map<string, number>()
+    for (let at = 0; at < namespaces.length; at += AT_ONCE) {
+      const some = namespaces.slice(at, at + AT_ONCE)
+      const answers = await Promise.all(some.map((namespace) => this.#may(namespace)))
+      for (const [index, { isAllowed, until }] of answers.entries()) {
+        if (isAllowed) allowed.set(some[index] ?? '', until)
+      }
+    }
+    return allowed
+  }
+}
