@@ -1,49 +1,35 @@
-import { execFileSync } from 'node:child_process'
-import { globSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { parseAllDocuments, parse as parseYaml, stringify } from 'yaml'
-import { z } from 'zod'
-import { loadConfig } from '../../src/config/load-config.ts'
-import { SETTING_KEYS } from '../../src/config/settings.ts'
+import {
+  CHART,
+  configOf,
+  helm,
+  KUBERNETES,
+  ofKind,
+  podOf,
+  render,
+  renderScenario,
+  runHelm,
+  SCENARIOS,
+  scenarioFile,
+} from './rendered-chart.ts'
 
-const ROOT = join(import.meta.dirname, '../..')
-const CHART = join(ROOT, 'charts/checkpoint-agent')
-// Helm has a version of Kubernetes in mind when no cluster tells it one.
-const KUBERNETES = '1.36.3'
-
-describe('the values of the chart', () => {
-  it('know every setting of the agent and no other', () => {
-    const schema = schemaNode.parse(JSON.parse(readText('values.schema.json')))
-    expect(leavesOf(schema.properties?.['config'] ?? {}).toSorted()).toEqual(
-      // A policy is no setting; what may stand in it, its own reader says.
-      [...SETTING_KEYS, 'retention'].toSorted(),
-    )
-  })
-
-  it('take a retention policy', () => {
-    const { policy } = load(stringify({ retention: { rules: [{ match: { namespace: 'shop' }, maxCount: 3 }] } })).retention
-    expect(policy.rules).toHaveLength(2)
-  })
-
-  it('are a configuration that the agent takes', () => {
-    const { config } = z.object({ config: z.unknown() }).parse(parseYaml(readText('values.yaml')))
-    expect(load(stringify(config)).server.address).toBe('127.0.0.1:9443')
-  })
-
-  it('belong to this version of the agent', () => {
-    const { version } = z.object({ version: z.string() }).parse(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')))
-    expect(parseYaml(readText('Chart.yaml'))).toMatchObject({ version, appVersion: version })
-  })
-})
-
-const helm = findHelm()
-if (helm === undefined) console.warn('charts: helm is not there, its tests are skipped; test/cluster/prepare helm builds it')
+if (helm === undefined)
+  console.warn('charts: helm is not there, its tests are skipped; test/cluster/prepare helm builds it')
 
 describe.skipIf(helm === undefined)('the chart, as helm renders it', () => {
-  it('has nothing that helm complains about', () => {
-    expect(runHelm('lint', '--strict', '--kube-version', KUBERNETES, CHART)).toContain('0 chart(s) failed')
+  it.each(SCENARIOS)('has nothing that helm complains about: %s', (scenario) => {
+    const output = runHelm('lint', '--strict', '--kube-version', KUBERNETES, '--values', scenarioFile(scenario), CHART)
+    expect(output).toContain('0 chart(s) failed')
+  })
+
+  it.each(SCENARIOS)('keeps everything with a namespace in its own, kube-system aside: %s', (scenario) => {
+    const manifests = renderScenario(scenario)
+    const elsewhere = manifests.filter(({ metadata }) => ![undefined, 'ckpt'].includes(metadata.namespace))
+    expect(elsewhere.map(({ kind, metadata }) => `${kind} in ${metadata.namespace}`)).toEqual(
+      scenario === 'socket-only' ? [] : ['Role in kube-system', 'RoleBinding in kube-system'],
+    )
+    const names = manifests.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''} ${metadata.name}`)
+    expect(new Set(names).size).toBe(names.length)
   })
 
   it('gives the agent the configuration of the values', () => {
@@ -51,123 +37,79 @@ describe.skipIf(helm === undefined)('the chart, as helm renders it', () => {
     expect(config.capture).toMatchObject({ minimumWaitMs: 60_000, queueLimit: 7 })
   })
 
-  it('refuses a setting that does not exist', () => {
-    expect(() => render('--set', 'config.capture.queueLimits=7')).toThrow(/queueLimits/)
-  })
-
-  it('runs the agent without privileges, host namespaces and token', () => {
-    const pod = podOf(render())
-    expect(pod).toMatchObject({ hostNetwork: false, hostPID: false, hostIPC: false, automountServiceAccountToken: false })
-    expect(pod.containers.map(({ securityContext }) => securityContext)).toEqual([
-      {
-        runAsUser: 0,
-        runAsGroup: 0,
-        privileged: false,
-        allowPrivilegeEscalation: false,
-        readOnlyRootFilesystem: true,
-        capabilities: { drop: ['ALL'] },
-      },
-    ])
+  it.each(SCENARIOS)('gives the agent a configuration that it takes: %s', (scenario) => {
+    expect(configOf(renderScenario(scenario)).checkpoints.directory).toMatch(/^\//)
   })
 
   it.each([
-    { name: 'the defaults', flags: [] },
+    { name: 'a setting that does not exist', flags: ['config.capture.queueLimits=7'], says: /queueLimits/ },
+    { name: 'a preset that does not exist', flags: ['preset=k4s'], says: /preset/ },
     {
-      name: 'folders of its own',
-      flags: ['--set', 'config.checkpoints.directory=/data/ckpt', '--set', 'config.state.directory=/data/state', '--set', 'config.server.socket=/run/x/y.sock'],
+      name: 'a reachable port without a check of who calls',
+      flags: ['config.server.auth.mode=none'],
+      says: /loopback/,
     },
-  ])('mounts the folders of the node at their own paths: $name', ({ flags }) => {
-    const documents = render(...flags, '--set', 'runtimeFolder=/run/crio')
-    const { volumes, containers } = podOf(documents)
-    const pathByVolume = new Map(volumes.map(({ name, hostPath }) => [name, hostPath?.path]))
-    const mounts = containers[0]?.volumeMounts.map(({ name, mountPath }) => [mountPath, pathByVolume.get(name)])
-    const { checkpoints, state, server } = configOf(documents)
-    const folders = [checkpoints.directory, state.directory, '/run/crio', server.socket?.replace(/\/[^/]*$/, '')]
-    expect(mounts).toEqual([['/etc/checkpoint-agent', undefined], ...folders.map((folder) => [folder, folder])])
+    { name: 'a grace that ends captures early', flags: ['terminationGracePeriodSeconds=600'], says: /at least 630/ },
+    { name: 'a certificate without an issuer', flags: ['tls.certManager.enabled=true'], says: /which issuer/ },
+  ])('refuses $name', ({ flags, says }) => {
+    expect(() => render(...flags.flatMap((flag) => ['--set', flag]))).toThrow(says)
   })
 
-  it('lets the agent see the cgroups of the node where it is told to', () => {
-    const documents = render('--set', 'mountCgroups=true')
-    expect(configOf(documents).freezeGuard.cgroupRoot).toBe('/host/cgroup')
-    expect(podOf(documents).volumes).toContainEqual({ name: 'cgroups', hostPath: { path: '/sys/fs/cgroup', type: 'Directory' } })
+  it.each([
+    ['10m', 630],
+    ['1h30m', 5430],
+    ['1d', 86_430],
+    ['90s', 120],
+    ['1m500ms', 90],
+    ['0s', 30],
+  ])('waits for captures in flight when a pod ends: a grace of %s is %i seconds', (grace, seconds) => {
+    expect(podOf(render('--set', `config.shutdown.captureGrace=${grace}`)).terminationGracePeriodSeconds).toBe(seconds)
   })
 
-  it('waits for captures in flight when a pod ends', () => {
-    const documents = render()
-    expect(podOf(documents).terminationGracePeriodSeconds * 1000).toBeGreaterThan(configOf(documents).shutdown.captureGraceMs)
+  it('makes new pods when the configuration changes, and only then', () => {
+    const [checksum, same, other] = [[], ['--set', 'access.aggregate=true'], ['--set', 'config.log.level=debug']].map(
+      (flags) => /"checksum\/config":"(\w+)"/.exec(JSON.stringify(ofKind(render(...flags), 'DaemonSet')))?.[1],
+    )
+    expect(checksum).toHaveLength(64)
+    expect(same).toBe(checksum)
+    expect(other).not.toBe(checksum)
+  })
+
+  it.each([
+    { flags: [], image: 'checkpoint-agent:0.1.0' },
+    {
+      flags: ['--set', 'image.repository=localhost/checkpoint-agent,image.tag=dev'],
+      image: 'localhost/checkpoint-agent:dev',
+    },
+    {
+      flags: ['--values', scenarioFile('own-folders')],
+      image: /^registry\.example\.com\/tools\/checkpoint-agent@sha256:0{64}$/,
+    },
+  ])('runs the image it is told to: $image', ({ flags, image }) => {
+    expect(podOf(render(...flags)).containers[0]?.image).toMatch(image)
+  })
+
+  it('asks over the unix socket where there is no port', () => {
+    const manifests = renderScenario('socket-only')
+    expect(JSON.stringify(podOf(manifests).containers[0]?.['readinessProbe'])).toContain(
+      '/run/checkpoint-agent/agent.sock',
+    )
+    expect(ofKind(manifests, 'Service')).toEqual([])
+  })
+
+  it('asks over TLS where there is one', () => {
+    expect(podOf(render()).containers[0]).toMatchObject({
+      readinessProbe: { httpGet: { path: '/readyz', scheme: 'HTTPS' } },
+      livenessProbe: { httpGet: { path: '/healthz', scheme: 'HTTPS' } },
+    })
+  })
+
+  it('gives the agent the certificate that cert-manager makes', () => {
+    const manifests = renderScenario('service-monitor')
+    expect(ofKind(manifests, 'Certificate')[0]).toMatchObject({ spec: { secretName: 'agent-checkpoint-agent-tls' } })
+    expect(podOf(manifests).volumes).toContainEqual({
+      name: 'tls',
+      secret: { secretName: 'agent-checkpoint-agent-tls', defaultMode: 0o400 },
+    })
   })
 })
-
-interface SchemaNode {
-  readonly additionalProperties?: unknown
-  readonly properties?: Readonly<Record<string, SchemaNode>> | undefined
-}
-
-const schemaNode: z.ZodType<SchemaNode> = z.lazy(() =>
-  z.object({ additionalProperties: z.unknown().optional(), properties: z.record(z.string(), schemaNode).optional() }),
-)
-
-const podSpec = z.looseObject({
-  terminationGracePeriodSeconds: z.number(),
-  containers: z.array(
-    z.looseObject({
-      securityContext: z.unknown(),
-      volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string() })),
-    }),
-  ),
-  volumes: z.array(z.looseObject({ name: z.string(), hostPath: z.looseObject({ path: z.string() }).optional() })),
-})
-
-/** The settings below a section, as dotted keys. A section that lets anything in gives a key that no setting has. */
-function leavesOf(node: SchemaNode, key = ''): string[] {
-  if (node.properties === undefined) return [key]
-  if (node.additionalProperties !== false) return [`${key}.*`]
-  return Object.entries(node.properties).flatMap(([name, below]) => leavesOf(below, key === '' ? name : `${key}.${name}`))
-}
-
-function readText(file: string): string {
-  return readFileSync(join(CHART, file), 'utf8')
-}
-
-function load(yaml: string) {
-  return loadConfig({ argv: ['--config', 'config.yaml'], env: {}, readFile: () => yaml, hostName: 'node-a' })
-}
-
-/** On the PATH, or where the cluster of test/cluster keeps its own. */
-function findHelm(): string | undefined {
-  const cache = process.env['CHECKPOINT_AGENT_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'checkpoint-agent')
-  const candidates = [...(process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'helm')), ...globSync(join(cache, 'helm-*/helm'))]
-  return candidates.find((path) => {
-    try {
-      execFileSync(path, ['version', '--short'], { stdio: 'ignore' })
-      return true
-    } catch {
-      return false
-    }
-  })
-}
-
-function runHelm(...args: string[]): string {
-  return execFileSync(helm ?? 'helm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-function render(...flags: string[]): unknown[] {
-  const text = runHelm('template', 'agent', CHART, '--namespace', 'ckpt', '--kube-version', KUBERNETES, ...flags)
-  return parseAllDocuments(text).map((document): unknown => document.toJS())
-}
-
-function objectOfKind(documents: readonly unknown[], kind: string): unknown {
-  return documents.find((document) => z.looseObject({ kind: z.literal(kind) }).safeParse(document).success)
-}
-
-function configOf(documents: readonly unknown[]) {
-  const { data } = z.looseObject({ data: z.object({ 'config.yaml': z.string() }) }).parse(objectOfKind(documents, 'ConfigMap'))
-  return load(data['config.yaml'])
-}
-
-function podOf(documents: readonly unknown[]) {
-  const { spec } = z
-    .looseObject({ spec: z.looseObject({ template: z.looseObject({ spec: podSpec }) }) })
-    .parse(objectOfKind(documents, 'DaemonSet'))
-  return spec.template.spec
-}
