@@ -72,6 +72,8 @@ export class Inventory {
   })
   /** Read again since they were touched, by id: the time of change they had then. */
   readonly #readAgain = new Map<string, bigint>()
+  /** By id: somebody else sees to these. */
+  readonly #setAside = new Set<string>()
   /** Who waits for a look at a file. */
   readonly #awaited = new Map<string, readonly (() => void)[]>()
   #work: Promise<void> | undefined
@@ -154,11 +156,23 @@ export class Inventory {
   }
 
   /** These very files are gone for certain; what has taken the name of one since keeps its row. */
-  forget(removed: readonly Pick<Checkpoint, 'id' | 'generation'>[]): void {
-    const { store } = this.#options
-    this.#forgetRows(
-      removed.filter(({ id, generation }) => store.findStanding(id)?.generation === generation).map(({ id }) => id),
-    )
+  forget(removed: readonly Checkpoint[]): void {
+    // Who looked at a file while it went is not to tell of it a second time.
+    for (const { id, identity } of this.#options.store.removeAll(removed)) {
+      this.#settling.forget(id)
+      this.#readAgain.delete(id)
+      // Only who could see it is told that it is gone.
+      this.events.emitRemoved(id, identity.isBelieved ? identity.namespace : undefined)
+    }
+  }
+
+  /** What happens to these files is not looked at until they are let go: who removes them tells how that ended. */
+  setAside(ids: readonly string[]): void {
+    for (const id of ids) this.#setAside.add(id)
+  }
+
+  letGo(ids: readonly string[]): void {
+    for (const id of ids) this.#setAside.delete(id)
   }
 
   /** Reads the whole directory and resolves when everything found has its row. */
@@ -172,6 +186,7 @@ export class Inventory {
     const archive = name.toString('latin1').replace(/\.keep(?:\.tmp)?$/, '')
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
+    if (this.#setAside.size > 0 && this.#setAside.has(checkpointId(rawName))) return
     if (!this.#resting.noteChange(archive)) this.#dirty.add(archive)
   }
 
@@ -380,24 +395,10 @@ export class Inventory {
   }
 
   async #forget(ids: readonly string[]): Promise<void> {
+    const { store } = this.#options
     for (let at = 0; at < ids.length; at += SLICE) {
       if (at > 0) await nextTurn()
-      this.#forgetRows(ids.slice(at, at + SLICE))
-    }
-  }
-
-  /** Of those that are known: who looked at a file while it went is not to tell of it a second time. */
-  #forgetRows(ids: readonly string[]): void {
-    const { store } = this.#options
-    const known = ids.filter((id) => store.findStanding(id) !== undefined)
-    const before = known.map((id) => store.find(id)?.identity)
-    store.removeAll(known)
-    for (const [index, id] of known.entries()) {
-      this.#settling.forget(id)
-      this.#readAgain.delete(id)
-      const identity = before[index]
-      // Only who could see it is told that it is gone.
-      this.events.emitRemoved(id, identity?.isBelieved === true ? identity.namespace : undefined)
+      this.forget(ids.slice(at, at + SLICE).flatMap((id) => store.find(id) ?? []))
     }
   }
 

@@ -56,7 +56,7 @@ export class CheckpointStore {
   readonly #upsert: Sqlite.Statement<[CheckpointRow]>
   readonly #setHash: Sqlite.Statement<[{ id: bigint; generation: string; sha256: string; from: number; to: number }]>
   readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
-  readonly #delete: Sqlite.Statement<[bigint]>
+  readonly #delete: Sqlite.Statement<[bigint, string]>
   readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
   readonly #standing: Sqlite.Statement<[bigint], { generation: string; state: number; pinned: number }>
   readonly #known: Sqlite.Statement<
@@ -82,7 +82,7 @@ export class CheckpointStore {
     this.#setState = database.prepare(
       'UPDATE checkpoints SET state = :state WHERE id = :id AND generation = :generation',
     )
-    this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ?')
+    this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ? AND generation = ?')
     this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
     this.#standing = database.prepare('SELECT generation, state, pinned FROM checkpoints WHERE id = ?')
     this.#known = database.prepare(`
@@ -125,15 +125,18 @@ export class CheckpointStore {
     return this.#setState.run({ id: number, generation, state: stateCode(state) }).changes === 1
   }
 
-  /** Forgetting what is not known is no error, so a retry is safe. */
-  removeAll(ids: readonly string[]): void {
+  /**
+   * Answered are those that were known: forgetting another is no error, so a retry is safe. The row of a newer file of
+   * that name stays.
+   */
+  removeAll<File extends Pick<Checkpoint, 'id' | 'generation'>>(files: readonly File[]): readonly File[] {
     this.#knownTotals = undefined
-    this.#database.transaction(() => {
-      for (const id of ids) {
+    return this.#database.transaction(() =>
+      files.filter(({ id, generation }) => {
         const number = idNumber(id)
-        if (number !== undefined) this.#delete.run(number)
-      }
-    })()
+        return number !== undefined && this.#delete.run(number, generation).changes === 1
+      }),
+    )()
   }
 
   /** Throws NotFoundError. */

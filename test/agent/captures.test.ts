@@ -557,7 +557,7 @@ describe('the disk', () => {
   it('is shared with the captures under way: what they may still need is theirs', async () => {
     await using test = await startTestAgent({ capture: { concurrency: 2, sizeFactor: 1 } })
     const pod = test.runtime.addPod(TRIO)
-    test.runtime.faults.always(slow(1_000))
+    test.runtime.faults.always(slow(2_500))
     // Each is taken to need a little more than half of what is free. Nothing of that is ever written.
     for (const container of pod.containers) container.writableLayerBytes = Math.floor(freeBytes(test) * 0.55)
     const requests = await Promise.all([

@@ -221,6 +221,26 @@ describe('Inventory', () => {
     await vi.waitUntil(() => test.rows().length === 0, { timeout: 5_000, interval: 10 })
   })
 
+  it('leaves what is set aside to whoever removes it', async () => {
+    const test = startInventory()
+    const others = NAME.replace('web-0', 'web-1')
+    for (const name of [NAME, others]) writeArchive(join(test.folder.checkpoints, name), {})
+    await waitForState(test, NAME, 'ready')
+    await waitForState(test, others, 'ready')
+    const goes = test.store.list({ filter: {}, order: { key: 'fileName', isDescending: false }, limit: 1 }).items
+    const ids = goes.map(({ id }) => id)
+    test.inventory.setAside(ids)
+    rmSync(join(test.folder.checkpoints, NAME))
+    rmSync(join(test.folder.checkpoints, others))
+    await vi.waitUntil(() => test.rows().length === 1, { timeout: 5_000, interval: 10 })
+    expect(test.rows()).toEqual([{ fileName: NAME, state: 'ready' }])
+    test.inventory.forget(goes)
+    test.inventory.letGo(ids)
+    expect(test.rows()).toEqual([])
+    writeArchive(join(test.folder.checkpoints, NAME), {})
+    await waitForState(test, NAME, 'ready')
+  })
+
   it('takes only regular files directly in the directory for archives', async () => {
     const test = startInventory()
     const outside = join(test.folder.path, 'secret.tar')

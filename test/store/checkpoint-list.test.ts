@@ -116,7 +116,7 @@ describe('CheckpointStore.list', () => {
           if (after === undefined) break
           const { [turn % (visitors.length + 1)]: coming = [] } = visitors
           const { [(turn + 1) % (visitors.length + 1)]: going = [] } = visitors
-          store.removeAll(going.map(({ id }) => id))
+          store.removeAll(going)
           store.saveAll(coming)
         }
         const stayed = staying.filter((checkpoint) => matches(checkpoint, filter)).toSorted(comparing(order))
@@ -144,7 +144,7 @@ describe('CheckpointStore.list', () => {
     for (const key of SORT_KEYS) {
       for (const isDescending of [true, false]) {
         const order = { key, isDescending }
-        store.removeAll([sampleCheckpoint(FEW_ROWS + 2).id])
+        store.removeAll([sampleCheckpoint(FEW_ROWS + 2)])
         const sorted = listAll(store, { engine: 'podman' }, order)
         expect(sorted).toEqual(few.toSorted(comparing(order)).map(({ id }) => id))
         const more = sampleCheckpoint(FEW_ROWS + 2, { engine: 'podman' })

@@ -77,7 +77,7 @@ describe('CheckpointStore', () => {
     expect(() => store.get(id)).toThrow(NotFoundError)
     expect(store.setHash(id, undigested.generation, 'f')).toBe(false)
     expect(store.setState(id, undigested.generation, 'ready')).toBe(false)
-    store.removeAll([id])
+    expect(store.removeAll([{ id, generation: undigested.generation }])).toEqual([])
     expect(listAll()).toHaveLength(1)
   })
 
@@ -105,9 +105,16 @@ describe('CheckpointStore', () => {
   it('forgets, and forgets again', () => {
     const [first, second] = [sampleCheckpoint(1), sampleCheckpoint(2)]
     store.saveAll([first, second])
-    store.removeAll([first.id])
-    store.removeAll([first.id])
+    expect(store.removeAll([first])).toStrictEqual([first])
+    expect(store.removeAll([first])).toStrictEqual([])
     expect(listAll()).toStrictEqual([second])
+  })
+
+  it('forgets the file that is meant, and none that has taken its name', () => {
+    const file = sampleCheckpoint(1)
+    store.saveAll([file])
+    expect(store.removeAll([{ ...file, generation: '1:2:3' }])).toStrictEqual([])
+    expect(listAll()).toStrictEqual([file])
   })
 
   it('tells what a rescan compares', () => {
@@ -154,7 +161,7 @@ describe('CheckpointStore', () => {
     expect(totals()).toEqual({ states: { hashing: 1, ready: 1 }, bytes: 2 ** 41 })
     store.setState(second.id, second.generation, 'damaged')
     expect(totals()).toEqual({ states: { damaged: 1, ready: 1 }, bytes: 2 ** 41 })
-    store.removeAll([first.id])
+    store.removeAll([first])
     expect(totals()).toEqual({ states: { damaged: 1 }, bytes: 2 ** 40 })
   })
 

@@ -41,13 +41,17 @@ export interface PruneOutcome {
 interface Doomed {
   readonly checkpoint: Checkpoint
   readonly planned: PlannedRemoval
+  whenFreed?: Promise<void>
   failure?: { readonly code: string; readonly reason: string }
 }
+
+/** So many are unlinked before others get their turn. */
+const SLICE = 8
 
 /** The file system refused to remove a file. */
 export const PRUNE_FAILED = 'PruneFailed'
 
-/** Its files are unlinked; what is left to do can go on while the next batch is announced. */
+/** Its files have no name any more; what is left to do can go on while the next batch is announced. */
 export interface PrunedBatch {
   /** Makes it durable with one fsync, and notes how it ended. */
   readonly finish: () => Promise<PruneOutcome>
@@ -130,21 +134,22 @@ async function announce(doomed: readonly Doomed[], order: PruneOrder, { custody 
 }
 
 async function unlinkAll(doomed: readonly Doomed[], { order, folder, tools }: Site): Promise<void> {
-  for (const item of doomed) {
+  for (const [index, item] of doomed.entries()) {
     try {
       assertStillPlanned(item.checkpoint, order, tools)
-      await unlinkArchive(item.checkpoint, folder, tools)
+      item.whenFreed = unlinkArchive(item.checkpoint, folder, tools).whenFreed
     } catch (error) {
       item.failure = failureOf(error)
     }
     failPoint('sweep.unlinked')
-    await nextTurn()
+    if (index % SLICE === SLICE - 1) await nextTurn()
   }
 }
 
 async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Site): Promise<PruneOutcome> {
   using _ = folder
   if (doomed.length === 0) return { removed: [], left: [], skipped }
+  for (const { whenFreed } of doomed) await whenFreed
   try {
     await folder.flush()
   } catch (error) {

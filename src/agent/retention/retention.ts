@@ -93,6 +93,12 @@ export class Retention {
       isInUse: (id) => readers.isInUse(id) || this.#capturedNow().has(id),
       now: () => clock.now(),
       planner: { open: (order) => this.#open(order) },
+      setAside: (ids) => {
+        inventory.setAside(ids)
+      },
+      letGo: (ids) => {
+        inventory.letGo(ids)
+      },
       forget: (removed) => {
         inventory.forget(removed)
       },

@@ -30,6 +30,9 @@ export interface SweepOrder {
 
 export interface SweeperOptions extends PruneTools {
   readonly planner: Planner
+  /** What happens to these files is ours to tell. */
+  readonly setAside: (ids: readonly string[]) => void
+  readonly letGo: (ids: readonly string[]) => void
   /** Takes away the rows of these very files. */
   readonly forget: (removed: readonly Checkpoint[]) => void
   /** Resolves once the rows of these are as their files are. */
@@ -49,6 +52,10 @@ const BATCH = 64
 const MAX_PLANS = 10
 /** So many are handed over by the thread that plans at once. */
 const PAGE = 8 * BATCH
+/** Rows that go together cost a quarter of what they cost one batch after the other. */
+const FORGOTTEN_AT_ONCE = 8 * BATCH
+/** Until then the list still shows what is gone. */
+const FORGOTTEN_AFTER_MS = 500
 
 /** Carries plans out, one at a time. */
 export class Sweeper {
@@ -144,7 +151,9 @@ export class Sweeper {
       }
     } finally {
       // What was begun is brought to its end in any case, and why it failed is what matters then.
-      await run.lastBatch
+      await run.lastBatch.finally(() => {
+        this.#forgetGone(run)
+      })
     }
     if (this.#stop.signal.aborted) run.isStopped = true
     else this.#forgetTroubles(tried)
@@ -167,9 +176,7 @@ export class Sweeper {
     const { order, plan, losses } = run
     const ids = removals.map(({ archive }) => archive.id)
     for (const id of ids) this.#doomed.add(id)
-    const letGo = () => {
-      for (const id of ids) this.#doomed.delete(id)
-    }
+    this.#options.setAside(ids)
     const batch = await pruneBatch(
       removals,
       {
@@ -179,11 +186,14 @@ export class Sweeper {
       },
       this.#options,
     ).catch((error: unknown) => {
-      letGo()
+      this.#letGo(ids)
       throw error
     })
     const before = run.lastBatch
-    const finished = this.#finish(run, batch).finally(letGo)
+    const finished = this.#finish(run, batch).catch((error: unknown) => {
+      this.#letGo(ids)
+      throw error
+    })
     run.lastBatch = finished
     // Whoever waits for the last one is told; until then nobody may.
     finished.catch(() => undefined)
@@ -193,24 +203,43 @@ export class Sweeper {
   async #finish(run: Run, batch: PrunedBatch): Promise<void> {
     const outcome = await batch.finish()
     run.add(outcome)
+    for (const { checkpoint } of outcome.removed) {
+      this.#troubled.delete(checkpoint.id)
+      run.gone.push(checkpoint)
+    }
+    if (run.gone.length >= FORGOTTEN_AT_ONCE || run.forgottenMsAgo > FORGOTTEN_AFTER_MS) this.#forgetGone(run)
     await this.#settle(outcome)
-    failPoint('sweep.forgotten')
     if (outcome.removed.length === 0 && outcome.left.length > 0) await this.#assertWritable()
   }
 
-  /** Rows are as their files, and what could not be removed shows why. */
-  async #settle({ removed, left, skipped }: PruneOutcome): Promise<void> {
-    const { forget, lookAgain, onLeft, onTrouble } = this.#options
-    const others = [...left, ...skipped].filter(({ code }) => code === 'CheckpointChanged').map(({ id }) => id)
-    forget(removed.map(({ checkpoint }) => checkpoint))
+  #forgetGone(run: Run): void {
+    const gone = run.takeGone()
+    try {
+      this.#options.forget(gone)
+    } finally {
+      this.#letGo(gone.map(({ id }) => id))
+    }
+    failPoint('sweep.forgotten')
+  }
+
+  /** The rows of what is still there are as their files, and show why it could not be removed. */
+  async #settle({ left, skipped }: PruneOutcome): Promise<void> {
+    const { letGo, lookAgain, onLeft, onTrouble } = this.#options
+    const others = [...left, ...skipped].map(({ id }) => id)
+    letGo(others)
     if (others.length > 0) await lookAgain(others)
-    for (const { checkpoint } of removed) this.#troubled.delete(checkpoint.id)
+    this.#letGo(others)
     for (const { id, code, reason } of left) {
       await onLeft(id)
       if (code !== PRUNE_FAILED) continue
       this.#troubled.add(id)
       onTrouble(id, reason)
     }
+  }
+
+  #letGo(ids: readonly string[]): void {
+    for (const id of ids) this.#doomed.delete(id)
+    this.#options.letGo(ids)
   }
 
   /** What is not to be removed any more has no trouble with it. */
@@ -281,8 +310,11 @@ class Run implements Disposable {
   error: unknown
   /** An archive is tried once a sweep. */
   readonly tried = new Set<string>()
-  /** Resolves when what was unlinked is noted and its rows are gone. */
+  /** Resolves when what was unlinked is noted. */
   lastBatch: Promise<void> = Promise.resolve()
+  /** Removed and noted, and their rows still there. */
+  gone: Checkpoint[] = []
+  #forgottenAt = performance.now()
   readonly #startedAt: Date
   readonly #begun = performance.now()
   readonly #tally = new SweepTally()
@@ -302,6 +334,15 @@ class Run implements Disposable {
   take(plan: OpenPlan): void {
     this.#plan?.[Symbol.dispose]()
     this.#plan = plan
+  }
+
+  get forgottenMsAgo(): number {
+    return performance.now() - this.#forgottenAt
+  }
+
+  takeGone(): readonly Checkpoint[] {
+    this.#forgottenAt = performance.now()
+    return this.gone.splice(0)
   }
 
   add({ removed, left, skipped }: PruneOutcome): void {

@@ -41,6 +41,8 @@ export class SweepScene implements Disposable {
   readonly left: string[] = []
   readonly troubles: (readonly [id: string, reason: string | undefined])[] = []
   readonly inUse = new Set<string>()
+  /** What the inventory would not look at now. */
+  readonly setAside = new Set<string>()
   readonly store: CheckpointStore
   readonly sweeper: Sweeper
   policy = KEEP_ONE
@@ -73,7 +75,13 @@ export class SweepScene implements Disposable {
       isInUse: (id) => this.inUse.has(id),
       now: clock.now,
       planner: this.planner,
-      forget: (removed) => this.store.removeAll(removed.map(({ id }) => id)),
+      setAside: (ids) => {
+        for (const id of ids) this.setAside.add(id)
+      },
+      letGo: (ids) => {
+        for (const id of ids) this.setAside.delete(id)
+      },
+      forget: (removed) => void this.store.removeAll(removed),
       lookAgain: (ids) => this.lookAgain(ids),
       onLeft: (id) => {
         this.left.push(id)
@@ -143,7 +151,7 @@ export class SweepScene implements Disposable {
       const row = this.store.find(id)
       if (row === undefined) continue
       const stat = lstatSync(this.path(row.fileName), { throwIfNoEntry: false })
-      if (stat === undefined) this.store.removeAll([id])
+      if (stat === undefined) this.store.removeAll([row])
       else await this.#index(row.fileName)
     }
   }

@@ -12,7 +12,10 @@ let scene: SweepScene
 beforeEach(() => {
   scene = new SweepScene()
 })
-afterEach(() => scene[Symbol.dispose]())
+afterEach(() => {
+  scene[Symbol.dispose]()
+  if (scene.setAside.size > 0) throw new Error('The inventory does not look at everything again after a sweep')
+})
 
 describe('a sweep', () => {
   it('removes what the plan says, oldest first, each announced before and noted after', async () => {
@@ -51,6 +54,17 @@ describe('a sweep', () => {
     await scene.fill(130)
     expect(await scene.sweeper.sweep(ASKED)).toMatchObject({ removed: { count: 129 } })
     expect(scene.files).toHaveLength(1)
+  })
+
+  it('has the archives of a batch to itself', async () => {
+    const [oldest = '', newest = ''] = await scene.fill(2)
+    const [goes, stays] = [scene.idOf(oldest), scene.idOf(newest)]
+    scene.onAnnounce = () => {
+      expect(scene.setAside).toEqual(new Set([goes]))
+      expect(scene.setAside.has(stays)).toBe(false)
+    }
+    await scene.sweeper.sweep(ASKED)
+    expect(scene.files).toEqual([newest])
   })
 
   it('does the plan that was looked at', async () => {
@@ -153,7 +167,7 @@ describe('what changes between the plan and the removal', () => {
       scene.onAnnounce = () => undefined
       const id = scene.idOf(newest)
       unlinkSync(scene.path(newest))
-      scene.store.removeAll([id])
+      scene.store.removeAll([scene.store.get(id)])
       scene.sweeper.noteRemoved(id)
     }
     const report = await scene.sweeper.sweep({ trigger: 'schedule' })
@@ -216,6 +230,24 @@ describe('where it cannot go on', () => {
     await scene.sweeper.sweep(ASKED)
     expect(scene.troubles.at(-1)).toEqual([id, undefined])
     expect(scene.isThere(oldest)).toBe(true)
+  })
+
+  it('ends where the index cannot be written: what is gone is in the log, and left to the next look', async () => {
+    const [oldest = ''] = await scene.fill(2)
+    const failing = new SweepScene({
+      forget: () => {
+        throw new Error('database or disk is full')
+      },
+    })
+    try {
+      await failing.fill(2)
+      await expect(failing.sweeper.sweep(ASKED)).rejects.toThrow('disk is full')
+      expect(failing.actions).toEqual([`prune intended ${oldest}`, `prune done ${oldest}`])
+      expect(failing.setAside).toEqual(new Set())
+      expect(failing.reports[0]).toMatchObject({ outcome: 'failed', removed: { count: 1 } })
+    } finally {
+      failing[Symbol.dispose]()
+    }
   })
 
   it('announces nothing in a directory that is not there', async () => {
