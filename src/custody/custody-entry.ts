@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash as oneHash } from 'node:crypto'
 
 /** Who did it: a caller of the API, or the agent itself. */
 export interface CustodyActor {
@@ -89,7 +89,7 @@ export function sealEntry(
     outcome: draft.outcome,
     previous: place.after.hash,
   }
-  const text = JSON.stringify(unsealed, plainText)
+  const text = toPlainJson(unsealed)
   if (Buffer.byteLength(text) > MAX_LINE_BYTES) {
     return sealEntry({ ...draft, detail: { leftOutBytes: Buffer.byteLength(text) } }, place)
   }
@@ -128,7 +128,16 @@ export function readLine(line: Buffer): LineReading {
 
 const SEAL_BYTES = ',"hash":""}'.length + 64
 
-/** JSON tools differ in how they write these; a text with one of them is shown escaped instead. */
+/** JSON tools differ in how they write control characters and halves of pairs; a text with one of them is shown escaped. */
+function toPlainJson(value: object): string {
+  const text = JSON.stringify(value)
+  return NEEDS_ESCAPES.test(text) ? JSON.stringify(value, plainText) : text
+}
+
+/** As JSON writes them; `\\` and `\"` are written the same everywhere. */
+// oxlint-disable-next-line no-control-regex
+const NEEDS_ESCAPES = /[\u007F-\u009F]|\\[^"\\]/
+
 function plainText(_key: string, value: unknown): unknown {
   if (typeof value !== 'string') return value
   return value.replaceAll(/[\p{Cc}\p{Cs}]/gu, (character) => {
@@ -137,5 +146,5 @@ function plainText(_key: string, value: unknown): unknown {
 }
 
 function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return oneHash('sha256', text)
 }
