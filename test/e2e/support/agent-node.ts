@@ -1,8 +1,10 @@
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAgentProcess, type AgentProcess, type Settings } from '../../support/agent-process.ts'
 import { startRuntimeNode, type RuntimeNode, type RuntimeNodeOptions } from '../harness/runtime-node.ts'
+import { asInTheChart } from './confinement.ts'
 
-/** A node with an agent on it: one at a time, since they share folders. */
+/** A node with an agent on it, which may do no more than in the chart: one at a time, since they share folders. */
 export interface AgentNode {
   readonly node: RuntimeNode
   /** Kills the one that runs and starts another on the same folders. */
@@ -20,8 +22,11 @@ export async function startAgentNode(options: RuntimeNodeOptions): Promise<Agent
     node,
     async startAgent(settings = {}, nodeOptions = []) {
       await agent?.kill9()
+      const folder = join(node.workDir, 'agent')
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
       agent = await startAgentProcess({
-        folder: join(node.workDir, 'agent'),
+        folder,
+        prefix: asInTheChart([folder, node.checkpointsDir]),
         settings: {
           'node.name': node.name,
           'checkpoints.directory': node.checkpointsDir,
