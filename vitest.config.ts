@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { OrderOfFiles } from './test/e2e/support/order-of-files.ts'
 
 /** A test that waits for something to happen fails because it does not happen, and not because the machine is busy. */
 const PATIENT = { timeout: 10_000 }
@@ -9,6 +10,7 @@ export default defineConfig({
   test: {
     // Many tests wait for timers and processes: more of them at once than there are cores.
     maxWorkers: Math.max(4, availableParallelism()),
+    sequence: { sequencer: OrderOfFiles },
     projects: [
       {
         test: {
@@ -24,7 +26,9 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          fileParallelism: false,
+          // Each file has nodes and folders of its own, and waits for half of its time.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 180_000,
           expect: { poll: PATIENT },
           hookTimeout: 600_000,

@@ -1,13 +1,12 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { Agent } from '../../src/agent/agent.ts'
 import { isFinal, jobState, type CaptureJob, type CaptureState } from '../../src/checkpoint/capture-job.ts'
 import { FAIL_POINTS, type FailPoint } from '../../src/shared/fail-point.ts'
-import { agentProgram, startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
+import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { archiveProblem } from '../support/archive-check.ts'
+import { compileAgentOnce } from '../support/compiled-agent.ts'
 import type { SimulatedContainer } from '../support/simulated-container.ts'
 import { slow } from '../support/simulated-runtime-faults.ts'
 import { startSimulatedRuntime, type SimulatedRuntime } from '../support/simulated-runtime.ts'
@@ -16,14 +15,7 @@ import { agentOptions, makeTestFolder, stagingFolders, type TestFolder } from '.
 // Most of the time is spent waiting until a container has run on for a while.
 vi.setConfig({ maxConcurrency: 8, testTimeout: 60_000 })
 
-/** What one process has compiled serves them all; one that is killed leaves nothing for the others. */
-const compileCache = mkdtempSync(join(tmpdir(), 'compile-cache-'))
-vi.stubEnv('NODE_COMPILE_CACHE', compileCache)
-beforeAll(() => {
-  const { status, stderr } = spawnSync(process.execPath, [agentProgram(), '--help'], { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`Cannot run the agent: ${stderr}`)
-})
-afterAll(() => rmSync(compileCache, { recursive: true }))
+compileAgentOnce()
 
 const WISH = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
 
@@ -185,7 +177,7 @@ describe.concurrent('an agent that is killed with one capture running and one wa
     })
     expect((await get(running)).state).toBe('succeeded')
     expect(scene.archives()).toHaveLength(1)
-    expect(stagingFolders(scene.folder.checkpoints)).toEqual([])
+    await vi.waitUntil(() => stagingFolders(scene.folder.checkpoints).length === 0, { timeout: 10_000 })
     expect(scene.counter.canExec).toBe(true)
     expect(await second.sigterm()).toBe(0)
   })

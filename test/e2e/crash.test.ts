@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { CaptureJobResponse } from '../../src/http/api-types.ts'
 import { FAIL_POINTS, type FailPoint } from '../../src/shared/fail-point.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
+import { compileAgentOnce } from '../support/compiled-agent.ts'
 import { readFreezerState, type FreezerState } from './harness/cgroup-tree.ts'
 import { hogPod, runWebPod, type HogPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
@@ -41,6 +42,8 @@ const ENDS: Readonly<Record<FailPoint, readonly string[]>> = {
   'capture.published': ['succeeded'],
   'capture.recorded': ['succeeded'],
 }
+
+compileAgentOnce()
 
 describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containerd) => {
   let on: AgentNode

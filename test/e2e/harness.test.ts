@@ -5,13 +5,16 @@ import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'n
 import { join } from 'node:path'
 import { status as Code } from '@grpc/grpc-js'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findNode, isSameProcess, nodeFolder } from './harness/node-registry.ts'
 import { leftoversOf, removeDeadNodes } from './harness/node-removal.ts'
 import { startRuntimeNode } from './harness/runtime-node.ts'
 import type { RuntimeNode } from './harness/runtime-node.ts'
 import { hogPod, readContainerFreezer, readCounter, removePod, runWebPod } from './harness/test-pods.ts'
 import type { WebPod } from './harness/test-pods.ts'
+
+// Nobody else clears away what is left dead here.
+vi.hoisted(() => vi.stubEnv('CHECKPOINT_AGENT_NODES', '/var/tmp/checkpoint-agent-harness-nodes'))
 
 describe.each(['2.1', '2.4'] as const)('a node with containerd %s', (containerd) => {
   let node: RuntimeNode

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { request, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -190,7 +190,10 @@ function running(): AgentProcess {
 async function archive(pod: string): Promise<{ id: string; path: string; url: string }> {
   const fileName = `checkpoint-${pod}_shop-counter-2026-01-31T12:00:00Z.tar`
   const path = join(directory, fileName)
-  copyFileSync(model, path)
+  const copy = join(folder, fileName)
+  copyFileSync(model, copy)
+  // Renamed into place it is finished at once.
+  renameSync(copy, path)
   for (const began = performance.now(); performance.now() - began < 60_000; await sleep(50)) {
     const found = (await list()).find((item) => item.fileName === fileName && item.state === 'ready')
     if (found === undefined) continue

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,8 +8,12 @@ import { verifyCustody } from '../../src/custody/custody-verify.ts'
 import { SWEEP_FAIL_POINTS } from '../../src/shared/fail-point.ts'
 import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { writeArchive } from '../support/archive-builder.ts'
+import { compileAgentOnce } from '../support/compiled-agent.ts'
 
 const KILLS = 100
+/** Each with agents, archives and a log of its own, which is read from its start after each kill. */
+const SCENES = 4
+const AT_ONCE = 2
 const WORKLOADS = 8
 /** Of two batches and more, so that a sweep can also die in its second one. */
 const ENOUGH = 150
@@ -18,39 +22,52 @@ const HOUR_MS = 3_600_000
 
 const POLICY = { schedule: '', rules: [{ match: { namespace: 'shop' }, maxCount: 1 }] }
 
+compileAgentOnce()
+
 describe('an agent that is killed between any two steps of a sweep', () => {
   it(
     `has the same files, rows and custody entries after each of ${KILLS} kills, and loses nothing that was to stay`,
     { timeout: 1_800_000 },
     async () => {
-      const scene = new Scene()
-      for (let round = 0; round < KILLS; round += 1) {
-        const point = SWEEP_FAIL_POINTS[round % SWEEP_FAIL_POINTS.length] ?? 'sweep.planned'
-        const pass = passOf(point, round)
-        const agent = await scene.start(`${point}-${pass}`)
-        await scene.settled(agent, `before ${point}-${pass} (round ${round})`)
-        if (scene.spare < ENOUGH) await scene.refill(agent)
-        await agent.request('POST', '/v1/retention/sweep').catch(() => undefined)
-        expect(await agent.ended, `${point}-${pass}`).toMatchObject({ signal: 'SIGKILL' })
-        // And once more while the next one brings things to order.
-        if (round % 5 === 4) {
-          const next = await scene.start('')
-          await sleep(Math.random() * 300)
-          await next.kill9()
-        }
+      const scenes = Array.from({ length: SCENES }, () => new Scene())
+      const ends: (string | undefined)[] = []
+      const turns = scenes.entries()
+      const playInTurn = async () => {
+        for (const [number, scene] of turns) ends.push(...(await play(scene, number)))
       }
-      const agent = await scene.start('')
-      await scene.settled(agent, 'at last')
-      expect((await agent.request('POST', '/v1/retention/sweep')).status).toBe(200)
-      await scene.settled(agent, 'after a whole sweep')
-      expect(scene.files()).toEqual(scene.keepers.toSorted())
-      expect(await agent.sigterm()).toBe(0)
-      expect((await verifyCustody(scene.custody)).problems).toEqual([])
-      const interrupted = scene.entries().filter(({ detail }) => detail?.['found'] === 'after an interruption')
-      expect(new Set(interrupted.map(({ outcome }) => outcome))).toEqual(new Set(['done', 'failed']))
+      await Promise.all(Array.from({ length: AT_ONCE }, playInTurn))
+      expect(new Set(ends)).toEqual(new Set(['done', 'failed']))
     },
   )
 })
+
+/** Every so manieth of the kills, and then a sweep that nobody interrupts. Gives how the interrupted prunes ended. */
+async function play(scene: Scene, number: number): Promise<(string | undefined)[]> {
+  for (let round = number; round < KILLS; round += SCENES) {
+    const point = SWEEP_FAIL_POINTS[round % SWEEP_FAIL_POINTS.length] ?? 'sweep.planned'
+    const pass = passOf(point, round)
+    const agent = await scene.start(`${point}-${pass}`)
+    await scene.settled(agent, `before ${point}-${pass} (round ${round})`)
+    if (scene.spare < ENOUGH) await scene.refill(agent)
+    await agent.request('POST', '/v1/retention/sweep').catch(() => undefined)
+    expect(await agent.ended, `${point}-${pass}`).toMatchObject({ signal: 'SIGKILL' })
+    // And once more while the next one brings things to order.
+    if (round % 5 === 4) {
+      const next = await scene.start('')
+      await sleep(Math.random() * 300)
+      await next.kill9()
+    }
+  }
+  const agent = await scene.start('')
+  await scene.settled(agent, 'at last')
+  expect((await agent.request('POST', '/v1/retention/sweep')).status).toBe(200)
+  await scene.settled(agent, 'after a whole sweep')
+  expect(scene.files()).toEqual(scene.keepers.toSorted())
+  expect(await agent.sigterm()).toBe(0)
+  expect((await verifyCustody(scene.custody)).problems).toEqual([])
+  const interrupted = scene.entries().filter(({ detail }) => detail?.['found'] === 'after an interruption')
+  return interrupted.map(({ outcome }) => outcome)
+}
 
 /** The steps of a batch are passed once a batch, and the files of it one by one; the rows of a few batches go together. */
 function passOf(point: string, round: number): number {
@@ -163,9 +180,11 @@ class Scene {
     takenAt.setMilliseconds(0)
     const pod = `web${workload}-node-a`
     const name = `checkpoint-${pod}_shop-counter-${takenAt.toISOString().replace('.000', '')}.tar`
-    const path = join(this.directory, name)
+    const path = join(this.root, name)
     writeArchive(path, { pod, checkpointedAt: takenAt })
     utimesSync(path, takenAt, takenAt)
+    // Renamed into place it is finished at once.
+    renameSync(path, join(this.directory, name))
     this.#written.push(name)
     return name
   }

@@ -1,8 +1,11 @@
 import { lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** One folder for each node, in a fixed place, so that the next run finds what a killed one left. */
-export const NODES_FOLDER = '/var/tmp/checkpoint-agent-nodes'
+/**
+ * One folder for each node, in a fixed place, so that the next run finds what a killed one left. Who starts a node clears
+ * away the dead ones beside it, so a test that needs a dead one has another place.
+ */
+export const NODES_FOLDER = process.env['CHECKPOINT_AGENT_NODES'] ?? '/var/tmp/checkpoint-agent-nodes'
 
 /** A pid is used again in time; together with its start time (clock ticks since boot) it names one process. */
 export interface ProcessIdentity {
