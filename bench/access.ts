@@ -8,6 +8,7 @@ import { openAccess, OPEN_TO_ALL, type Access } from '../src/access/access.ts'
 import { authorize } from '../src/http/authorize.ts'
 import { checkpointRoutes } from '../src/http/checkpoint-routes.ts'
 import { Judge } from '../src/http/judge.ts'
+import { Rates, UNLIMITED } from '../src/http/rates.ts'
 import { systemClock } from '../src/shared/clock.ts'
 import { silentLogger } from '../src/shared/logger.ts'
 import { CheckpointStore } from '../src/store/checkpoint-store.ts'
@@ -89,7 +90,15 @@ async function serve(who: Access, name: string) {
   const captures = { get: () => services.members() as never }
   const app = express()
     .set('query parser', false)
-    .use(authorize({ access: who, judge, services: { checkpoints: services, captures }, clock: systemClock }))
+    .use(
+      authorize({
+        access: who,
+        judge,
+        rates: new Rates(judge, UNLIMITED),
+        services: { checkpoints: services, captures },
+        clock: systemClock,
+      }),
+    )
     .use(checkpointRoutes(services, { nodeName: 'node-a' }))
   const server = createServer(app)
   const socketPath = join(folder, name)

@@ -9,6 +9,7 @@ import { OPEN_TO_ALL } from '../src/access/access.ts'
 import { authorize } from '../src/http/authorize.ts'
 import { checkpointRoutes } from '../src/http/checkpoint-routes.ts'
 import { Judge } from '../src/http/judge.ts'
+import { Rates, UNLIMITED } from '../src/http/rates.ts'
 import { systemClock } from '../src/shared/clock.ts'
 import { silentLogger } from '../src/shared/logger.ts'
 import { CheckpointStore } from '../src/store/checkpoint-store.ts'
@@ -69,7 +70,15 @@ const judge = new Judge(OPEN_TO_ALL.authorizer, 'node-a')
 const server = createServer(
   express()
     .set('query parser', false)
-    .use(authorize({ access: OPEN_TO_ALL, judge, services: { checkpoints: services, captures }, clock: systemClock }))
+    .use(
+      authorize({
+        access: OPEN_TO_ALL,
+        judge,
+        rates: new Rates(judge, UNLIMITED),
+        services: { checkpoints: services, captures },
+        clock: systemClock,
+      }),
+    )
     .use(checkpointRoutes(services, { nodeName: 'node-a' })),
 )
 const socketPath = join(folder, 'agent.sock')

@@ -3,7 +3,6 @@
 import './config/small-process.ts'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
-import { pino } from 'pino'
 import { openAccess } from './access/access.ts'
 import { Agent } from './agent/agent.ts'
 import { readCommand, type Command } from './config/command-line.ts'
@@ -16,6 +15,7 @@ import { loadServingCertificate } from './http/serving-certificate.ts'
 import { systemClock } from './shared/clock.ts'
 import { AgentError, errorText } from './shared/errors.ts'
 import { armFailPoint } from './shared/fail-point.ts'
+import { jsonLog } from './shared/json-log.ts'
 
 /** What requests that do not wait for a capture may take after the listeners have closed. */
 const DRAIN_MS = 5_000
@@ -51,7 +51,7 @@ async function verifyCustodyOrEnd(argv: readonly string[]): Promise<void> {
 }
 
 async function run(config: Config, version: string): Promise<void> {
-  const logger = pino({ level: config.log.level, base: { node: config.node.name } })
+  const logger = jsonLog({ level: config.log.level, node: config.node.name })
   if (config.debug.failPoint !== undefined) armFailPoint(config.debug.failPoint)
 
   const agent = new Agent({
@@ -107,13 +107,14 @@ async function run(config: Config, version: string): Promise<void> {
       health: { isAlive: () => true, checks: () => agent.health() },
       metrics: () => metrics.render(),
     },
-    { logger, nodeName: config.node.name, access, ending: ending.signal },
+    { logger, nodeName: config.node.name, access, rates: config.server.limits, ending: ending.signal },
   )
   const listeners = await openListeners(app, {
     address: config.server.address ?? '',
     socket: config.server.socket ?? '',
     ...(certificate !== undefined && { certificate }),
     takesCertificates: access.takesCertificates,
+    maxConnections: config.server.limits.connections,
     logger,
   })
   if (certificate !== undefined) logger.info({ fingerprint: certificate.fingerprint() }, 'Serving TLS')

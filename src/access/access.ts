@@ -148,7 +148,7 @@ function kubernetesAccess(
     const shown = token === undefined ? certificates.authenticate(credentials) : tryCertificates(credentials)
     if (shown !== undefined) return unlessReserved(shown)
     if (token === undefined) return undefined
-    const { value, until } = await tokens.authenticate(token)
+    const { value, until } = await tokens.authenticate(token, credentials.connection)
     return value && unlessReserved({ principal: value, until })
   }
   /** A token beside it may still be good. */

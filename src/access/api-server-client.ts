@@ -33,7 +33,8 @@ const MAX_ANSWER_BYTES = 1024 * 1024
 
 /** Each of them is somebody who waits; whoever comes beyond that is told so at once. */
 const MAX_WAITING = 512
-const MAX_SOCKETS = 16
+/** As many as the queues of tokens and permissions let go on at once, and one for the authorities. */
+const MAX_SOCKETS = 17
 
 /** The kubelet replaces a token when a fifth of its hour is left. */
 const REREAD_MS = 10_000

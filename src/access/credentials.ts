@@ -5,6 +5,8 @@ import type { Principal } from './principal.ts'
 export interface Credentials {
   /** The header `Authorization`. */
   readonly authorization: string | undefined
+  /** The same object for each request of a connection. */
+  readonly connection?: object
   /** Those of the connection, the caller's own first. The same objects for each request of a connection. */
   readonly certificates: readonly X509Certificate[]
   /** Every header by its name in small letters, each value by itself. */

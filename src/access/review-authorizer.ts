@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import type { Clock } from '../shared/clock.ts'
 import type { ApiServer } from './api-server-client.ts'
 import { ExpiringCache, type Found } from './expiring-cache.ts'
+import { FairQueue } from './fair-queue.ts'
 import type { Principal } from './principal.ts'
 import type { Authorizer, Decision, Question } from './question.ts'
 import { reviewAccess } from './subject-access-review.ts'
@@ -16,10 +17,14 @@ export interface ReviewAuthorizerOptions {
 
 const MAX_ENTRIES = 8192
 
+/** Who asks about many namespaces at once leaves room for others. */
+const QUEUE = { atOnce: 8, perKey: 6, maxWaiting: 400 }
+
 /** Asks the API server, and remembers for a while what it said. */
 export class ReviewAuthorizer implements Authorizer {
   readonly #options: ReviewAuthorizerOptions
   readonly #cache: ExpiringCache<boolean>
+  readonly #queue = new FairQueue<string>(QUEUE)
   readonly #keys = new WeakMap<Principal, string>()
 
   constructor(options: ReviewAuthorizerOptions) {
@@ -32,7 +37,9 @@ export class ReviewAuthorizer implements Authorizer {
   }
 
   decide(principal: Principal, question: Question): Decision | Promise<Decision> {
-    const kept = this.#cache.get(this.#keyOf(principal, question), () => this.#ask(principal, question))
+    const kept = this.#cache.get(this.#keyOf(principal, question), () =>
+      this.#queue.run(principal.user, () => this.#ask(principal, question)),
+    )
     return kept instanceof Promise ? kept.then(toDecision) : toDecision(kept)
   }
 

@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs'
 import type { Checkpoint, CheckpointPin } from '../checkpoint/checkpoint.ts'
 import { ConflictError, errorText } from '../shared/errors.ts'
+import { withoutHostPaths } from '../shared/host-paths.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 import { pathOf } from './archive-file.ts'
@@ -110,7 +111,7 @@ export class CheckpointActions {
     try {
       await removeArchive(checkpoint, options)
     } catch (error) {
-      const detail = { error: errorText(error) }
+      const detail = { error: withoutHostPaths(errorText(error)) }
       await this.#record({ actor, action: 'delete', checkpoint, outcome: 'failed', detail }).catch(() => undefined)
       throw error
     }

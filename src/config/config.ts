@@ -21,6 +21,7 @@ export interface Config {
     /** Undefined: no unix socket. At least one of the two is there. */
     readonly socket: string | undefined
     readonly kubeletEndpoint: boolean
+    readonly limits: LimitsConfig
     readonly auth: AuthConfig
     readonly tls: TlsConfig
   }
@@ -60,6 +61,14 @@ export interface Config {
     /** Undefined: the agent does not kill itself anywhere. */
     readonly failPoint: string | undefined
   }
+}
+
+export interface LimitsConfig {
+  readonly connections: number
+  /** Of one user. */
+  readonly capturesPerMinute: number
+  /** Of one user. */
+  readonly contentPerMinute: number
 }
 
 export type AuthConfig =
@@ -115,6 +124,11 @@ export function toConfig(values: SettingValues, { fallbacks, policy, configFile 
       address: values['server.address'] || undefined,
       socket: values['server.socket'] || undefined,
       kubeletEndpoint: values['server.kubeletEndpoint'],
+      limits: {
+        connections: values['server.limits.connections'],
+        capturesPerMinute: values['server.limits.capturesPerMinute'],
+        contentPerMinute: values['server.limits.contentPerMinute'],
+      },
       auth: toAuth(values, fallbacks),
       tls: toTls(values),
     },

@@ -74,6 +74,22 @@ export const SETTINGS = {
     defaultText: 'true',
     meaning: "whether the kubelet's route POST /checkpoint/... is served",
   },
+  'server.limits.connections': {
+    schema: integer({ min: 16, max: 65536 }),
+    defaultText: '512',
+    meaning:
+      "how many connections the TCP port holds; beyond that strangers' go first, then those of the user who has most",
+  },
+  'server.limits.capturesPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '60',
+    meaning: 'how many captures one user may begin in a minute',
+  },
+  'server.limits.contentPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '600',
+    meaning: 'how many downloads and other readings of content one user may begin in a minute',
+  },
   'server.auth.mode': {
     schema: mode('kubernetes', 'tokens', 'none'),
     defaultText: 'none',

@@ -3,7 +3,6 @@ import type { Question } from '../access/question.ts'
 import { resourceName } from '../access/question.ts'
 import { accessQuery, type AccessResponse } from './api-types.ts'
 import { principalOf } from './caller.ts'
-import { otherMethods } from './error-handler.ts'
 import type { Judge } from './judge.ts'
 import { readQuery } from './request-input.ts'
 
@@ -13,22 +12,19 @@ const VERBS = ['get', 'list', 'watch', 'create', 'update', 'delete'] as const
 export function accessRoutes(judge: Judge, { nodeName }: { readonly nodeName: string }): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/access')
-    .get(async (req, res) => {
-      const { namespace } = readQuery(req, accessQuery)
-      const principal = principalOf(req)
-      const permissions = await Promise.all(
-        questionsOf(judge, namespace).map(async (question) => {
-          const { isAllowed } = await judge.mayAny(principal, question)
-          return toPermission(question, isAllowed)
-        }),
-      )
-      const { user, groups } = principal
-      const body: AccessResponse = { user, groups: [...groups], node: nodeName, namespace, permissions }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/access').get(async (req, res) => {
+    const { namespace } = readQuery(req, accessQuery)
+    const principal = principalOf(req)
+    const permissions = await Promise.all(
+      questionsOf(judge, namespace).map(async (question) => {
+        const { isAllowed } = await judge.mayAny(principal, question)
+        return toPermission(question, isAllowed)
+      }),
+    )
+    const { user, groups } = principal
+    const body: AccessResponse = { user, groups: [...groups], node: nodeName, namespace, permissions }
+    res.json(body)
+  })
 
   return router
 }

@@ -247,8 +247,25 @@ export const captureQuery = z.strictObject({
   wait: z.enum(['true', 'false']).optional().describe('Answer when the capture has ended, not at once'),
 })
 
+/** Other than a coerced one it takes neither an empty text nor hexadecimal nor a fraction for a number. */
+function wholeNumber({ min = 0, max = 999_999_999_999_999 }: { readonly min?: number; readonly max?: number } = {}) {
+  return z
+    .string()
+    .transform((text, context) => {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : undefined
+      if (value !== undefined && value >= min && value <= max) return value
+      const bound = value === undefined ? 'a whole number' : value < min ? `at least ${min}` : `at most ${max}`
+      context.addIssue({ code: 'custom', message: `must be ${bound}` })
+      return z.NEVER
+    })
+    .meta({ type: 'integer', minimum: min, maximum: max })
+}
+
+/** How many rows of a list are on one page. */
+export const pageLimit = wholeNumber({ min: 1, max: 1000 }).default(100)
+
 const page = {
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  limit: pageLimit,
   continue: z.string().optional().describe('From the page before'),
 }
 
@@ -266,16 +283,6 @@ export const contentQuery = z.strictObject({
 export const rootfsDiffQuery = z.strictObject({ ...page, incomplete })
 
 const moment = z.iso.datetime({ offset: true, error: 'must be a time such as "2026-01-31T12:00:00Z"' })
-
-/** Other than a coerced one it takes neither an empty text nor hexadecimal for a number. */
-const wholeNumber = z
-  .string()
-  .transform((text, context) => {
-    if (/^\d{1,15}$/.test(text)) return Number(text)
-    context.addIssue({ code: 'custom', message: 'must be a whole number' })
-    return z.NEVER
-  })
-  .meta({ type: 'integer', minimum: 0 })
 
 export const checkpointSort = z.enum([
   'takenAt',
@@ -299,7 +306,7 @@ export const checkpointListQuery = z.strictObject({
   pinned: z.enum(['true', 'false']).optional(),
   takenAfter: moment.optional().describe('Later than this, to the millisecond'),
   takenBefore: moment.optional().describe('Earlier than this, to the millisecond'),
-  minBytes: wholeNumber.optional().describe('Archives of this size and above'),
+  minBytes: wholeNumber().optional().describe('Archives of this size and above'),
   sort: checkpointSort.default('-takenAt').describe('With "-" for descending'),
   ...page,
 })
@@ -379,13 +386,12 @@ export const nodeResponse = z.object({
   tlsFingerprint: z.string().optional().describe('SHA-256 of the certificate of the TLS listener'),
 })
 
-const sequence = z.coerce.number().int().nonnegative()
 const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
 
 export const custodyQuery = z.strictObject({
   checkpoint: z.string().min(1).optional().describe('The id of a checkpoint: only entries about it'),
-  after: sequence.default(0).describe('Entries after this number'),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  after: wholeNumber().default(0).describe('Entries after this number'),
+  limit: pageLimit,
 })
 
 export const custodyExportQuery = custodyQuery.pick({ after: true })

@@ -17,6 +17,7 @@ import { kubeletGuard } from './kubelet-access.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
+import { Rates, UNLIMITED, type RateLimits } from './rates.ts'
 import { requestLog } from './request-log.ts'
 import { retentionRoutes } from './retention-routes.ts'
 import { rootfsDiffRoutes } from './rootfs-diff-routes.ts'
@@ -29,14 +30,17 @@ export interface AppOptions {
   readonly access: Access
   /** The one by which answers of `access` end. */
   readonly clock?: Clock
+  /** Without them everybody may begin as much as they like. */
+  readonly rates?: RateLimits
   /** Aborts when the agent begins to end: answers that go on for ever end then. */
   readonly ending?: AbortSignal
 }
 
 /** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
 export function createApp(services: HttpServices, options: AppOptions): Express {
-  const { logger, nodeName, access, clock = systemClock, ending } = options
+  const { logger, nodeName, access, clock = systemClock, ending, rates: limits = UNLIMITED } = options
   const judge = new Judge(access.authorizer, nodeName)
+  const rates = new Rates(judge, limits)
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -45,14 +49,14 @@ export function createApp(services: HttpServices, options: AppOptions): Express 
 
   app.use(requestLog(logger))
   app.use(requireHost())
-  app.use(kubeletRoutes(services.kubelet, { logger, guard: kubeletGuard(access, judge) }))
+  app.use(kubeletRoutes(services.kubelet, { logger, rates, guard: kubeletGuard(access, judge) }))
   // Nobody gets past it without the permission that the operation declares.
-  app.use(authorize({ access, judge, services, clock }))
+  app.use(authorize({ access, judge, rates, services, clock }))
   app.use(operationsRoutes(services))
   app.use(nodeRoutes(services.node))
   app.use(accessRoutes(judge, { nodeName }))
   app.use(containerRoutes(services.containers))
-  app.use(captureRoutes(services.captures, { nodeName }))
+  app.use(captureRoutes(services.captures, { nodeName, rates }))
   app.use(checkpointActionRoutes(services.actions, { nodeName }))
   app.use(checkpointRoutes(services.checkpoints, { nodeName }))
   app.use(contentRoutes(services.contents))

@@ -31,6 +31,7 @@ export async function identifyOrRefuse(req: IncomingMessage, access: Access): Pr
 function credentialsOf(req: IncomingMessage): Credentials {
   return {
     authorization: req.headers.authorization,
+    connection: req.socket,
     certificates: certificatesOf(req.socket),
     headers: req.headersDistinct,
   }

@@ -9,17 +9,19 @@ import type { Clock } from '../shared/clock.ts'
 import { NotAuthenticatedError, NotFoundError } from '../shared/errors.ts'
 import { identify, identifyOrRefuse } from './authenticate.ts'
 import { principalOf } from './caller.ts'
-import { unknownRoute } from './error-handler.ts'
+import { otherMethods, unknownRoute } from './error-handler.ts'
 import { forbiddenOrMissing, type Judge, type Wanted } from './judge.ts'
 import { askAgain } from './long-answer.ts'
 import { operations } from './openapi-operations.ts'
 import type { Permission } from './permission.ts'
+import type { Rates } from './rates.ts'
 import type { HttpServices } from './services.ts'
 import { VisibleRows } from './visible-rows.ts'
 
 export interface AuthorizeOptions {
   readonly access: Access
   readonly judge: Judge
+  readonly rates: Rates
   readonly services: {
     readonly checkpoints: Pick<HttpServices['checkpoints'], 'get' | 'namespaces'>
     readonly captures: Pick<HttpServices['captures'], 'get'>
@@ -50,25 +52,25 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
   for (const { method, path, permission } of operations) {
     if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(permission, options))
   }
-  const known: RequestHandler = async (req, _res, next) => {
-    await identifyOrRefuse(req, access)
-    next('router')
-  }
-  for (const path of new Set(operations.map((operation) => operation.path))) router.all(toPattern(path), known)
-  router.use(async (req, res, next) => {
-    await identifyOrRefuse(req, access)
-    unknownRoute()(req, res, next)
-  })
-  // Not the router itself: it has no routes that answer.
-  return async (req, res, next) => {
-    // Routers answer OPTIONS by themselves, and no operation is one.
-    if (req.method === 'OPTIONS') {
+  const refuseOthers = (refuse: RequestHandler): RequestHandler => {
+    return async (req, res, next) => {
       await identifyOrRefuse(req, access)
-      next()
-      return
+      await refuse(req, res, next)
     }
-    router(req, res, next)
   }
+  for (const path of new Set(operations.map((operation) => operation.path))) {
+    router.all(toPattern(path), refuseOthers(otherMethods(methodsOf(path))))
+  }
+  router.use(refuseOthers(unknownRoute()))
+  // Not the router itself: it has no routes that answer.
+  return (req, res, next) => router(req, res, next)
+}
+
+/** As `Allow` names them. */
+function methodsOf(path: string): readonly string[] {
+  return (['get', 'post', 'put', 'delete'] as const)
+    .filter((method) => operations.some((operation) => operation.path === path && operation.method === method))
+    .flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
 }
 
 /** The checkpoint that the path names and the caller may see. */
@@ -116,7 +118,7 @@ function present<Value>(value: Value | undefined): Value {
 
 function admit(permission: Permission, options: AuthorizeOptions): RequestHandler {
   if (permission.kind === 'open') return (_req, _res, next) => next('router')
-  const { access, clock, judge } = options
+  const { access, clock, judge, rates } = options
   return async (req, res, next) => {
     const identity = await identifyOrRefuse(req, access)
     const { decision, decide, ...found } = await judgeRequest(req, identity, permission, options)
@@ -133,6 +135,7 @@ function admit(permission: Permission, options: AuthorizeOptions): RequestHandle
     const until = Math.min(identity.until, decision.until)
     grants.set(req, { judge, again, until, ...found })
     const isContent = permission.kind === 'checkpoint' && permission.content === true
+    if (isContent) rates.count(req, res, 'content')
     const isLong = isContent || (permission.kind === 'node' && permission.isLong === true)
     if (isLong) whileAllowed(req, res, { end: () => res.destroy(), clock, until })
     next('router')

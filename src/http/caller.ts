@@ -5,6 +5,7 @@ import type { Actor } from './services.ts'
 
 const localSockets = new WeakSet<Socket>()
 const principals = new WeakMap<IncomingMessage, Principal>()
+const users = new WeakMap<Socket, string>()
 
 /** Notes that this connection came in over the unix socket, which only root of this node can open. */
 export function markAsLocalRoot(socket: Socket): void {
@@ -18,6 +19,12 @@ export function isLocalRoot(request: IncomingMessage): boolean {
 /** Notes who asks, once that is known. */
 export function rememberPrincipal(request: IncomingMessage, principal: Principal): void {
   principals.set(request, principal)
+  users.set(request.socket, principal.user)
+}
+
+/** Who asked last over this connection; undefined while nobody has who is known. */
+export function userOf(socket: Socket): string | undefined {
+  return users.get(socket)
 }
 
 /** Who asks; nobody before it is known. */

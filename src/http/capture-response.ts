@@ -14,6 +14,7 @@ import type {
 } from './api-types.ts'
 import { CaptureFailedError } from './error-handler.ts'
 import { toIdentity } from './identity-response.ts'
+import { shownText } from './shown-text.ts'
 
 /** A capture job as the API shows it: every field is named here, so none gets out by accident. */
 export function toJobResponse(job: CaptureJob): CaptureJobResponse {
@@ -114,7 +115,12 @@ function toContainerResponse(capture: ContainerCapture): ContainerCaptureRespons
 }
 
 function toErrorResponse({ code, detail, hint, runtimeMessage }: CaptureFailure): CaptureErrorResponse {
-  return { code, detail, hint, runtimeMessage }
+  return {
+    code,
+    detail: shownText(detail),
+    hint: hint && shownText(hint),
+    runtimeMessage: runtimeMessage && shownText(runtimeMessage),
+  }
 }
 
 function toPhases({ phases }: ContainerCapture): ContainerCaptureResponse['phases'] {

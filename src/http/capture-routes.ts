@@ -12,12 +12,15 @@ import {
 import { assertMayIn, permittedJob, visibleRows } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
-import { otherMethods } from './error-handler.ts'
+import type { Rates } from './rates.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
 import type { Actor, CaptureRequest, CaptureServices } from './services.ts'
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */
-export function captureRoutes(captures: CaptureServices, options: { readonly nodeName: string }): Router {
+export function captureRoutes(
+  captures: CaptureServices,
+  options: { readonly nodeName: string; readonly rates: Rates },
+): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   router
@@ -41,6 +44,7 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       const wait = waitOf(req, query.wait, body)
       const signal = presenceOf(res)
       await assertMayIn(req, 'create', body.namespace)
+      options.rates.count(req, res, 'capture')
       const job = await captures.request(toRequest(body, actorOf(req, res)))
       if (wait === undefined) {
         answerAccepted(res, job)
@@ -57,7 +61,6 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       }
       res.status(201).json(toCaptureResult(later, options.nodeName))
     })
-    .all(otherMethods('GET', 'HEAD', 'POST'))
 
   router
     .route('/v1/captures/:id')
@@ -69,7 +72,6 @@ export function captureRoutes(captures: CaptureServices, options: { readonly nod
       readQuery(req, noQuery)
       res.json(toJobResponse(await captures.cancel(permittedJob(req).id)))
     })
-    .all(otherMethods('GET', 'HEAD', 'DELETE'))
 
   return router
 }

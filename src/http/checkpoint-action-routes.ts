@@ -4,7 +4,6 @@ import { noQuery, pinRequest, type CheckpointResponse, type VerificationResponse
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
-import { otherMethods } from './error-handler.ts'
 import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
 import type { CheckpointActions, Verification } from './services.ts'
@@ -37,17 +36,13 @@ export function checkpointActionRoutes(
       const checkpoint = find(req)
       sendCheckpoint(res, await actions.unpin(checkpoint, { actor: actorOf(req, res) }), nodeName)
     })
-    .all(otherMethods('PUT', 'DELETE'))
 
-  router
-    .route('/v1/checkpoints/:id/verify')
-    .post(async (req, res) => {
-      readQuery(req, noQuery)
-      const checkpoint = permittedCheckpoint(req)
-      const found = await actions.verify(checkpoint, { actor: actorOf(req, res) })
-      res.json(toVerificationResponse(checkpoint, found))
-    })
-    .all(otherMethods('POST'))
+  router.route('/v1/checkpoints/:id/verify').post(async (req, res) => {
+    readQuery(req, noQuery)
+    const checkpoint = permittedCheckpoint(req)
+    const found = await actions.verify(checkpoint, { actor: actorOf(req, res) })
+    res.json(toVerificationResponse(checkpoint, found))
+  })
 
   // The other methods of this path are in `checkpoint-routes.ts`.
   router.delete('/v1/checkpoints/:id', async (req, res) => {

@@ -5,7 +5,6 @@ import { permittedCheckpoint, visibleRows } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readListQuery, writeContinue } from './checkpoint-list-query.ts'
 import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { CheckpointServices } from './services.ts'
 
@@ -16,53 +15,44 @@ export function checkpointRoutes(
 ): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/checkpoints')
-    .get(async (req, res) => {
-      const query = readListQuery(req)
-      const { of } = await visibleRows(req).among(() => checkpoints.namespaces())
-      const filter = of === 'node' ? query.filter : { ...query.filter, belongsTo: of === 'namespaces' ? ANY : [...of] }
-      const { items, remaining, next } = await checkpoints.list({ ...query, filter })
-      const body: CheckpointList = {
-        items: items.map((checkpoint) => toCheckpointResponse(checkpoint, nodeName)),
-        continue: next && writeContinue(query, next),
-        remaining,
-      }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/checkpoints').get(async (req, res) => {
+    const query = readListQuery(req)
+    const { of } = await visibleRows(req).among(() => checkpoints.namespaces())
+    const filter = of === 'node' ? query.filter : { ...query.filter, belongsTo: of === 'namespaces' ? ANY : [...of] }
+    const { items, remaining, next } = await checkpoints.list({ ...query, filter })
+    const body: CheckpointList = {
+      items: items.map((checkpoint) => toCheckpointResponse(checkpoint, nodeName)),
+      continue: next && writeContinue(query, next),
+      remaining,
+    }
+    res.json(body)
+  })
 
-  router
-    .route('/v1/checkpoints/:id')
-    .get((req, res) => {
-      readQuery(req, noQuery)
-      const checkpoint = permittedCheckpoint(req)
-      const body = toCheckpointResponse(checkpoint, nodeName)
-      // With the tag in place Express answers `If-None-Match` by itself.
-      res.set('ETag', entityTag(checkpoint, body)).json(body)
-    })
-    .all(otherMethods('GET', 'HEAD', 'DELETE'))
+  router.route('/v1/checkpoints/:id').get((req, res) => {
+    readQuery(req, noQuery)
+    const checkpoint = permittedCheckpoint(req)
+    const body = toCheckpointResponse(checkpoint, nodeName)
+    // With the tag in place Express answers `If-None-Match` by itself.
+    res.set('ETag', entityTag(checkpoint, body)).json(body)
+  })
 
-  router
-    .route('/v1/checkpoints/:id/members')
-    .get(async (req, res) => {
-      const { limit, continue: position } = readQuery(req, MEMBER_QUERY)
-      const signal = presenceOf(res)
-      const checkpoint = permittedCheckpoint(req)
-      if (position !== undefined) assertSameArchive(checkpoint, position)
-      const skip = position?.skip ?? 0
-      const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))
-      if (page === undefined) return
-      const { members, remaining, problems } = page
-      const body: MemberList = {
-        items: members.map(toMemberResponse),
-        continue: members.length > 0 ? writePosition(checkpoint, skip + members.length, remaining) : undefined,
-        remaining,
-        problems: toProblems(problems),
-      }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/checkpoints/:id/members').get(async (req, res) => {
+    const { limit, continue: position } = readQuery(req, MEMBER_QUERY)
+    const signal = presenceOf(res)
+    const checkpoint = permittedCheckpoint(req)
+    if (position !== undefined) assertSameArchive(checkpoint, position)
+    const skip = position?.skip ?? 0
+    const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))
+    if (page === undefined) return
+    const { members, remaining, problems } = page
+    const body: MemberList = {
+      items: members.map(toMemberResponse),
+      continue: members.length > 0 ? writePosition(checkpoint, skip + members.length, remaining) : undefined,
+      remaining,
+      problems: toProblems(problems),
+    }
+    res.json(body)
+  })
 
   return router
 }

@@ -12,6 +12,8 @@ const PROBLEM_BY_CODE: ReadonlyMap<
   ['ERR_HTTP_REQUEST_TIMEOUT', { status: 408, code: 'RequestTimeout', detail: 'it did not arrive in time' }],
 ])
 
+const LINGER_MS = 2_000
+
 const MALFORMED = { status: 400, code: 'InvalidRequest', detail: 'it is no HTTP/1.1 request' }
 
 /** Answers on the bare connection in the form of every other error, and ends it. */
@@ -56,4 +58,6 @@ function answer(errorCode: string, socket: Duplex): void {
     'Connection: close',
   ]
   socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
+  // The other side need not end it too, and a cut at once could take the answer along.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

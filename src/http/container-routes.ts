@@ -2,7 +2,6 @@ import { Router } from 'express'
 import { namespaceQuery, type RunningContainerList, type RunningContainerResponse } from './api-types.ts'
 import { visibleRows } from './authorize.ts'
 import { toIdentity } from './identity-response.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { HttpServices, RunningContainer } from './services.ts'
 
@@ -10,17 +9,14 @@ import type { HttpServices, RunningContainer } from './services.ts'
 export function containerRoutes(containers: HttpServices['containers']): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/containers')
-    .get(async (req, res) => {
-      readQuery(req, namespaceQuery)
-      const running = await containers.listRunning()
-      const { sees } = await visibleRows(req).among(() => running.map(({ identity }) => identity.namespace))
-      const visible = running.filter(({ identity }) => sees(identity.namespace))
-      const body: RunningContainerList = { items: visible.map(toResponse) }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/containers').get(async (req, res) => {
+    readQuery(req, namespaceQuery)
+    const running = await containers.listRunning()
+    const { sees } = await visibleRows(req).among(() => running.map(({ identity }) => identity.namespace))
+    const visible = running.filter(({ identity }) => sees(identity.namespace))
+    const body: RunningContainerList = { items: visible.map(toResponse) }
+    res.json(body)
+  })
 
   return router
 }

@@ -8,7 +8,6 @@ import { attachment } from './content-disposition.ts'
 import { chooseCoding, type ContentCoding } from './content-negotiation.ts'
 import { chooseRange } from './content-range.ts'
 import { contentTags, type ContentTags } from './content-tags.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import { responseSink } from './response-sink.ts'
 import type { ContentServices, OpenContent } from './services.ts'
@@ -17,31 +16,25 @@ import type { ContentServices, OpenContent } from './services.ts'
 export function contentRoutes(contents: Pick<ContentServices, 'openArchive' | 'openMember'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/checkpoints/:id/archive')
-    .get(async (req, res) => {
-      const request = readRequest(req, res)
-      const checkpoint = permittedCheckpoint(req)
-      const content = await contents.openArchive(checkpoint, request)
-      const { fileName, summary } = checkpoint
-      const type = TYPES[summary.compression] ?? 'application/octet-stream'
-      const isPacked = summary.compression !== 'none'
-      await answer({ req, res, content, checkpoint: asOpened(checkpoint, content), fileName, type, isPacked })
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/checkpoints/:id/archive').get(async (req, res) => {
+    const request = readRequest(req, res)
+    const checkpoint = permittedCheckpoint(req)
+    const content = await contents.openArchive(checkpoint, request)
+    const { fileName, summary } = checkpoint
+    const type = TYPES[summary.compression] ?? 'application/octet-stream'
+    const isPacked = summary.compression !== 'none'
+    await answer({ req, res, content, checkpoint: asOpened(checkpoint, content), fileName, type, isPacked })
+  })
 
-  router
-    .route('/v1/checkpoints/:id/members/*name')
-    .get(async (req, res) => {
-      const request = readRequest(req, res)
-      const checkpoint = permittedCheckpoint(req)
-      const member = req.params.name.join('/')
-      const content = await contents.openMember(checkpoint, { ...request, member })
-      const fileName = member.slice(member.lastIndexOf('/') + 1)
-      const type = 'application/octet-stream'
-      await answer({ req, res, content, checkpoint: asOpened(checkpoint, content), fileName, type, part: '-member' })
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/checkpoints/:id/members/*name').get(async (req, res) => {
+    const request = readRequest(req, res)
+    const checkpoint = permittedCheckpoint(req)
+    const member = req.params.name.join('/')
+    const content = await contents.openMember(checkpoint, { ...request, member })
+    const fileName = member.slice(member.lastIndexOf('/') + 1)
+    const type = 'application/octet-stream'
+    await answer({ req, res, content, checkpoint: asOpened(checkpoint, content), fileName, type, part: '-member' })
+  })
 
   return router
 }

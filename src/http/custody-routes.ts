@@ -11,7 +11,6 @@ import {
 } from './api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { presenceOf } from './caller.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { ChainEnd, CustodyReport, HttpServices } from './services.ts'
 
@@ -19,62 +18,50 @@ import type { ChainEnd, CustodyReport, HttpServices } from './services.ts'
 export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/custody')
-    .get(async (req, res) => {
-      const { checkpoint, after, limit } = readQuery(req, custodyQuery)
-      const signal = presenceOf(res)
-      const about = checkpoint === undefined ? {} : { checkpointId: checkpoint }
-      const page = await custody.page({ after, limit, signal, ...about }).catch((error: unknown) => {
-        if (signal.aborted) return undefined
-        throw error
-      })
-      if (page === undefined) return
-      const body: CustodyPageResponse = {
-        items: page.entries.map((entry) => ({
-          ...entry,
-          actor: { ...entry.actor, groups: [...entry.actor.groups] },
-          ...(entry.detail !== undefined && { detail: { ...entry.detail } }),
-        })),
-        ...(page.next !== undefined && { continue: String(page.next) }),
-      }
-      res.json(body)
+  router.route('/v1/custody').get(async (req, res) => {
+    const { checkpoint, after, limit } = readQuery(req, custodyQuery)
+    const signal = presenceOf(res)
+    const about = checkpoint === undefined ? {} : { checkpointId: checkpoint }
+    const page = await custody.page({ after, limit, signal, ...about }).catch((error: unknown) => {
+      if (signal.aborted) return undefined
+      throw error
     })
-    .all(otherMethods('GET', 'HEAD'))
+    if (page === undefined) return
+    const body: CustodyPageResponse = {
+      items: page.entries.map((entry) => ({
+        ...entry,
+        actor: { ...entry.actor, groups: [...entry.actor.groups] },
+        ...(entry.detail !== undefined && { detail: { ...entry.detail } }),
+      })),
+      ...(page.next !== undefined && { continue: String(page.next) }),
+    }
+    res.json(body)
+  })
 
-  router
-    .route('/v1/custody/verify')
-    .get(async (req, res) => {
-      const { head } = readQuery(req, custodyVerifyQuery)
-      res.json(toReport(await custody.verify(head)))
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/custody/verify').get(async (req, res) => {
+    const { head } = readQuery(req, custodyVerifyQuery)
+    res.json(toReport(await custody.verify(head)))
+  })
 
-  router
-    .route('/v1/custody/export')
-    .get(async (req, res) => {
-      const { after } = readQuery(req, custodyExportQuery)
-      res.set('Content-Type', 'application/jsonl')
-      res.set('Content-Disposition', 'attachment; filename="custody.jsonl"')
-      if (req.method === 'HEAD') {
-        res.end()
-        return
-      }
-      await pipeline(Readable.from(custody.export(after)), res).catch((error: unknown) => {
-        // Part of it may be out: the caller must not take it for the whole.
-        if (!res.headersSent) throw error
-        res.destroy()
-      })
+  router.route('/v1/custody/export').get(async (req, res) => {
+    const { after } = readQuery(req, custodyExportQuery)
+    res.set('Content-Type', 'application/jsonl')
+    res.set('Content-Disposition', 'attachment; filename="custody.jsonl"')
+    if (req.method === 'HEAD') {
+      res.end()
+      return
+    }
+    await pipeline(Readable.from(custody.export(after)), res).catch((error: unknown) => {
+      // Part of it may be out: the caller must not take it for the whole.
+      if (!res.headersSent) throw error
+      res.destroy()
     })
-    .all(otherMethods('GET', 'HEAD'))
+  })
 
-  router
-    .route('/v1/checkpoints/:id/manifest')
-    .get((req, res) => {
-      readQuery(req, noQuery)
-      res.json(custody.manifest(permittedCheckpoint(req).id))
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/checkpoints/:id/manifest').get((req, res) => {
+    readQuery(req, noQuery)
+    res.json(custody.manifest(permittedCheckpoint(req).id))
+  })
 
   return router
 }

@@ -12,7 +12,9 @@ import {
   UnavailableError,
 } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
 import type { Problem } from './api-types.ts'
+import { shownText } from './shown-text.ts'
 
 const STATUS_BY_ERROR = [
   [InvalidInputError, 400],
@@ -38,6 +40,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['PreconditionFailed', 412],
   ['RangeNotSatisfiable', 416],
   ['TooManyDownloads', 429],
+  ['TooManyRequests', 429],
   ['CheckpointNotImplemented', 501],
   ['RuntimeNotInitialized', 503],
   ['RuntimeUnavailable', 503],
@@ -76,12 +79,11 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
     if (error instanceof NotAuthenticatedError) res.set('WWW-Authenticate', 'Bearer realm="checkpoint-agent"')
+    const status = statusOf(error)
     sendProblem(res, {
       ...error.extra,
-      ...problemType(error.code, statusOf(error)),
-      detail: error.message,
-      hint: error.hint,
-      runtimeMessage: error.runtimeMessage,
+      ...problemType(error.code, status),
+      ...shownFailure(error, { isOurs: status >= 500 || error instanceof CaptureFailedError }),
     })
   }
 }
@@ -96,13 +98,26 @@ export function unknownRoute(): RequestHandler {
   }
 }
 
-/** Ends the handlers of one path: none of them was for this method. */
-export function otherMethods(...allowed: readonly string[]): RequestHandler {
+/** For a path that there is, with these methods alone. */
+export function otherMethods(allowed: readonly string[]): RequestHandler {
   return (req, res) => {
     res.set('Allow', allowed.join(', '))
     throw new InvalidInputError(`Cannot ${req.method} "${req.path}": this route knows ${allowed.join(' and ')}`, {
       code: 'MethodNotAllowed',
     })
+  }
+}
+
+/** What is wrong with a request quotes the request, with the paths in it; what failed here quotes the node. */
+function shownFailure(
+  { message, hint, runtimeMessage }: AgentError,
+  { isOurs }: { readonly isOurs: boolean },
+): Pick<Problem, 'detail' | 'hint' | 'runtimeMessage'> {
+  const shown = isOurs ? shownText : escapeLines
+  return {
+    detail: shown(message),
+    hint: hint && shown(hint),
+    runtimeMessage: runtimeMessage && shownText(runtimeMessage),
   }
 }
 
@@ -137,5 +152,8 @@ function problemType(code: string, status: number): Pick<Problem, 'type' | 'titl
 }
 
 function sendProblem(res: Response, body: Problem): void {
-  res.status(body.status).type('application/problem+json').send(JSON.stringify(body))
+  res
+    .status(body.status)
+    .type('application/problem+json')
+    .send(escapeInJson(JSON.stringify(body)))
 }

@@ -7,6 +7,7 @@ import { actorOf, callerOf, presenceOf } from './caller.ts'
 import type { KubeletGuard } from './kubelet-access.ts'
 import { readKubeletTarget, trimOf } from './kubelet-target.ts'
 import { readKubeletTimeout } from './kubelet-timeout.ts'
+import type { Rates } from './rates.ts'
 import type { KubeletServices } from './services.ts'
 
 /** One answer of the kubelet's, byte for byte. */
@@ -23,7 +24,7 @@ interface KubeletAnswer {
  */
 export function kubeletRoutes(
   kubelet: KubeletServices,
-  { logger, guard }: { readonly logger: Logger; readonly guard: KubeletGuard },
+  { logger, guard, rates }: { readonly logger: Logger; readonly guard: KubeletGuard; readonly rates: Rates },
 ): RequestHandler {
   return async (req, res, next) => {
     const target = readKubeletTarget(req.url, { isServed: kubelet.enabled })
@@ -78,6 +79,7 @@ export function kubeletRoutes(
 
     if (signal.aborted) return failed('context canceled')
     try {
+      rates.count(req, res, 'capture')
       const outcome = await kubelet.checkpoint({
         namespace,
         pod,

@@ -7,6 +7,7 @@ import { errorText, InvalidInputError, isSystemError, UnavailableError } from '.
 import type { Logger } from '../shared/logger.ts'
 import { markAsLocalRoot } from './caller.ts'
 import { answerClientErrors } from './client-error.ts'
+import { limitConnections } from './connection-limit.ts'
 import type { ServingCertificate } from './serving-certificate.ts'
 import { listenOnUnixSocket } from './unix-socket.ts'
 
@@ -19,9 +20,11 @@ export interface ListenOptions {
   readonly certificate?: ServingCertificate
   /** Whether callers may show certificates of their own. None has to, and a bad one is answered, not cut off. */
   readonly takesCertificates?: boolean
+  /** How many the TCP listener holds; without it any number. */
+  readonly maxConnections?: number
   readonly logger: Logger
   /** Tests cannot wait for the real ones. */
-  readonly limits?: ServerOptions
+  readonly limits?: ServerOptions & { readonly handshakeTimeout?: number }
 }
 
 export interface Listeners {
@@ -36,7 +39,9 @@ export interface Listeners {
  * `timeout` is set. Dead peers are found by TCP's own probes.
  */
 const LIMITS: ServerOptions = {
+  // Beside each other: how long it may take, and how often somebody looks.
   headersTimeout: 20_000,
+  connectionsCheckingInterval: 5_000,
   requestTimeout: 60_000,
   keepAliveTimeout: 90_000,
   maxHeaderSize: 64 * 1024,
@@ -59,6 +64,7 @@ export async function openListeners(app: RequestListener, options: ListenOptions
   try {
     if (address !== '') {
       const server = tcpServer(app, options)
+      if (options.maxConnections !== undefined) limitConnections(server, options.maxConnections)
       await listenOnTcp(server, address)
       servers.push(server)
       tcp = server.address() as AddressInfo
@@ -99,9 +105,9 @@ function tcpServer(app: RequestListener, options: ListenOptions): Server {
   const server = createTlsServer(
     {
       ...LIMITS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       ...limits,
       ...secure(),
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       requestCert: takesCertificates,
       // The TLS layer knows one list of authorities and there are two: `access/certificate-chain.ts` verifies.
       rejectUnauthorized: false,
@@ -109,7 +115,11 @@ function tcpServer(app: RequestListener, options: ListenOptions): Server {
     app,
   )
   certificate.onChange(() => server.setSecureContext(secure()))
-  server.on('tlsClientError', (error) => logger.debug({ err: error }, 'TLS handshake failed'))
+  server.on('tlsClientError', (error, socket) => {
+    logger.debug({ err: error }, 'TLS handshake failed')
+    // What `answerClientErrors` has to say would wait for the end of the handshake, which never comes.
+    socket.destroy()
+  })
   return server
 }
 

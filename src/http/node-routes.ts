@@ -1,20 +1,17 @@
 import { Router } from 'express'
 import { noQuery, type NodeResponse } from './api-types.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { HttpServices, NodeStatus } from './services.ts'
+import { shownText } from './shown-text.ts'
 
 /** What this node is and can, in counts: any caller may see it, so it names no pod. */
 export function nodeRoutes(node: HttpServices['node']): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/node')
-    .get(async (req, res) => {
-      readQuery(req, noQuery)
-      res.json(toResponse(await node.status()))
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/node').get(async (req, res) => {
+    readQuery(req, noQuery)
+    res.json(toResponse(await node.status()))
+  })
 
   return router
 }
@@ -28,7 +25,7 @@ function toResponse(status: NodeStatus): NodeResponse {
     canCheckpoint: {
       state: canCheckpoint.state,
       code: canCheckpoint.code,
-      reason: canCheckpoint.reason,
+      reason: canCheckpoint.reason && shownText(canCheckpoint.reason),
       hint: canCheckpoint.hint,
       checkedAt: canCheckpoint.checkedAt?.toISOString(),
     },

@@ -16,6 +16,8 @@ export interface Operation {
   readonly query?: z.ZodObject
   readonly headers?: readonly { readonly name: string; readonly description: string }[]
   readonly body?: z.ZodType
+  /** Nothing at all is as good as `{}`. */
+  readonly isBodyOptional?: true
   readonly answers: Readonly<Record<number, Answer>>
 }
 
@@ -24,6 +26,8 @@ export interface Answer {
   /** Without one there is only text. */
   readonly schema?: z.ZodType
   readonly mediaType?: string
+  /** Those that it may have instead. */
+  readonly otherMediaTypes?: readonly string[]
   readonly headers?: readonly string[]
 }
 
@@ -38,7 +42,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   413: 'The body is too large',
   415: 'The body is not JSON',
   416: 'There are no such bytes; `Content-Range` says how many there are',
-  429: 'Too many downloads at once; `Retry-After` says when to ask again',
+  429: 'Too many at once, or within a minute; `Retry-After` says when to ask again',
   500: 'The runtime failed, or the agent did',
   501: 'The runtime of this node cannot take checkpoints',
   503: 'Not now: nobody can be asked what the caller may do, the queue is full, the runtime does not answer, the agent is ending',
@@ -60,6 +64,12 @@ const CONTENT_HEADERS = [
 const CONTENT_ANSWER = {
   mediaType: 'application/octet-stream',
   headers: ['ETag', 'Content-Disposition', 'X-Archive-Sha256', 'X-Archive-State'],
+}
+
+/** What is encrypted, and what is packed as nobody knows, is only bytes. */
+const ARCHIVE_ANSWER = {
+  ...CONTENT_ANSWER,
+  otherMediaTypes: ['application/x-tar', 'application/gzip', 'application/zstd'],
 }
 
 const CONTENT_PROBLEMS = [...READ_PROBLEMS, 404, 409, 412, 416, 429, 503]
@@ -132,7 +142,7 @@ export const operations: readonly Operation[] = [
         schema: api.captureJobResponse,
         headers: ['Location', 'Preference-Applied'],
       },
-      ...problems(400, 401, 403, 404, 409, 413, 415, 500, 501, 503, 507),
+      ...problems(400, 401, 403, 404, 409, 413, 415, 429, 500, 501, 503, 507),
     },
   },
   {
@@ -209,6 +219,7 @@ export const operations: readonly Operation[] = [
     description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
     headers: [IF_MATCH],
     body: api.pinRequest,
+    isBodyOptional: true,
     answers: {
       200: { description: 'The checkpoint, pinned', schema: api.checkpointResponse, headers: ['ETag'] },
       ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 503),
@@ -263,9 +274,9 @@ export const operations: readonly Operation[] = [
     query: api.contentQuery,
     headers: CONTENT_HEADERS,
     answers: {
-      200: { ...CONTENT_ANSWER, description: 'The archive', headers: [...CONTENT_ANSWER.headers, 'Repr-Digest'] },
+      200: { ...ARCHIVE_ANSWER, description: 'The archive', headers: [...CONTENT_ANSWER.headers, 'Repr-Digest'] },
       206: {
-        ...CONTENT_ANSWER,
+        ...ARCHIVE_ANSWER,
         description: 'Part of it',
         headers: [...CONTENT_ANSWER.headers, 'Repr-Digest', 'Content-Range'],
       },
@@ -391,6 +402,7 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'node', verb: 'create', subresource: 'retention' },
     query: retention.retentionPlanQuery,
     body: retention.retentionPlanRequest,
+    isBodyOptional: true,
     answers: {
       200: { description: 'A page of the plan', schema: retention.retentionPlan },
       ...problems(...READ_PROBLEMS, 409, 413, 415, 503),
@@ -404,6 +416,7 @@ export const operations: readonly Operation[] = [
     description: 'Answers when it is over. With `planId` only that very plan is carried out.',
     permission: { kind: 'node', verb: 'delete', subresource: 'retention' },
     body: retention.retentionSweepRequest,
+    isBodyOptional: true,
     answers: {
       200: { description: 'What was done', schema: retention.sweepReport },
       ...problems(...READ_PROBLEMS, 409, 413, 415, 503),

@@ -48,6 +48,12 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Preference-Applied': 'The preference that was followed',
 }
 
+/** docs/access.md. Where `server.auth.mode` is `none`, and on the unix socket, none of them is asked for. */
+const SECURITY_SCHEMES: Json = {
+  token: { type: 'http', scheme: 'bearer', description: 'A token of the cluster, or of the file of tokens' },
+  certificate: { type: 'mutualTLS', description: 'A client certificate of the cluster' },
+}
+
 /** The OpenAPI 3.1 document of this API, made of the schemas that check its requests. */
 export function openApiDocument(): Json {
   return {
@@ -69,19 +75,21 @@ export function openApiDocument(): Json {
         ),
       ]),
     ),
-    components: { schemas: componentSchemas() },
+    security: [{ token: [] }, { certificate: [] }],
+    components: { schemas: componentSchemas(), securitySchemes: SECURITY_SCHEMES },
   }
 }
 
 function toOperationObject(operation: Operation): Json {
-  const { id, summary, description, body } = operation
+  const { id, summary, description, body, isBodyOptional = false, permission } = operation
   return {
     operationId: id,
     summary,
     ...(description !== undefined && { description }),
+    ...(permission.kind === 'open' && { security: [] }),
     parameters: [...pathParameters(operation), ...queryParameters(operation), ...headerParameters(operation)],
     ...(body !== undefined && {
-      requestBody: { required: true, content: { 'application/json': { schema: toSchema(body) } } },
+      requestBody: { required: !isBodyOptional, content: { 'application/json': { schema: toSchema(body) } } },
     }),
     responses: Object.fromEntries(
       Object.entries(operation.answers).map(([status, answer]) => [status, toResponseObject(answer)]),
@@ -89,12 +97,12 @@ function toOperationObject(operation: Operation): Json {
   }
 }
 
-function toResponseObject({ description, schema, mediaType, headers = [] }: Answer): Json {
+function toResponseObject({ description, schema, mediaType, otherMediaTypes = [], headers = [] }: Answer): Json {
   const shown = { 'X-Request-Id': textHeader('The id of this request in the log'), ...namedHeaders(headers) }
   if (schema === undefined && mediaType === undefined) return { description, headers: shown }
-  const content = {
-    [mediaType ?? 'application/json']: { schema: schema === undefined ? { type: 'string' } : toSchema(schema) },
-  }
+  const shape = { schema: schema === undefined ? { type: 'string' } : toSchema(schema) }
+  const types = [mediaType ?? 'application/json', ...otherMediaTypes]
+  const content = Object.fromEntries(types.map((type) => [type, shape]))
   return { description, headers: shown, content }
 }
 
@@ -114,7 +122,7 @@ function pathParameters({ path }: Operation): Json[] {
 
 function queryParameters({ query }: Operation): Json[] {
   return Object.entries(query?.shape ?? {}).map(([name, schema]) => {
-    const { description, ...json } = withoutNoise(z.toJSONSchema(schema, { io: 'input', override: dropDatePattern }))
+    const { description, ...json } = withoutNoise(z.toJSONSchema(schema, { io: 'input', override: tidyParameter }))
     return { name, in: 'query', required: false, ...(description !== undefined && { description }), schema: json }
   })
 }
@@ -149,6 +157,16 @@ function componentSchemas(): Json {
 /** It is 300 characters that say no more than the format does. */
 function dropDatePattern({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSchema }): void {
   if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+}
+
+/** Zod leaves out what stands for an absent text that is made a number. */
+function tidyParameter(context: {
+  readonly zodSchema: unknown
+  readonly jsonSchema: z.core.JSONSchema.BaseSchema
+}): void {
+  const { zodSchema } = context
+  if (zodSchema instanceof z.ZodDefault) context.jsonSchema.default = zodSchema.def.defaultValue
+  dropDatePattern(context)
 }
 
 /** What is right for a schema that stands alone, and wrong inside a document that says it once. */

@@ -1,6 +1,5 @@
 import { Router } from 'express'
 import { noQuery, readinessQuery, type HealthResponse, type ReadinessResponse } from './api-types.ts'
-import { otherMethods } from './error-handler.ts'
 import { openApiDocument } from './openapi.ts'
 import { readQuery } from './request-input.ts'
 import type { HealthCheck, HttpServices } from './services.ts'
@@ -12,46 +11,34 @@ import type { HealthCheck, HttpServices } from './services.ts'
 export function operationsRoutes({ health, metrics }: Pick<HttpServices, 'health' | 'metrics'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/healthz')
-    .get((req, res) => {
-      readQuery(req, noQuery)
-      const isAlive = health.isAlive()
-      const body: HealthResponse = { status: isAlive ? 'ok' : 'failed' }
-      res.status(isAlive ? 200 : 503).json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/healthz').get((req, res) => {
+    readQuery(req, noQuery)
+    const isAlive = health.isAlive()
+    const body: HealthResponse = { status: isAlive ? 'ok' : 'failed' }
+    res.status(isAlive ? 200 : 503).json(body)
+  })
 
-  router
-    .route('/readyz')
-    .get((req, res) => {
-      const { verbose = 'false' } = readQuery(req, readinessQuery)
-      const checks = health.checks()
-      const body: ReadinessResponse = {
-        status: worstOf(checks),
-        ...(verbose !== 'false' && { checks: checks.map(({ name, state }) => ({ name, state })) }),
-      }
-      res.status(body.status === 'failed' ? 503 : 200).json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/readyz').get((req, res) => {
+    const { verbose = 'false' } = readQuery(req, readinessQuery)
+    const checks = health.checks()
+    const body: ReadinessResponse = {
+      status: worstOf(checks),
+      ...(verbose !== 'false' && { checks: checks.map(({ name, state }) => ({ name, state })) }),
+    }
+    res.status(body.status === 'failed' ? 503 : 200).json(body)
+  })
 
-  router
-    .route('/metrics')
-    .get(async (req, res) => {
-      readQuery(req, noQuery)
-      const { contentType, text } = await metrics()
-      res.set('Content-Type', contentType).send(Buffer.from(text))
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/metrics').get(async (req, res) => {
+    readQuery(req, noQuery)
+    const { contentType, text } = await metrics()
+    res.set('Content-Type', contentType).send(Buffer.from(text))
+  })
 
   const document = openApiDocument()
-  router
-    .route('/openapi.json')
-    .get((req, res) => {
-      readQuery(req, noQuery)
-      res.json(document)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/openapi.json').get((req, res) => {
+    readQuery(req, noQuery)
+    res.json(document)
+  })
 
   return router
 }

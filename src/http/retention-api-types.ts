@@ -1,11 +1,12 @@
 import { z } from 'zod'
+import { pageLimit } from './api-types.ts'
 
 const time = z.iso.datetime()
 const bytes = z.int().nonnegative()
 const count = z.int().nonnegative()
 
 const page = {
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  limit: pageLimit,
   continue: z.string().optional().describe('From the page before'),
 }
 

@@ -4,7 +4,6 @@ import { ConflictError } from '../shared/errors.ts'
 import { noQuery } from './api-types.ts'
 import { actorOf } from './caller.ts'
 import { continueToken, writeToken } from './continue-token.ts'
-import { otherMethods } from './error-handler.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
 import {
   retentionHistoryQuery,
@@ -18,6 +17,7 @@ import {
   type SweepReportResponse,
 } from './retention-api-types.ts'
 import type { OpenPlan, PlannedArchive, RetentionServices, SweepReport } from './retention-services.ts'
+import { shownText } from './shown-text.ts'
 
 const PLAN_QUERY = retentionPlanQuery.extend({
   continue: continueToken(z.strictObject({ plan: z.string(), skip: z.int().nonnegative() })),
@@ -30,57 +30,45 @@ const HISTORY_QUERY = retentionHistoryQuery.extend({
 export function retentionRoutes(retention: RetentionServices): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/retention')
-    .get((req, res) => {
-      readQuery(req, noQuery)
-      const { policy, mistakes, isSweeping, nextSweepAt, lastSweep } = retention.status()
-      const body: RetentionStatusResponse = {
-        policy: { ...policy },
-        mistakes: [...mistakes],
-        sweeping: isSweeping,
-        ...(nextSweepAt !== undefined && { nextSweepAt: nextSweepAt.toISOString() }),
-        ...(lastSweep !== undefined && { lastSweep: toReport(lastSweep) }),
-      }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/retention').get((req, res) => {
+    readQuery(req, noQuery)
+    const { policy, mistakes, isSweeping, nextSweepAt, lastSweep } = retention.status()
+    const body: RetentionStatusResponse = {
+      policy: { ...policy },
+      mistakes: [...mistakes],
+      sweeping: isSweeping,
+      ...(nextSweepAt !== undefined && { nextSweepAt: nextSweepAt.toISOString() }),
+      ...(lastSweep !== undefined && { lastSweep: toReport(lastSweep) }),
+    }
+    res.json(body)
+  })
 
-  router
-    .route('/v1/retention/plan')
-    .post(optionalJsonBody(), async (req, res) => {
-      const { include, limit, continue: place } = readQuery(req, PLAN_QUERY)
-      const { policy } = readBody(req, retentionPlanRequest)
-      using plan = await retention.plan(policy === undefined ? {} : { policy })
-      if (place !== undefined && place.plan !== plan.head.id) throw planChanged()
-      res.json(await toPlan(plan, { skip: place?.skip ?? 0, limit, withKept: include === 'keep' }))
-    })
-    .all(otherMethods('POST'))
+  router.route('/v1/retention/plan').post(optionalJsonBody(), async (req, res) => {
+    const { include, limit, continue: place } = readQuery(req, PLAN_QUERY)
+    const { policy } = readBody(req, retentionPlanRequest)
+    using plan = await retention.plan(policy === undefined ? {} : { policy })
+    if (place !== undefined && place.plan !== plan.head.id) throw planChanged()
+    res.json(await toPlan(plan, { skip: place?.skip ?? 0, limit, withKept: include === 'keep' }))
+  })
 
-  router
-    .route('/v1/retention/sweep')
-    .post(optionalJsonBody(), async (req, res) => {
-      readQuery(req, noQuery)
-      const { planId } = readBody(req, retentionSweepRequest)
-      const order = { trigger: 'api', actor: actorOf(req, res), ...(planId !== undefined && { planId }) } as const
-      res.json(toReport(await retention.sweep(order)))
-    })
-    .all(otherMethods('POST'))
+  router.route('/v1/retention/sweep').post(optionalJsonBody(), async (req, res) => {
+    readQuery(req, noQuery)
+    const { planId } = readBody(req, retentionSweepRequest)
+    const order = { trigger: 'api', actor: actorOf(req, res), ...(planId !== undefined && { planId }) } as const
+    res.json(toReport(await retention.sweep(order)))
+  })
 
-  router
-    .route('/v1/retention/history')
-    .get((req, res) => {
-      const { limit, continue: place } = readQuery(req, HISTORY_QUERY)
-      const { reports, remaining } = retention.history({ limit, ...place })
-      const last = reports.at(-1)
-      const body: RetentionHistoryResponse = {
-        items: reports.map(toReport),
-        ...(last !== undefined && remaining > 0 && { continue: writeToken({ before: last.id }) }),
-        remaining,
-      }
-      res.json(body)
-    })
-    .all(otherMethods('GET', 'HEAD'))
+  router.route('/v1/retention/history').get((req, res) => {
+    const { limit, continue: place } = readQuery(req, HISTORY_QUERY)
+    const { reports, remaining } = retention.history({ limit, ...place })
+    const last = reports.at(-1)
+    const body: RetentionHistoryResponse = {
+      items: reports.map(toReport),
+      ...(last !== undefined && remaining > 0 && { continue: writeToken({ before: last.id }) }),
+      remaining,
+    }
+    res.json(body)
+  })
 
   return router
 }
@@ -125,14 +113,19 @@ function toArchive({ archive, reasons }: PlannedArchive): PlannedArchiveResponse
   }
 }
 
-function toReport({ failed, skipped, blocked, byRule, ...report }: SweepReport): SweepReportResponse {
+function toReport({ failed, skipped, blocked, byRule, error, ...report }: SweepReport): SweepReportResponse {
   return {
     ...report,
+    ...(error !== undefined && { error: { ...error, detail: shownText(error.detail) } }),
     byRule: { ...byRule },
-    failed: { ...failed, archives: [...failed.archives] },
-    skipped: { ...skipped, archives: [...skipped.archives] },
+    failed: toLeft(failed),
+    skipped: toLeft(skipped),
     blocked: blocked.map((limit) => ({ ...limit, by: [...limit.by] })),
   }
+}
+
+function toLeft({ count, archives }: SweepReport['failed']): SweepReportResponse['failed'] {
+  return { count, archives: archives.map((archive) => ({ ...archive, reason: shownText(archive.reason) })) }
 }
 
 function planChanged(): ConflictError {

@@ -4,7 +4,6 @@ import { archivePosition, assertSameArchive, writePosition } from './archive-pos
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toMemberResponse, toProblems } from './checkpoint-response.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { ContentServices, RootfsChange } from './services.ts'
 
@@ -12,33 +11,30 @@ import type { ContentServices, RootfsChange } from './services.ts'
 export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  router
-    .route('/v1/checkpoints/:id/rootfs-diff')
-    .get(async (req, res) => {
-      const signal = presenceOf(res)
-      const { limit, continue: position, incomplete } = readQuery(req, QUERY)
-      const checkpoint = permittedCheckpoint(req)
-      if (position !== undefined) assertSameArchive(checkpoint, position)
-      const skip = position?.skip ?? 0
-      const request = { actor: actorOf(req, res), acceptsIncomplete: incomplete === 'true', signal, skip, limit }
-      const diff = await contents.readRootfsDiff(checkpoint, request).catch((error: unknown) => {
-        if (signal.aborted) return undefined
-        throw error
-      })
-      // Nobody is there any more to be told how it ended.
-      if (diff === undefined) return
-      const body: RootfsDiffResponse = {
-        items: diff.changes.map(toChangeResponse),
-        present: diff.isThere,
-        atLeast: !diff.isComplete,
-        continue:
-          diff.changes.length > 0 ? writePosition(checkpoint, skip + diff.changes.length, diff.remaining) : undefined,
-        remaining: diff.remaining,
-        problems: toProblems(diff.problems),
-      }
-      res.set('Cache-Control', 'no-store').json(body)
+  router.route('/v1/checkpoints/:id/rootfs-diff').get(async (req, res) => {
+    const signal = presenceOf(res)
+    const { limit, continue: position, incomplete } = readQuery(req, QUERY)
+    const checkpoint = permittedCheckpoint(req)
+    if (position !== undefined) assertSameArchive(checkpoint, position)
+    const skip = position?.skip ?? 0
+    const request = { actor: actorOf(req, res), acceptsIncomplete: incomplete === 'true', signal, skip, limit }
+    const diff = await contents.readRootfsDiff(checkpoint, request).catch((error: unknown) => {
+      if (signal.aborted) return undefined
+      throw error
     })
-    .all(otherMethods('GET', 'HEAD'))
+    // Nobody is there any more to be told how it ended.
+    if (diff === undefined) return
+    const body: RootfsDiffResponse = {
+      items: diff.changes.map(toChangeResponse),
+      present: diff.isThere,
+      atLeast: !diff.isComplete,
+      continue:
+        diff.changes.length > 0 ? writePosition(checkpoint, skip + diff.changes.length, diff.remaining) : undefined,
+      remaining: diff.remaining,
+      problems: toProblems(diff.problems),
+    }
+    res.set('Cache-Control', 'no-store').json(body)
+  })
 
   return router
 }

@@ -5,7 +5,6 @@ import { namespaceQuery } from './api-types.ts'
 import { visibleRows, whileAllowed } from './authorize.ts'
 import { toJobResponse } from './capture-response.ts'
 import { toCheckpointResponse } from './checkpoint-response.ts'
-import { otherMethods } from './error-handler.ts'
 import { readQuery } from './request-input.ts'
 import type { NodeEvent, CheckpointServices } from './services.ts'
 import type { VisibleRows } from './visible-rows.ts'
@@ -38,46 +37,43 @@ export function watchRoutes(
     for (const res of open) res.end()
   })
 
-  router
-    .route('/v1/watch')
-    .get(async (req, res) => {
-      readQuery(req, namespaceQuery)
-      const rows = visibleRows(req)
-      const { until } = await rows.among(() => checkpoints.namespaces())
-      if (res.destroyed) return
-      if (ending?.aborted === true) {
-        throw new UnavailableError('Cannot watch: the agent is being stopped', { code: 'ShuttingDown' })
-      }
-      if (open.size >= MAX_READERS) {
-        throw new UnavailableError(`Cannot watch: ${MAX_READERS} others do so already`, {
-          code: 'TooManyWatchers',
-          hint: 'Close streams that nobody reads, or ask GET /v1/checkpoints now and then.',
-        })
-      }
-      res.set({
-        'Content-Type': 'text/event-stream',
-        'Cache-Control': 'no-store, no-transform',
-        'X-Accel-Buffering': 'no',
+  router.route('/v1/watch').get(async (req, res) => {
+    readQuery(req, namespaceQuery)
+    const rows = visibleRows(req)
+    const { until } = await rows.among(() => checkpoints.namespaces())
+    if (res.destroyed) return
+    if (ending?.aborted === true) {
+      throw new UnavailableError('Cannot watch: the agent is being stopped', { code: 'ShuttingDown' })
+    }
+    if (open.size >= MAX_READERS) {
+      throw new UnavailableError(`Cannot watch: ${MAX_READERS} others do so already`, {
+        code: 'TooManyWatchers',
+        hint: 'Close streams that nobody reads, or ask GET /v1/checkpoints now and then.',
       })
-      if (req.method === 'HEAD') {
-        res.end()
-        return
-      }
-      const { send, stop } = eventStream(res, nodeName)
-      res.once('close', () => {
-        open.delete(res)
-        stop()
-      })
-      const lastEventId = req.get('last-event-id')
-      // It may throw: the headers go out only after it, and a caller that left is noticed in a later turn.
-      const receive = rows.isUnlimited ? send : visibleEvents(rows, { send, end: () => res.end() })
-      const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, receive)
-      res.once('close', unsubscribe)
-      open.add(res)
-      whileAllowed(req, res, { end: () => res.end(), clock, until })
-      res.flushHeaders()
+    }
+    res.set({
+      'Content-Type': 'text/event-stream',
+      'Cache-Control': 'no-store, no-transform',
+      'X-Accel-Buffering': 'no',
     })
-    .all(otherMethods('GET', 'HEAD'))
+    if (req.method === 'HEAD') {
+      res.end()
+      return
+    }
+    const { send, stop } = eventStream(res, nodeName)
+    res.once('close', () => {
+      open.delete(res)
+      stop()
+    })
+    const lastEventId = req.get('last-event-id')
+    // It may throw: the headers go out only after it, and a caller that left is noticed in a later turn.
+    const receive = rows.isUnlimited ? send : visibleEvents(rows, { send, end: () => res.end() })
+    const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, receive)
+    res.once('close', unsubscribe)
+    open.add(res)
+    whileAllowed(req, res, { end: () => res.end(), clock, until })
+    res.flushHeaders()
+  })
 
   return router
 }

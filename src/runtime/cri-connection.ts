@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { Client, credentials, loadPackageDefinition, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { RuntimeFailureError, UnavailableError } from '../shared/errors.ts'
-import { escapeUnreadable } from '../shared/readable-text.ts'
+import { escapeLines } from '../shared/readable-text.ts'
 import { classifyFailure, keptRuntimeText } from './failure-causes.ts'
 
 /** Every call that this program can make; there is no other way to the socket. */
@@ -172,7 +172,7 @@ function toAgentError(call: string, error: GrpcFailure): RuntimeFailureError | U
   const details = {
     code,
     hint,
-    runtimeMessage: escapeText(text),
+    runtimeMessage: escapeLines(text),
     cause: new GrpcCallError(call, error),
   }
   const isUnavailable = code === 'RuntimeUnavailable' || code === 'RuntimeNotInitialized'
@@ -188,18 +188,6 @@ function goCodeName(code: number): string {
     .split('_')
     .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
     .join('')
-}
-
-/** Lines and tabs stay: the runtime's text is read by people. */
-function escapeText(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => line.split('\t').map(keepBackslashes).join('\t'))
-    .join('\n')
-}
-
-function keepBackslashes(text: string): string {
-  return text.split('\\').map(escapeUnreadable).join('\\')
 }
 
 function unavailable(detail: string): UnavailableError {

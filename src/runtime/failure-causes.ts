@@ -189,7 +189,7 @@ const ROWS: readonly Row[] = [
     code: 'CriuCannotDump',
     text: /criu failed|CRIU (dump|checkpoint) failed|\bdump\.log|Dumping FAILED/i,
     cause: 'CRIU could not dump the container',
-    hint: 'The runtime\'s text names the log of the dump on the node; its last "Error" lines say what CRIU met.',
+    hint: 'The log of the dump is on the node, and the agent\'s own log says where; its last "Error" lines say what CRIU met.',
   },
   {
     code: 'DirectoryMissing',

@@ -25,6 +25,19 @@ export function escapeUnreadable(text: string): string {
   })
 }
 
+/** For text with escapes in it already, or with lines and tabs: those stay, and so do backslashes. */
+export function escapeLines(text: string): string {
+  return text.replace(UNREADABLE, (character) => (/[\\\n\t]/.test(character) ? character : escapeUnreadable(character)))
+}
+
+/** JSON that reads back as the same, with nothing in it that a terminal would follow. The end of its line stays. */
+export function escapeInJson(json: string): string {
+  return json.replace(UNREADABLE, (character) => {
+    if (/[\\\n]/.test(character)) return character
+    return character.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  })
+}
+
 /** Keeps the parts that are UTF-8 and escapes each byte that is not. */
 function readBytewise(bytes: Uint8Array): string {
   let text = ''

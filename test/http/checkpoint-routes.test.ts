@@ -148,7 +148,10 @@ describe('GET /v1/checkpoints', () => {
   it.each([
     { query: 'limit=0', reason: 'must be at least 1' },
     { query: 'limit=1001', reason: 'must be at most 1000' },
-    { query: 'limit=x', reason: 'must be a number' },
+    ...['x', '', '0x10', '1e1', '1.5', '+1', '%201', '-1'].map((limit) => ({
+      query: `limit=${limit}`,
+      reason: 'must be a whole number',
+    })),
     { query: 'namespace=', reason: 'must not be empty' },
     { query: 'engine=docker', reason: 'must be "containerd" or "cri-o" or "podman" or "unknown"' },
     { query: 'state=gone', reason: 'must be "discovered" or "hashing" or "ready" or "incomplete" or "damaged"' },

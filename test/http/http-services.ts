@@ -6,6 +6,7 @@ import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { ContainerIdentity } from '../../src/checkpoint/identity.ts'
 import { OPEN_TO_ALL, type Access } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
+import type { RateLimits } from '../../src/http/rates.ts'
 import type { CaptureServices, CheckpointServices, HttpServices, KubeletServices } from '../../src/http/services.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 
@@ -46,6 +47,8 @@ export interface ServiceChanges {
   readonly ending?: AbortSignal
   /** Nor this; everybody may do everything without it. */
   readonly access?: Access
+  /** Nor these; nobody is counted without them. */
+  readonly rates?: RateLimits
   readonly node?: HttpServices['node']
   readonly containers?: HttpServices['containers']
   readonly actions?: Partial<HttpServices['actions']>
@@ -111,11 +114,12 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
 }
 
 export function testApp(changes: ServiceChanges = {}, logger: Logger = silentLogger) {
-  const { ending, access = OPEN_TO_ALL } = changes
+  const { ending, rates, access = OPEN_TO_ALL } = changes
   return createApp(httpServices(changes), {
     logger,
     nodeName: 'node-a',
     access,
+    ...(rates !== undefined && { rates }),
     ...(ending !== undefined && { ending }),
   })
 }

@@ -151,6 +151,12 @@ describe('openListeners', () => {
   it.each([
     { name: 'what is no HTTP', bytes: 'hello\r\n\r\n', status: 400, code: 'InvalidRequest' },
     { name: 'CONNECT', bytes: 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', status: 400, code: 'InvalidRequest' },
+    ...['FROBNICATE', 'get', 'G\u00C4T', 'GET\u0000'].map((method) => ({
+      name: `the method ${JSON.stringify(method)}`,
+      bytes: `${method} / HTTP/1.1\r\nHost: x\r\n\r\n`,
+      status: 400,
+      code: 'InvalidRequest',
+    })),
     {
       name: 'headers that are too large',
       bytes: `GET / HTTP/1.1\r\nA: ${'x'.repeat(70_000)}\r\n\r\n`,

@@ -11,13 +11,15 @@ interface Layer {
 interface Document {
   readonly openapi: string
   readonly paths: Readonly<Record<string, Readonly<Record<string, OperationObject>>>>
-  readonly components: { readonly schemas: Readonly<Record<string, object>> }
+  readonly security: readonly object[]
+  readonly components: { readonly schemas: Readonly<Record<string, object>>; readonly securitySchemes: object }
 }
 
 interface OperationObject {
   readonly operationId: string
   readonly parameters: readonly { readonly name: string; readonly in: string; readonly schema: object }[]
-  readonly requestBody?: object
+  readonly requestBody?: { readonly required: boolean }
+  readonly security?: readonly object[]
   readonly responses: Readonly<
     Record<string, { readonly description: string; readonly headers: object; readonly content?: object }>
   >
@@ -88,6 +90,18 @@ describe('openApiDocument', () => {
     expect(CaptureRequest).toMatchObject({ additionalProperties: false, required: ['namespace', 'pod'] })
     expect(CaptureJob).not.toHaveProperty('additionalProperties')
     expect(Node).not.toHaveProperty('additionalProperties')
+  })
+
+  it('says which requests need no body, and which no credentials', () => {
+    const bodies = operations.flatMap(({ operation: { operationId, requestBody } }) =>
+      requestBody?.required === false ? [operationId] : [],
+    )
+    expect(bodies.toSorted()).toEqual(['pinCheckpoint', 'planRetention', 'sweep'])
+    const open = operations.flatMap(({ operation: { operationId, security } }) => (security ? [operationId] : []))
+    expect(open.toSorted()).toEqual(['getHealth', 'getReadiness'])
+    expect(document.security.flatMap((way) => Object.keys(way))).toEqual(
+      Object.keys(document.components.securitySchemes),
+    )
   })
 
   it('says what the list of captures takes', () => {

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { OPEN_TO_ALL } from '../../src/access/access.ts'
 import type { Question } from '../../src/access/question.ts'
@@ -84,18 +85,34 @@ describe('every operation', () => {
     },
   )
 
-  it.each(['PATCH', 'OPTIONS', 'PUT', 'TRACE'])('with %s instead is refused to strangers first', async (method) => {
-    const port = await startApp(serve())
-    for (const operation of operations.filter(({ permission }) => permission.kind !== 'kubelet')) {
-      const path = pathOf(operation)
-      if (operation.method === method.toLowerCase() || path.endsWith('/pin')) continue
-      const stranger = await rawRequest(port, { method, path })
-      expect({ path, status: stranger.status }).toEqual({ path, status: 401 })
-      const known = await rawRequest(port, { method, path, headers: as('nobody') })
-      // Express answers some OPTIONS by itself, with the names of methods.
-      expect(known.status === 405 || (method === 'OPTIONS' && known.status === 200)).toBe(true)
-    }
-  })
+  it.each(METHODS.filter((method) => method !== 'CONNECT'))(
+    '%s is 405 where it is none, and 401 first',
+    async (method) => {
+      const port = await startApp(serve())
+      for (const path of new Set(operations.map((operation) => operation.path))) {
+        const here = operations.filter((operation) => operation.path === path)
+        if (here.some((operation) => operation.permission.kind === 'kubelet')) continue
+        const allowed = here.flatMap((operation) =>
+          operation.method === 'get' ? ['GET', 'HEAD'] : [operation.method.toUpperCase()],
+        )
+        if (allowed.includes(method)) continue
+        const target = pathOf(here[0] as Operation)
+        const stranger = await rawRequest(port, { method, path: target })
+        expect({ path, status: stranger.status, code: codeOf(stranger) }).toEqual({
+          path,
+          status: 401,
+          code: saidTo(method, 'Unauthenticated'),
+        })
+        const known = await rawRequest(port, { method, path: target, headers: as('nobody') })
+        expect({ path, status: known.status, code: codeOf(known) }).toEqual({
+          path,
+          status: 405,
+          code: saidTo(method, 'MethodNotAllowed'),
+        })
+        expect(known.headers['allow']?.split(', ').toSorted()).toEqual(allowed.toSorted())
+      }
+    },
+  )
 
   it.each([
     '/',
@@ -348,6 +365,11 @@ function codeOf({ headers, body }: RawAnswer): string | undefined {
   return headers['content-type']?.startsWith('text/plain') === true
     ? body
     : (JSON.parse(body) as { code?: string }).code
+}
+
+/** A head alone says nothing. */
+function saidTo(method: string, code: string): string | undefined {
+  return method === 'HEAD' ? undefined : code
 }
 
 async function cannotTell(): Promise<never> {

@@ -5,6 +5,7 @@ import type { ActionActor } from '../checkpoint-actions.ts'
 import type { CaptureFacts } from './capture-facts.ts'
 import type { Custody } from './custody.ts'
 import { readNodeFacts } from './node-facts.ts'
+import { withoutHostPaths } from '../../shared/host-paths.ts'
 
 /** One capture, as it goes on record. */
 export interface CaptureSubject {
@@ -65,7 +66,7 @@ export function captureCustody({ custody, runtime, runtimeVersion }: CaptureCust
       await custody.note({ actor: subject.actor, action: 'capture', checkpoint, detail, outcome: 'done' })
     },
     async fail(subject, state, { code, detail: text }) {
-      const detail = { ...about(subject), state, code, text }
+      const detail = { ...about(subject), state, code, text: withoutHostPaths(text) }
       const outcome = state === 'unknown-outcome' ? 'unknown' : 'failed'
       await custody.note({ actor: subject.actor, action: 'capture', detail, outcome })
     },

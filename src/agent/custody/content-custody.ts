@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from '../../shared/errors.ts'
+import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from '../content/content-recorder.ts'
 import { custodyCheckpoint, type Custody } from './custody.ts'
@@ -137,7 +138,7 @@ export class ContentCustody implements ContentRecorder {
         sentBytes,
         ranges: ranges.slice(0, MAX_RANGES).map(rangeText),
         ...(ranges.length > MAX_RANGES && { moreRanges: ranges.length - MAX_RANGES }),
-        ...(error !== undefined && { error }),
+        ...(error !== undefined && { error: withoutHostPaths(error) }),
       },
       outcome: isUnfinished ? 'unknown' : result === 'failed' ? 'failed' : 'done',
     })

@@ -3,6 +3,7 @@ import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { CustodyActor, CustodyDraft } from '../../custody/custody-entry.ts'
 import type { PlannedRemoval } from '../../retention/plan-types.ts'
 import { AgentError, ConflictError, errorText } from '../../shared/errors.ts'
+import { withoutHostPaths } from '../../shared/host-paths.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { CheckpointStore } from '../../store/checkpoint-store.ts'
 import { custodyCheckpoint } from '../custody/custody.ts'
@@ -200,7 +201,7 @@ function ruleOf({ reasons }: PlannedRemoval): string {
 }
 
 function failureOf(error: unknown): { readonly code: string; readonly reason: string } {
-  return { code: error instanceof AgentError ? error.code : PRUNE_FAILED, reason: errorText(error) }
+  return { code: error instanceof AgentError ? error.code : PRUNE_FAILED, reason: withoutHostPaths(errorText(error)) }
 }
 
 function notAsPlanned(id: string): ConflictError {

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { runCommand } from './node-command.ts'
 
 /** Real clients, and the Debian packages that have them. */
-const PACKAGES = { age: 'age', aria2c: 'aria2', curl: 'curl', wget: 'wget', zstd: 'zstd' } as const
+const PACKAGES = { age: 'age', aria2c: 'aria2', curl: 'curl', openssl: 'openssl', wget: 'wget', zstd: 'zstd' } as const
 
 export type ClientProgram = keyof typeof PACKAGES
 

@@ -1,0 +1,116 @@
+import { ApiServerError } from './api-server-error.ts'
+
+export interface FairQueueOptions {
+  /** How many go on at once, all together and of one key. */
+  readonly atOnce: number
+  readonly perKey: number
+  readonly maxWaiting: number
+  readonly maxWaitMs?: number
+}
+
+interface Waiting {
+  readonly begin: () => void
+  readonly refuse: () => void
+}
+
+/** Nobody is helped by an answer that comes later. */
+const MAX_WAIT_MS = 5_000
+
+/** Questions to the API server in turn, one of each who asks: who asks a lot waits for themselves. */
+export class FairQueue<Key> {
+  readonly #options: FairQueueOptions
+  readonly #running = new Map<Key, number>()
+  /** Whose turn is next stands first. */
+  readonly #lanes = new Map<Key, Waiting[]>()
+  #runningCount = 0
+  #waitingCount = 0
+
+  constructor(options: FairQueueOptions) {
+    this.#options = options
+  }
+
+  get waitingCount(): number {
+    return this.#waitingCount
+  }
+
+  /** Throws ApiServerError where too many wait, or for too long. */
+  async run<Result>(key: Key, work: () => Promise<Result>): Promise<Result> {
+    if (this.#mayBegin(key)) this.#count(key, 1)
+    else await this.#wait(key)
+    try {
+      return await work()
+    } finally {
+      this.#count(key, -1)
+      this.#beginNext()
+    }
+  }
+
+  #count(key: Key, change: 1 | -1): void {
+    this.#runningCount += change
+    const running = this.#runningOf(key) + change
+    if (running === 0) this.#running.delete(key)
+    else this.#running.set(key, running)
+  }
+
+  #runningOf(key: Key): number {
+    return this.#running.get(key) ?? 0
+  }
+
+  #mayBegin(key: Key): boolean {
+    const { atOnce, perKey } = this.#options
+    return this.#runningCount < atOnce && this.#runningOf(key) < perKey
+  }
+
+  #wait(key: Key): Promise<void> {
+    const { maxWaiting, maxWaitMs = MAX_WAIT_MS } = this.#options
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#remove(key, waiting)?.refuse(), maxWaitMs)
+      const waiting: Waiting = {
+        begin: () => {
+          clearTimeout(timer)
+          resolve()
+        },
+        refuse: () => {
+          clearTimeout(timer)
+          reject(new ApiServerError('too many others wait for the API server already'))
+        },
+      }
+      this.#lanes.set(key, [...(this.#lanes.get(key) ?? []), waiting])
+      this.#waitingCount += 1
+      if (this.#waitingCount > maxWaiting) this.#refuseOne()
+    })
+  }
+
+  /** The last of those who wait with most. */
+  #refuseOne(): void {
+    const [longest] = [...this.#lanes].toSorted(([, one], [, other]) => other.length - one.length)
+    const last = longest?.[1].at(-1)
+    if (longest !== undefined && last !== undefined) this.#remove(longest[0], last)?.refuse()
+  }
+
+  #remove(key: Key, waiting: Waiting): Waiting | undefined {
+    const lane = this.#lanes.get(key)
+    if (lane?.includes(waiting) !== true) return undefined
+    const rest = lane.filter((other) => other !== waiting)
+    if (rest.length === 0) this.#lanes.delete(key)
+    else this.#lanes.set(key, rest)
+    this.#waitingCount -= 1
+    return waiting
+  }
+
+  #beginNext(): void {
+    const next = [...this.#lanes].find(([key]) => this.#mayBegin(key))
+    if (next === undefined) return
+    const [key, [first]] = next
+    if (first === undefined) return
+    this.#remove(key, first)
+    const rest = this.#lanes.get(key)
+    if (rest !== undefined) {
+      this.#lanes.delete(key)
+      this.#lanes.set(key, rest)
+    }
+    // Here, since it goes on only in a later turn.
+    this.#count(key, 1)
+    first.begin()
+  }
+}
