@@ -92,8 +92,7 @@ describe('the agent in front of the real API server', () => {
 
   it('allows nothing while the API server is stopped, and recovers by itself', async () => {
     await expect.poll(() => ask('/v1/checkpoints?namespace=shop', bearer())).toMatchObject({ status: 200 })
-    const { stdout } = await cluster.status()
-    const pid = Number(/^apiserver: up, process (\d+)$/m.exec(stdout)?.[1])
+    const pid = await cluster.processOf('apiserver')
     process.kill(pid, 'SIGSTOP')
     try {
       await delay(ALLOW_MS + 200)

@@ -48,8 +48,8 @@ export async function runPodsInAllStates(node: NodeName): Promise<void> {
   await kubectl(['delete', 'pod', `leaving-${node}`, '--wait=false'])
   await kubectl(['delete', 'pod', `gone-${node}`])
   await Promise.all([
-    waitForStates(`states-${node}`, 'probe:running', 'ephemeralContainerStatuses'),
-    waitForStates(`starting-${node}`, 'first:running', 'initContainerStatuses'),
+    waitForStates(`states-${node}`, 'probe:running', { field: 'ephemeralContainerStatuses' }),
+    waitForStates(`starting-${node}`, 'first:running', { field: 'initContainerStatuses' }),
     waitForStates(`finished-${node}`, 'main:terminated'),
     ...['talker', 'quiet', 'leaving', 'on-the-host'].map((name) => waitForStates(`${name}-${node}`, 'main:running')),
     waitForStates(`${LONG_POD}-${node}`, `${LONG_CONTAINER}:running`),
@@ -61,9 +61,9 @@ export async function removePods(node: NodeName): Promise<void> {
 }
 
 /** The pod `counter-a` or `counter-b`: its name. */
-export async function runCounter(node: NodeName): Promise<string> {
-  await applyPods(node, [{ name: 'counter', containers: [container('main')] }])
-  await waitForStates(`counter-${node}`, 'main:running')
+export async function runCounter(node: NodeName, namespace = 'shop'): Promise<string> {
+  await applyPods(node, [{ name: 'counter', containers: [container('main')] }], namespace)
+  await waitForStates(`counter-${node}`, 'main:running', { namespace })
   return `counter-${node}`
 }
 
@@ -102,9 +102,8 @@ export async function findContainer(pod: string): Promise<RunningContainer> {
   }
 }
 
-/** In namespace `shop`. */
-export function kubectl(args: readonly string[]): Promise<string> {
-  return cluster.kubectl(['-n', 'shop', ...args])
+export function kubectl(args: readonly string[], namespace = 'shop'): Promise<string> {
+  return cluster.kubectl(['-n', namespace, ...args])
 }
 
 /** Two halves of one container with a TCP connection between them, which CRIU refuses to dump. */
@@ -119,26 +118,30 @@ function container(name: string, script = LOOP): Readonly<Record<string, unknown
   return { name, image: 'localhost/busybox:1', imagePullPolicy: 'Never', command: ['sh', '-c', script] }
 }
 
-async function applyPods(node: NodeName, pods: readonly PodSpec[]): Promise<void> {
-  const items = pods.map(({ name, ...spec }) => ({
+async function applyPods(node: NodeName, pods: readonly PodSpec[], name = 'shop'): Promise<void> {
+  const items = pods.map(({ name: pod, ...spec }) => ({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name: `${name}-${node}`, namespace: 'shop', labels: { 'agent-test': node } },
+    metadata: { name: `${pod}-${node}`, namespace: name, labels: { 'agent-test': node } },
     spec: { nodeName: `node-${node}`, terminationGracePeriodSeconds: 1, ...spec },
   }))
-  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } }
   // on the side of the server, or two that begin at once would both create it
   await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input: JSON.stringify(namespace) })
-  await until('the namespace "shop" has its service account', async () => {
-    const found = await kubectl(['get', 'serviceaccount', 'default', '--ignore-not-found', '-o', 'name'])
+  await until(`the namespace "${name}" has its service account`, async () => {
+    const found = await kubectl(['get', 'serviceaccount', 'default', '--ignore-not-found', '-o', 'name'], name)
     return found !== ''
   })
   await cluster.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }))
 }
 
-async function waitForStates(pod: string, expected: string, field = 'containerStatuses'): Promise<void> {
+async function waitForStates(
+  pod: string,
+  expected: string,
+  { field = 'containerStatuses', namespace = 'shop' } = {},
+): Promise<void> {
   const states = async () => {
-    const { status } = JSON.parse(await kubectl(['get', 'pod', pod, '-o', 'json'])) as {
+    const { status } = JSON.parse(await kubectl(['get', 'pod', pod, '-o', 'json'], namespace)) as {
       readonly status: Readonly<Record<string, readonly ContainerStatus[] | undefined>>
     }
     return (status[field] ?? []).map(({ name, state }) => `${name}:${Object.keys(state).join()}`)

@@ -60,7 +60,7 @@ describe.each<NodeName>(['a', 'b'])('the agent on node %s, root without capabili
 
   it('says that containerd is gone, and goes on when it is there again', async () => {
     const socket = await socketFile()
-    process.kill(await processOf(`containerd-${node}`), 'SIGKILL')
+    process.kill(await cluster.processOf(`containerd-${node}`), 'SIGKILL')
     await expect
       .poll(() => agent.request('POST', path))
       .toMatchObject({
@@ -95,10 +95,3 @@ describe.each<NodeName>(['a', 'b'])('the agent on node %s, root without capabili
     return stdout
   }
 })
-
-async function processOf(component: string): Promise<number> {
-  const { stdout } = await cluster.status()
-  const pid = Number(new RegExp(`^${component}: up, process (\\d+)$`, 'm').exec(stdout)?.[1])
-  if (Number.isNaN(pid)) throw new Error(`Cannot find the process of "${component}": ${stdout}`)
-  return pid
-}

@@ -1,37 +1,14 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
-import { z } from 'zod'
-import { CHART, render, renderScenario, SCENARIOS } from '../charts/rendered-chart.ts'
-import { CHECKPOINTS } from './agent-in-node.ts'
-import { removePods, runCounter, runHog } from './agent-pods.ts'
-import { type ArchiveFolder, findArchiveFolder } from './archive-folder.ts'
-import { cluster, type NodeName } from './cluster-harness.ts'
-import type { NodeAnswer } from './node-request.ts'
+import { render, renderScenario, SCENARIOS } from '../charts/rendered-chart.ts'
+import { cluster } from './cluster-harness.ts'
+import { installMonitoringKinds } from './monitoring-kinds.ts'
 
-const NODES: readonly NodeName[] = ['a', 'b']
-const NAMESPACE = 'checkpoint-agent'
-const STATE = '/var/lib/checkpoint-agent'
-const SOCKET = '/run/checkpoint-agent/agent.sock'
-const INSTANCE = `app.kubernetes.io/instance=${NAMESPACE}`
-const IMAGE = 'image.repository=localhost/checkpoint-agent,image.tag=dev,image.pullPolicy=Never'
-const BUILD_MS = 900_000
-const HELM_MS = 400_000
-
-/** Kinds that come with an operator or with OpenShift; no API server without them can say anything about these. */
-const OF_OTHERS = /^(?:Certificate|PodMonitor|PrometheusRule|SecurityContextConstraints|ServiceMonitor)$/
-
-/** The socket too, so that the tests can be root on the node. Without the mode kubernetes there is only that. */
-const VALUES = ['--set', `config.server.socket=${SOCKET}`]
+/** Kinds that come with cert-manager or with OpenShift; no API server without them can say anything about these. */
+const OF_OTHERS = /^(?:Certificate|SecurityContextConstraints)$/
 
 const OURS = 'checkpoint-agent.dev'
 const AGENT = 'system:serviceaccount:ckpt:agent-checkpoint-agent'
-
-const list = z.looseObject({ items: z.array(z.looseObject({ fileName: z.string(), state: z.string() })) })
-const job = z.looseObject({ id: z.string(), state: z.string() })
 
 beforeAll(async () => {
   await cluster.up()
@@ -40,6 +17,8 @@ beforeAll(async () => {
 afterAll(() => cluster.kubectl(['delete', 'namespace', 'ckpt', '--wait=false']))
 
 describe('the real API server', () => {
+  beforeAll(installMonitoringKinds)
+
   it.each(SCENARIOS)('takes what helm makes of the chart: %s', async (scenario) => {
     const manifests = renderScenario(scenario).filter(({ kind }) => !OF_OTHERS.test(kind))
     const text = manifests.map((manifest) => stringify(manifest)).join('---\n')
@@ -103,113 +82,6 @@ describe('Pod Security of the real API server', () => {
   })
 })
 
-describe('the chart, installed', () => {
-  const archives = { a: '', b: '' }
-  const folders: ArchiveFolder[] = []
-
-  beforeAll(async () => {
-    await loadImage()
-    await cluster.apply(namespace(NAMESPACE))
-    await forgetState()
-    for (const node of NODES) folders.push(await findArchiveFolder(node))
-    await runCounter('a')
-    await runHog('b', 400)
-    await helm('install', NAMESPACE, CHART, '--set', IMAGE, ...VALUES)
-  }, BUILD_MS + HELM_MS)
-
-  afterAll(async () => {
-    await cluster.runCommand(['helm', 'uninstall', NAMESPACE, '-n', NAMESPACE, '--wait'], { timeoutMs: HELM_MS })
-    for (const node of NODES) await removePods(node)
-    for (const folder of folders) folder.clear()
-    await forgetState()
-    await cluster.kubectl(['delete', 'namespace', NAMESPACE, '--wait=false'])
-  }, HELM_MS)
-
-  it('is ready on both nodes', async () => {
-    await allAreReady()
-    const pods = await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-l', INSTANCE, '-o', POD_LINE])
-    expect(pods.trim().split('\n').toSorted()).toEqual(['node-a true', 'node-b true'])
-    for (const node of NODES)
-      expect(JSON.parse((await ask(node, 'GET', '/v1/node')).body)).toMatchObject({ canCheckpoint: { state: 'yes' } })
-  })
-
-  it('the agent is root without a single capability, and cannot write but where it should', async () => {
-    const [pod = ''] = (await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-l', INSTANCE, '-o', 'name'])).split(
-      '\n',
-    )
-    const run = (script: string) => cluster.kubectl(['-n', NAMESPACE, 'exec', pod, '--', 'node', '-p', script])
-    const status = await run(`require('fs').readFileSync('/proc/self/status', 'utf8')`)
-    expect(status).toMatch(/^Uid:(\t0){4}$/m)
-    expect(status.match(/^Cap\w+:\t0{16}$/gm)).toHaveLength(5)
-    expect(status).toMatch(/^NoNewPrivs:\t1$/m)
-    expect(status).toMatch(/^Seccomp:\t2$/m)
-    await expect(run(`require('fs').writeFileSync('/app/x', '')`)).rejects.toThrow(/EROFS/)
-    await expect(run(`require('fs').writeFileSync('/run/containerd/x', '')`)).rejects.toThrow(/EROFS/)
-  })
-
-  it('takes a checkpoint and lists it', async () => {
-    const answer = await ask('a', 'POST', '/v1/captures?wait=true', { namespace: 'shop', pod: 'counter-a' })
-    expect(answer).toMatchObject({ status: 201 })
-    archives.a = await readyArchive('a', 'counter-a')
-  })
-
-  it(
-    'an upgrade loses neither the capture in flight nor the list',
-    async () => {
-      const before = list.parse(JSON.parse((await ask('a', 'GET', '/v1/checkpoints')).body))
-      const begun = await ask('b', 'POST', '/v1/captures', { namespace: 'shop', pod: 'hog-b' })
-      const { id } = job.parse(JSON.parse(begun.body))
-      await helm('upgrade', NAMESPACE, CHART, '--set', IMAGE, ...VALUES, '--set', 'config.log.level=debug')
-      await allAreReady()
-      expect(list.parse(JSON.parse((await ask('a', 'GET', '/v1/checkpoints')).body))).toEqual(before)
-      expect(job.parse(JSON.parse((await ask('b', 'GET', `/v1/captures/${id}`)).body)).state).toBe('succeeded')
-      archives.b = await readyArchive('b', 'hog-b')
-    },
-    HELM_MS,
-  )
-
-  it(
-    'uninstalling leaves nothing in the cluster, and archives and state on the nodes',
-    async () => {
-      await cluster.runCommand(['helm', 'uninstall', NAMESPACE, '-n', NAMESPACE, '--wait'], { timeoutMs: HELM_MS })
-      const kinds = (await cluster.kubectl(['api-resources', '--verbs=list', '-o', 'name'])).trim().split('\n')
-      const asked = kinds.filter((kind) => !/^(?:events|componentstatuses)/.test(kind)).join(',')
-      await expect
-        .poll(() => cluster.kubectl(['get', asked, '-A', '-l', INSTANCE, '-o', 'name', '--ignore-not-found']), {
-          timeout: 60_000,
-        })
-        .toBe('')
-      for (const node of NODES) {
-        expect(await filesIn(node, CHECKPOINTS)).toContain(archives[node])
-        expect(await filesIn(node, STATE)).toEqual(expect.arrayContaining(['custody', 'custody-key.pem', 'index.db']))
-      }
-    },
-    HELM_MS,
-  )
-
-  it('and the command of docs/operations.md removes the state', async () => {
-    await cluster.runCommand(['bash', '-c', removalCommand()], { timeoutMs: 120_000 })
-    for (const node of NODES) {
-      await expect.poll(() => filesIn(node, STATE), { timeout: 60_000 }).toEqual([])
-      expect(await filesIn(node, CHECKPOINTS)).toContain(archives[node])
-    }
-  }, 180_000)
-})
-
-const POD_LINE = 'jsonpath={range .items[*]}{.spec.nodeName} {.status.containerStatuses[0].ready}{"\\n"}{end}'
-
-async function loadImage(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'checkpoint-agent-image-'))
-  try {
-    const archive = join(folder, 'image.tar')
-    const command = ['--no-print-directory', 'image', `OUT=${archive}`]
-    execFileSync('make', command, { cwd: join(import.meta.dirname, '../..'), stdio: 'inherit' })
-    await cluster.loadImages(archive)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
-
 /** With the label that docs/operations.md gives it. */
 function namespace(name: string, labels: object = { 'pod-security.kubernetes.io/enforce': 'privileged' }): string {
   return stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } })
@@ -253,55 +125,4 @@ async function isAllowed({ user = 'somebody', group: member, verb, what }: Asked
   }
   const flags = ['-o', 'jsonpath={.status.allowed}', '-f', '-']
   return (await cluster.kubectl(['create', ...flags], { input: stringify(review) })) === 'true'
-}
-
-async function helm(...args: readonly string[]): Promise<void> {
-  const command = ['helm', ...args, '--namespace', NAMESPACE, '--wait', '--timeout', '5m']
-  const { code, stdout, stderr } = await cluster.runCommand(command, { timeoutMs: HELM_MS })
-  if (code !== 0) throw new Error(`helm ${args[0] ?? ''}: ${stderr}${stdout}\n${await whatPodsSay()}`)
-}
-
-/** helm is content when as many agents are missing as an upgrade may replace at once: with two nodes, one. */
-async function allAreReady(): Promise<void> {
-  await cluster.kubectl(['-n', NAMESPACE, 'rollout', 'status', 'daemonset', NAMESPACE], { timeoutMs: HELM_MS })
-}
-
-async function whatPodsSay(): Promise<string> {
-  const asks = [
-    ['get', 'pods', '-o', 'wide'],
-    ['logs', '-l', INSTANCE, '--tail', '20', '--prefix'],
-    ['get', 'events'],
-  ]
-  const answers = asks.map((args) => cluster.runCommand(['kubectl', '-n', NAMESPACE, ...args]))
-  return (await Promise.all(answers)).map(({ stdout, stderr }) => stdout + stderr).join('\n')
-}
-
-/** As root on the node. */
-async function ask(node: NodeName, method: string, path: string, body?: object): Promise<NodeAnswer> {
-  const json = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
-  return cluster.httpInNode(node, `UNIX-CONNECT:${SOCKET}`, path, { method, ...json })
-}
-
-/** The one archive of a pod, once its digest is known. */
-async function readyArchive(node: NodeName, pod: string): Promise<string> {
-  const find = async () => list.parse(JSON.parse((await ask(node, 'GET', `/v1/checkpoints?pod=${pod}`)).body)).items
-  await expect.poll(find, { timeout: 60_000 }).toMatchObject([{ state: 'ready' }])
-  return (await find())[0]?.fileName ?? ''
-}
-
-async function filesIn(node: NodeName, folder: string): Promise<string[]> {
-  const { stdout } = await cluster.inNode(node, ['ls', '-A', folder])
-  return stdout.split('\n').filter((name) => name !== '')
-}
-
-async function forgetState(): Promise<void> {
-  for (const node of NODES) await cluster.inNode(node, ['rm', '-rf', STATE])
-}
-
-/** The loop of the page, with the image that this cluster has. */
-function removalCommand(): string {
-  const page = readFileSync(join(import.meta.dirname, '../../docs/operations.md'), 'utf8')
-  const [, loop] = /^\$ (for node in [\s\S]*?\n {2}done)$/m.exec(page) ?? []
-  if (loop === undefined) throw new Error('Cannot find the command that removes the state in docs/operations.md')
-  return loop.replace('busybox:1', 'localhost/busybox:1')
 }

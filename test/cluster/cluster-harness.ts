@@ -114,6 +114,19 @@ export const cluster = {
     await succeed(runScript(['kubelet', node, ...extraArgs, ...gateArgs], { timeoutMs: 120_000 }))
   },
 
+  /** As after a power cut: kubelet, runtime and every container killed, `/run` empty, then both started. Ready when it resolves. */
+  async rebootNode(node: NodeName): Promise<void> {
+    await succeed(runScript(['reboot', node], { timeoutMs: 180_000 }))
+  },
+
+  /** The process of a component, as `status` names it. */
+  async processOf(component: string): Promise<number> {
+    const { stdout } = await cluster.status()
+    const pid = Number(new RegExp(`^${component}: up, process (\\d+)$`, 'm').exec(stdout)?.[1])
+    if (Number.isNaN(pid)) throw new Error(`Cannot find the process of "${component}": ${stdout}`)
+    return pid
+  },
+
   /** Components as `status` names them, e.g. `containerd-a`. `startComponent` resolves when they answer. */
   async stopComponent(...names: readonly string[]): Promise<void> {
     await succeed(runScript(['stop', ...names]))

@@ -92,6 +92,33 @@ own_processes() { # everything in our cgroups, in our network namespaces, or tha
 
 own_mounts() { awk -v state="$state/" 'index($5, state) == 1 { print $5 }' /proc/self/mountinfo | sort -r; }
 
+node_processes() { # node_processes a|b: its containers, their shims, and what else runs in the node but the components
+  local root process line node components=''
+  read -r line <"$state/pid/node-$1"; node=${line%% *}
+  for process in "$state"/pid/*; do read -r line <"$process"; components+=" ${line%% *} "; done
+  {
+    for root in $(hierarchies); do find "$root/$own/node-$1" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done
+    for process in /proc/[0-9]*; do [ "$process/ns/mnt" -ef "/proc/$node/ns/mnt" ] && echo "${process#/proc/}"; done
+  } | sort -un | while read -r line; do [[ $components == *" $line "* ]] || ! identity "$line" >/dev/null || echo "$line"; done
+}
+
+kill_containers() { # kill_containers a|b
+  local pid remaining folder root end=$((SECONDS + 20))
+  while remaining=$(node_processes "$1"); [ -n "$remaining" ]; do
+    [ $SECONDS -lt $end ] || fail "Cannot kill the containers of node $1: still there after 20 s: $(echo $remaining)"
+    for pid in $remaining; do kill -9 "$pid" 2>/dev/null || true; done
+    for root in $(hierarchies); do
+      for folder in $(find "$root/$own/node-$1" -type d 2>/dev/null); do thaw "$folder"; done
+    done
+    sleep 0.1
+  done
+}
+
+thaw() { # a frozen task of cgroup v1 does not die
+  if [ -e "$1/freezer.state" ]; then echo THAWED >"$1/freezer.state"; fi
+  if [ -e "$1/cgroup.freeze" ]; then echo 0 >"$1/cgroup.freeze"; fi
+} 2>/dev/null
+
 leftovers() { # one line each
   local pid folder name mount
   for pid in $(own_processes); do echo "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || true))"; done
@@ -127,15 +154,14 @@ teardown() {
   rm -f "$place/cluster"
 }
 
-kill_all() { # the components first, so that nothing starts or freezes anew; then thaw: a frozen task of cgroup v1 does not die
+kill_all() { # the components first, so that nothing starts or freezes anew
   local file line pid folder
   for file in "$state"/pid/*; do
     if is_alive "$file"; then read -r line <"$file"; kill -9 "${line%% *}" 2>/dev/null || true; fi
   done
   for pid in $(own_processes); do kill -9 "$pid" 2>/dev/null || true; done
   for folder in $(own_cgroups); do
-    if [ -e "$folder/freezer.state" ]; then echo THAWED >"$folder/freezer.state"; fi
-    if [ -e "$folder/cgroup.freeze" ]; then echo 0 >"$folder/cgroup.freeze"; fi
+    thaw "$folder"
     if [ -e "$folder/cgroup.kill" ]; then echo 1 >"$folder/cgroup.kill"; fi
   done 2>/dev/null || true
 }
