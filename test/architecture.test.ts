@@ -22,6 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 const ROOT = join(import.meta.dirname, '..')
 const ENTRY = 'main.ts'
+/** What it joins once the process is as it should be. */
+const AGENT = 'run-agent.ts'
 /** Where threads begin: named by a URL, not by an import. */
 const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-worker.ts']
 
@@ -60,8 +62,8 @@ describe('the folders of src/', () => {
     expect([...unplaced]).toEqual([])
   })
 
-  it('hold everything but main.ts', () => {
-    expect(files.map((file) => file.path).filter((path) => folderOf(path) === '.')).toEqual([ENTRY])
+  it('hold everything but main.ts and run-agent.ts', () => {
+    expect(files.map((file) => file.path).filter((path) => folderOf(path) === '.')).toEqual([ENTRY, AGENT])
   })
 
   it('have no index.ts: a path says where a thing lives', () => {
@@ -92,6 +94,23 @@ describe('the files of src/', () => {
         .filter((target) => !fileByPath.has(target))
         .map((target) => `${file.path} imports ${target}`),
     )
+    expect(wrong).toEqual([])
+  })
+
+  it('are read late where main.ts begins: it begins twice', () => {
+    const early = new Set<string>()
+    const waiting = [ENTRY]
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      const file = fileByPath.get(path)
+      if (file === undefined || early.has(path)) continue
+      early.add(path)
+      waiting.push(...targetsOf({ ...file, imports: earlyImportsOf(file.text) }))
+    }
+    expect([...early].toSorted()).toEqual(['config/small-process.ts', ENTRY, 'shared/errors.ts'])
+  })
+
+  it('import node:http for its types only: all of it loads the fetch of Node as well', () => {
+    const wrong = files.filter(({ text }) => earlyImportsOf(text).includes('node:http')).map(({ path }) => path)
     expect(wrong).toEqual([])
   })
 
@@ -142,10 +161,31 @@ describe('importsOf', () => {
   })
 })
 
+describe('earlyImportsOf', () => {
+  it.each([
+    ['a plain import', `import { a } from './a.ts'`, ['./a.ts']],
+    ['one for its effect', `import './a.ts'`, ['./a.ts']],
+    ['one over several lines', `import {\n  a,\n} from './a.ts'`, ['./a.ts']],
+    ['a re-export', `export { a } from './a.ts'`, ['./a.ts']],
+    ['a type beside others', `import { a, type B } from './a.ts'`, ['./a.ts']],
+    ['no type', `import type { A } from './a.ts'`, []],
+    ['no late one', `const { a } = await import('./a.ts')`, []],
+    ['nothing that is exported', `export const a = 'b'\nexport function c() { return from('d') }`, []],
+  ])('finds %s', (_, text, found) => {
+    expect(earlyImportsOf(text)).toEqual(found)
+  })
+})
+
 function importsOf(text: string): (string | undefined)[] {
   const pattern =
     /\b(?:from|import)\s*(['"])(?<fixed>[^'"\n]+)\1|\b(?:import|require)\s*\(\s*(?:(['"`])(?<late>[^'"`$\n]+)\3|(?<unnamed>[^\s'"`)]|`))/g
   return [...withoutComments(text).matchAll(pattern)].map(({ groups }) => groups?.['fixed'] ?? groups?.['late'])
+}
+
+/** What is read before the file itself runs: neither types nor late imports. */
+function earlyImportsOf(text: string): string[] {
+  const pattern = /^(?:import|export)\s+(?!type\b)(?:[^'"]*?\bfrom\s*)?(['"])(?<name>[^'"\n]+)\1/gm
+  return [...withoutComments(text).matchAll(pattern)].map(({ groups }) => groups?.['name'] ?? '')
 }
 
 function withoutComments(text: string): string {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES, type Server, type ServerResponse } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Problem } from './api-types.ts'
+import { STATUS_CODES } from './node-http.ts'
 
 /** What Node's parser refuses before there is a request that the app could answer. */
 const PROBLEM_BY_CODE: ReadonlyMap<

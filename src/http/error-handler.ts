@@ -1,5 +1,4 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express'
-import { STATUS_CODES } from 'node:http'
 import {
   AgentError,
   ConflictError,
@@ -14,6 +13,7 @@ import {
 import type { Logger } from '../shared/logger.ts'
 import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
 import type { Problem } from './api-types.ts'
+import { STATUS_CODES } from './node-http.ts'
 import { shownText } from './shown-text.ts'
 
 const STATUS_BY_ERROR = [

@@ -57,7 +57,11 @@ export interface PlannedArchive {
     readonly state: string
     readonly sizeBytes: number
     readonly takenAtMillis: number
-    readonly identity: { readonly namespace?: string; readonly pod?: string; readonly container?: string }
+    readonly identity: {
+      readonly namespace?: string | undefined
+      readonly pod?: string | undefined
+      readonly container?: string | undefined
+    }
   }
   readonly reasons: readonly { readonly code: string; readonly text: string }[]
 }

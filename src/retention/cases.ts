@@ -7,9 +7,9 @@ import { workloadOf } from './workload.ts'
 export interface Group {
   readonly name: string
   /** Under which rules they are. */
-  readonly rules: Rule[]
+  readonly rules: readonly Rule[]
   /** Whole ones, newest first. */
-  readonly cases: Case[]
+  readonly cases: readonly Case[]
 }
 
 /** Where archives of one identity belong; one object for all of them. */
@@ -50,66 +50,105 @@ export interface CaseBook {
   readonly groups: ReadonlyMap<Scope, Iterable<Group>>
 }
 
+/** One for all: most archives stay without. */
+const NONE: readonly never[] = []
+
 export function openCases(archives: readonly PlannedArchive[], policy: Policy): CaseBook {
   const places = new Places(policy)
-  const cases = archives
-    .map((archive): Case => ({
-      archive,
-      takenAtMillis: Math.min(archive.takenAtMillis, archive.modifiedAtMillis),
-      place: places.of(archive),
-      kept: [],
-      excesses: [],
-      goes: false,
-    }))
-    .toSorted((a, b) => b.takenAtMillis - a.takenAtMillis || (a.archive.id < b.archive.id ? 1 : -1))
-  for (const one of cases) {
-    // One that may yet prove to be damaged takes no place from one that is known to be good.
-    if (one.archive.state === 'ready') for (const group of one.place.groups) group.cases.push(one)
-  }
+  const cases = archives.map((archive): PlacedCase => ({
+    archive,
+    takenAtMillis: Math.min(archive.takenAtMillis, archive.modifiedAtMillis),
+    place: places.of(archive),
+    kept: NONE,
+    excesses: NONE,
+    goes: false,
+  }))
+  cases.sort((a, b) => b.takenAtMillis - a.takenAtMillis || (a.archive.id < b.archive.id ? 1 : -1))
+  // One that may yet prove to be damaged takes no place from one that is known to be good.
+  const counted = cases.filter(({ archive }) => archive.state === 'ready')
+  for (const { place } of counted) for (const group of place.groups) group.expect()
+  for (const one of counted) for (const group of one.place.groups) group.add(one)
   return { cases, groups: places.groups }
+}
+
+/** While the groups are being filled. */
+interface FillingPlace extends Place {
+  readonly groups: readonly FillingGroup[]
+}
+
+interface PlacedCase extends Case {
+  readonly place: FillingPlace
+}
+
+/** There can be as many groups as archives, most of them with one or two: what grows takes room for seventeen. */
+class FillingGroup implements Group {
+  readonly name: string
+  rules: readonly Rule[]
+  cases: Case[] = []
+  #expected = 0
+  #added = 0
+
+  constructor(name: string, rule: Rule | undefined) {
+    this.name = name
+    this.rules = rule === undefined ? [] : [rule]
+  }
+
+  addRule(rule: Rule): void {
+    if (!this.rules.includes(rule)) this.rules = [...this.rules, rule]
+  }
+
+  expect(): void {
+    this.#expected += 1
+  }
+
+  /** Not more of them than were expected. */
+  add(one: Case): void {
+    if (this.#added === 0) this.cases = Array.from<Case>({ length: this.#expected })
+    this.cases[this.#added++] = one
+  }
 }
 
 /** What has a group in every plan: keeps are counted over the one, the disk's need is shared out over the other. */
 const ALWAYS: ReadonlySet<Scope> = new Set(['workloadContainer', 'namespace'])
 
+type PlaceTree<Below> = Map<string, Below>
+
 class Places {
   readonly #book: RuleBook
-  readonly #places = new Map<string, Place>()
-  readonly #groups: ReadonlyMap<Scope, Map<string, Group>>
+  /** By source, engine and belief; then by namespace, container and pod. */
+  readonly #places: PlaceTree<PlaceTree<PlaceTree<Map<string, FillingPlace>>>> = new Map()
+  readonly #groups: ReadonlyMap<Scope, Map<string, FillingGroup>>
 
   constructor({ rules }: Policy) {
     this.#book = new RuleBook(rules)
     const used = SCOPES.filter((scope) => ALWAYS.has(scope) || rules.some((rule) => isLimited(rule, scope)))
-    this.#groups = new Map(used.map((scope) => [scope, new Map<string, Group>()]))
+    this.#groups = new Map(used.map((scope) => [scope, new Map<string, FillingGroup>()]))
   }
 
   get groups(): CaseBook['groups'] {
     return new Map([...this.#groups].map(([scope, groups]) => [scope, [...groups.values()]]))
   }
 
-  of(archive: PlannedArchive): Place {
+  of(archive: PlannedArchive): FillingPlace {
     const { identity, engine } = archive
     const { namespace = '', pod = '', container = '', source, isBelieved } = identity
-    // No text holds a line's end: it would stand there escaped.
-    const key = `${namespace}\n${pod}\n${container}\n${source}\n${engine}\n${isBelieved}`
-    let place = this.#places.get(key)
-    if (place === undefined) {
-      const rule = this.#book.ruleOf(archive)
-      place = { rule, tenant: nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule) }
-      this.#places.set(key, place)
-    }
+    // By each name in turn: one key of them all would be a long text for each of many archives.
+    const kind = `${source} ${engine} ${isBelieved}`
+    const known = this.#places.get(kind)?.get(namespace)?.get(container)?.get(pod)
+    if (known !== undefined) return known
+    const ofKind = getOrAdd(this.#places, kind, () => new Map())
+    const ofNamespace = getOrAdd(ofKind, namespace, () => new Map())
+    const rule = this.#book.ruleOf(archive)
+    const place = { rule, tenant: nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule) }
+    getOrAdd(ofNamespace, container, () => new Map()).set(pod, place)
     return place
   }
 
-  #groupsOf(archive: PlannedArchive, rule: Rule | undefined): Group[] {
+  #groupsOf(archive: PlannedArchive, rule: Rule | undefined): FillingGroup[] {
     return [...this.#groups].map(([scope, known]) => {
       const name = nameOf(archive, scope)
-      let group = known.get(name)
-      if (group === undefined) {
-        group = { name, rules: [], cases: [] }
-        known.set(name, group)
-      }
-      if (rule !== undefined && !group.rules.includes(rule)) group.rules.push(rule)
+      const group = getOrAdd(known, name, () => new FillingGroup(name, rule))
+      if (rule !== undefined) group.addRule(rule)
       return group
     })
   }
@@ -122,4 +161,13 @@ function nameOf({ identity }: PlannedArchive, scope: Scope): string {
   if (scope === 'namespace') return home
   const owner = scope === 'pod' || scope === 'container' ? pod : workloadOf(pod)
   return scope === 'pod' || scope === 'workload' ? `${home}/${owner}` : `${home}/${owner}/${container}`
+}
+
+function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key)
+  if (value === undefined) {
+    value = make()
+    map.set(key, value)
+  }
+  return value
 }

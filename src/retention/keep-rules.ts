@@ -1,5 +1,5 @@
 import { formatDuration } from '../shared/quantity.ts'
-import type { CaseBook } from './cases.ts'
+import type { CaseBook, Group } from './cases.ts'
 import type { Reason } from './plan-types.ts'
 import type { Rule } from './policy.ts'
 import { reason } from './reasons.ts'
@@ -15,48 +15,57 @@ const MONDAY_MS = 3 * DAY_MS
  * another rule lets go must not be the last of this one's.
  */
 export function markKept({ groups }: CaseBook, nowMillis: number): void {
+  const keepersByRule = new Map<Rule, readonly Keeper[]>()
   for (const group of groups.get('workloadContainer') ?? []) {
     for (const rule of group.rules) {
-      const keepers = keepersOf(rule, nowMillis)
-      if (keepers.length === 0) continue
-      for (const one of group.cases) {
-        if (one.place.rule !== rule) continue
-        // Each must see it, whether or not another keeps it already.
-        const kept = keepers.filter(({ keeps }) => keeps(one.takenAtMillis))
-        if (kept.length > 0) one.kept = kept.map(({ why }) => why)
-      }
+      const keepers = keepersByRule.get(rule) ?? keepersOf(rule, nowMillis)
+      keepersByRule.set(rule, keepers)
+      if (keepers.length > 0) markKeptOf(group, rule, keepers)
+    }
+  }
+}
+
+function markKeptOf({ cases }: Group, rule: Rule, keepers: readonly Keeper[]): void {
+  const asked = keepers.map(({ begin, why }) => ({ keeps: begin(), why }))
+  for (const one of cases) {
+    if (one.place.rule !== rule) continue
+    // Each must see it, whether or not another keeps it already.
+    for (const { keeps, why } of asked) {
+      if (keeps(one.takenAtMillis)) one.kept = one.kept.length === 0 ? why : [...one.kept, ...why]
     }
   }
 }
 
 interface Keeper {
-  readonly why: Reason
-  /** To be asked of one after the other, newest first. */
-  readonly keeps: (takenAtMillis: number) => boolean
+  /** One reason, the same list for all that it keeps. */
+  readonly why: readonly Reason[]
+  /** Begins to count. To be asked of one after the other, newest first. */
+  readonly begin: () => Keeps
 }
+
+type Keeps = (takenAtMillis: number) => boolean
 
 function keepersOf({ keeps, name }: Rule, nowMillis: number): Keeper[] {
   const { last, hourly, daily, weekly, withinMs } = keeps
   const keepers: Keeper[] = []
-  const add = (text: string, isKept: Keeper['keeps']) =>
-    keepers.push({ why: reason('kept', text, name), keeps: isKept })
-  if (last !== undefined) add(`keepLast ${last}`, newest(last))
-  if (hourly !== undefined) add(`keepHourly ${hourly}`, newestOfEach(HOUR_MS, hourly))
-  if (daily !== undefined) add(`keepDaily ${daily}`, newestOfEach(DAY_MS, daily))
-  if (weekly !== undefined) add(`keepWeekly ${weekly}`, newestOfEach(WEEK_MS, weekly, MONDAY_MS))
+  const add = (text: string, begin: Keeper['begin']) => keepers.push({ why: [reason('kept', text, name)], begin })
+  if (last !== undefined) add(`keepLast ${last}`, () => newest(last))
+  if (hourly !== undefined) add(`keepHourly ${hourly}`, () => newestOfEach(HOUR_MS, hourly))
+  if (daily !== undefined) add(`keepDaily ${daily}`, () => newestOfEach(DAY_MS, daily))
+  if (weekly !== undefined) add(`keepWeekly ${weekly}`, () => newestOfEach(WEEK_MS, weekly, MONDAY_MS))
   if (withinMs !== undefined) {
-    add(`keepWithin ${formatDuration(withinMs)}`, (takenAtMillis) => nowMillis - takenAtMillis <= withinMs)
+    add(`keepWithin ${formatDuration(withinMs)}`, () => (takenAtMillis) => nowMillis - takenAtMillis <= withinMs)
   }
   return keepers
 }
 
-function newest(count: number): Keeper['keeps'] {
+function newest(count: number): Keeps {
   let left = count
   return () => left-- > 0
 }
 
 /** The newest of each of so many spans of time (in UTC) that have an archive. */
-function newestOfEach(spanMs: number, count: number, offsetMs = 0): Keeper['keeps'] {
+function newestOfEach(spanMs: number, count: number, offsetMs = 0): Keeps {
   let left = count
   let current: number | undefined
   return (takenAtMillis) => {

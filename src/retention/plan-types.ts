@@ -5,10 +5,10 @@ export interface PlannedArchive {
   readonly generation: string
   readonly state: 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
   readonly identity: {
-    readonly namespace?: string
-    readonly pod?: string
-    readonly podUid?: string
-    readonly container?: string
+    readonly namespace?: string | undefined
+    readonly pod?: string | undefined
+    readonly podUid?: string | undefined
+    readonly container?: string | undefined
     readonly source: 'observed' | 'archive' | 'name' | 'unknown'
     /** Whether the archive belongs to `namespace`; any other is the node's alone. */
     readonly isBelieved: boolean
@@ -23,7 +23,7 @@ export interface PlannedArchive {
   /** Somebody reads it, or a capture or verification is at it. */
   readonly isInUse: boolean
   /** Since when its pod has been seen to be gone; absent: it is there, or nobody can say. */
-  readonly orphanSinceMillis?: number
+  readonly orphanSinceMillis?: number | undefined
 }
 
 /** The file system of the archives. */

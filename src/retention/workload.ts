@@ -14,6 +14,7 @@ const SUFFIXES: readonly RegExp[] = [
 ]
 
 /** Of a name that is too long the API server leaves 58 characters, perhaps half a hash, and puts five behind them. */
+const LONGEST = 63
 const CUT = new RegExp(`^(.{58})${RANDOM}{5}$`)
 const HASH = new RegExp(`-${RANDOM}{0,10}$`)
 
@@ -23,6 +24,6 @@ export function workloadOf(pod: string): string {
     const at = pod.search(suffix)
     if (at > 0) return pod.slice(0, at)
   }
-  const cut = CUT.exec(pod)?.[1]
+  const cut = pod.length === LONGEST ? CUT.exec(pod)?.[1] : undefined
   return cut?.replace(HASH, '') ?? pod
 }

@@ -4,7 +4,7 @@ import { planRetention } from '../../retention/plan.ts'
 import { errorText } from '../../shared/errors.ts'
 import { readRetentionRows } from '../../store/retention-rows.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
-import { toPlannedArchives } from './planned-archives.ts'
+import { toPlannedArchives, withOwnValues } from './planned-archives.ts'
 import type { PlanHead } from './planner.ts'
 
 // A thread of its own: to read and judge 100,000 archives takes half a second, and so would handing them over.
@@ -47,5 +47,7 @@ function withFewNames(blocked: Blocked): Blocked {
 function page({ plan: name, list, skip, count }: Extract<PlanRequest, { kind: 'page' }>) {
   const made = plans.get(name)
   if (made === undefined) throw new Error('it is not open any more')
-  return made[list].slice(skip, skip + count)
+  return made[list]
+    .slice(skip, skip + count)
+    .map(({ archive, reasons }) => ({ archive: withOwnValues(archive), reasons }))
 }

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
+import { systemClock } from '../../src/shared/clock.ts'
+import { silentLogger } from '../../src/shared/logger.ts'
+import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
+import { openDatabase } from '../../src/store/database.ts'
+import { GonePodStore } from '../../src/store/gone-pod-store.ts'
+import { readRetentionRows } from '../../src/store/retention-rows.ts'
+import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
+
+const PLAIN = sampleCheckpoint(1)
+const STRANGER = sampleCheckpoint(2, { identity: { source: 'unknown', isBelieved: false }, engine: 'unknown' })
+const CLAIMED = sampleCheckpoint(3, {
+  identity: { namespace: 'shop', pod: 'web-0', source: 'name', isBelieved: false },
+  state: 'damaged',
+  problems: [{ code: 'NoMetadata', weight: 'damage', detail: 'it says "isBelieved":true of itself' }],
+})
+const PINNED = sampleCheckpoint(4, { pin: { by: 'manual' }, sizeBytes: 2 ** 40 })
+const HIGHEST = sampleCheckpoint(5, { id: 'ffffffff00000001', state: 'hashing' })
+const LOWEST = sampleCheckpoint(6, { id: '0000000000000002', state: 'incomplete' })
+const FOREIGN = sampleCheckpoint(7, { fileName: 'checkpoint-ein-Dämon-犬/🐕.tar' })
+/** More than a block of texts. */
+const LONG = sampleCheckpoint(8, { fileName: `checkpoint-${'é'.repeat(600_000)}.tar` })
+
+const CASES: readonly (readonly [string, Checkpoint])[] = [
+  ['a plain one', PLAIN],
+  ['one of which nothing is known', STRANGER],
+  ['one that claims to be believed', CLAIMED],
+  ['a pinned one of a TiB', PINNED],
+  ['one with a high id', HIGHEST],
+  ['one with a low id', LOWEST],
+  ['one with letters of many bytes and a slash in its name', FOREIGN],
+  ['one with a name of more than a MiB', LONG],
+  ['one after that', sampleCheckpoint(9)],
+]
+
+describe('readRetentionRows', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'retention-rows-'))
+  const file = join(folder, 'state', 'index.db')
+  const database = openDatabase({ file, clock: systemClock, logger: silentLogger })
+  const find = (id: string) => readRetentionRows(file).find((row) => row.id === id)
+
+  beforeAll(() => {
+    new CheckpointStore(database).saveAll(CASES.map(([, checkpoint]) => checkpoint))
+  })
+  afterAll(() => {
+    database.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  it('reads each row once', () => {
+    const ids = readRetentionRows(file).map(({ id }) => id)
+    expect(ids.toSorted()).toEqual(CASES.map(([, { id }]) => id).toSorted())
+  })
+
+  it.each(CASES)('reads %s as it was saved', (_, { id, fileName, generation, state, engine, identity, ...rest }) => {
+    const row = find(id)
+    expect(row).toMatchObject({ id, fileName, generation, state, engine })
+    expect(row).toMatchObject({ sizeBytes: rest.sizeBytes, takenAtMillis: rest.takenAt.millis })
+    expect(row).toMatchObject({ isPinned: rest.pin !== undefined, goneMillis: undefined })
+    const { namespace, pod, container, source, isBelieved } = identity
+    expect(row?.identity).toStrictEqual({ namespace, pod, container, source, isBelieved })
+  })
+
+  it('knows when the file was written from its generation, to the millisecond', () => {
+    expect(find(PLAIN.id)?.modifiedAtMillis).toBe(PLAIN.takenAt.millis)
+  })
+
+  it('knows how long a pod has been gone, and of which pods nobody has seen that', () => {
+    const { podUid = '' } = PLAIN.identity
+    const gone = new GonePodStore(database)
+    gone.count([podUid], 0)
+    gone.count([podUid], 90_000)
+    expect(find(PLAIN.id)?.goneMillis).toBe(90_000)
+    expect(find(PINNED.id)?.goneMillis).toBeUndefined()
+    expect(find(STRANGER.id)?.goneMillis).toBeUndefined()
+  })
+})
