@@ -13,7 +13,7 @@ NPM_CI := NODE_USE_SYSTEM_CA=1 npm ci --ignore-scripts --no-audit --no-fund --lo
 IS_NEW := 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 ? 0 : 1)'
 
 # Each is a program that prints its numbers and fails when they are not good enough.
-BENCHES := capture archive-reader indexing hashing inventory-latency inventory-memory checkpoint-list download retention access
+BENCHES := capture archive-reader indexing hashing inventory-latency inventory-memory start-up checkpoint-list download retention access
 
 # TEST_REPORTS=<folder> also writes the outcome of each suite as JSON; .ci/run counts with it.
 vitest = node_modules/.bin/vitest run --project $(1) $(if $(TEST_REPORTS),--reporter=default --reporter=json --outputFile.json="$(TEST_REPORTS)/$(1).json") $(ARGS)

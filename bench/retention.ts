@@ -7,9 +7,14 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { OPEN_TO_ALL } from '../src/access/access.ts'
 import { PlanLane } from '../src/agent/retention/plan-lane.ts'
+import { authorize } from '../src/http/authorize.ts'
 import { checkpointRoutes } from '../src/http/checkpoint-routes.ts'
+import { Judge } from '../src/http/judge.ts'
+import { Rates, UNLIMITED } from '../src/http/rates.ts'
 import { SHIPPED_POLICY } from '../src/retention/policy.ts'
 import { systemClock } from '../src/shared/clock.ts'
 import { silentLogger } from '../src/shared/logger.ts'
@@ -18,7 +23,7 @@ import { openDatabase } from '../src/store/database.ts'
 import { startAgentProcess, type AgentProcess } from '../test/support/agent-process.ts'
 import { manyCheckpoints } from '../test/support/sample-checkpoints.ts'
 import { fillArchiveFolder } from './archive-folder.ts'
-import { announceRunTime, quantile, reportBounded } from './bounds.ts'
+import { announceRunTime, formatFigure, quantile, reportBounded } from './bounds.ts'
 import { comparePaired, median, timed } from './paired.ts'
 
 // What a sweep costs: the plan, in a thread of its own, over 100,000 archives, and the list that others read meanwhile;
@@ -58,8 +63,19 @@ async function measurePlan(root: string): Promise<void> {
     get: store.get.bind(store),
     members: () => Promise.reject(new Error('not asked for here')),
   }
+  const captures = { get: () => services.members() as never }
+  const judge = new Judge(OPEN_TO_ALL.authorizer, 'node-a')
   const app = express()
     .set('query parser', false)
+    .use(
+      authorize({
+        access: OPEN_TO_ALL,
+        judge,
+        services: { checkpoints: services, captures },
+        rates: new Rates(judge, UNLIMITED),
+        clock: systemClock,
+      }),
+    )
     .use(checkpointRoutes(services, { nodeName: 'node-a' }))
   const server = createServer(app)
   const socketPath = join(root, 'agent.sock')
@@ -69,10 +85,12 @@ async function measurePlan(root: string): Promise<void> {
     server.listen(socketPath)
     await once(server, 'listening')
     const plans: number[] = []
+    const processor: number[] = []
     const lists: number[] = []
     let removed = 0
     for (let round = 0; round <= PLANS; round += 1) {
       const isOver = { value: false }
+      const cpu = process.cpuUsage()
       const planning = timed(async () => {
         using plan = await planOnce(lane)
         removed = plan.head.totals.removedArchives
@@ -83,9 +101,11 @@ async function measurePlan(root: string): Promise<void> {
         await sleep(BETWEEN_LISTS_MS)
       }
       const millis = await planning
+      const { user, system } = process.cpuUsage(cpu)
       // The first one starts the thread.
       if (round === 0) continue
       plans.push(millis)
+      processor.push((user + system) / 1_000)
       lists.push(...during)
     }
     reportBounded({
@@ -93,7 +113,9 @@ async function measurePlan(root: string): Promise<void> {
       value: median(plans),
       bound: PLAN_BOUND_MS,
       unit: ' ms',
-      note: `median of ${PLANS} while the list is read, ${removed} to remove`,
+      note:
+        `median of ${PLANS} while the list is read, ${removed} to remove; ` +
+        `${formatFigure(median(processor))} ms of the processors, the list's part included`,
     })
     reportBounded({
       name: 'a page of the list meanwhile',
@@ -117,8 +139,9 @@ function planOnce(lane: PlanLane) {
 
 async function list(socketPath: string, agent: Agent): Promise<void> {
   const outgoing = request({ socketPath, path: '/v1/checkpoints', agent }).end()
-  const [answer] = (await once(outgoing, 'response')) as [AsyncIterable<Buffer>]
+  const [answer] = (await once(outgoing, 'response')) as [AsyncIterable<Buffer> & { statusCode?: number }]
   for await (const _ of answer) continue
+  if (answer.statusCode !== 200) throw new Error(`Cannot measure: the list was answered ${answer.statusCode}`)
 }
 
 async function measureSweep(root: string): Promise<void> {

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { expectPrintedLinesWork } from './pasted-lines.ts'
 import { beginDemo, hasProgram, isListening, paste, processesNaming, startDemo } from './running-demo.ts'
 import type { DemoStart, RunningDemo } from './running-demo.ts'
@@ -17,6 +17,11 @@ const canPaste = hasProgram('curl')
 if (!canPaste) console.warn('Skipping what runs the printed lines: curl is not installed')
 const nobodyReason = whyNotNobody()
 if (nobodyReason !== undefined) console.warn(`Skipping the demo of another user: ${nobodyReason}`)
+
+/** What the first has compiled, demo and agent, serves those that come after it. */
+const compiled = mkdtempSync(join(tmpdir(), 'compiled-demo-'))
+vi.stubEnv('NODE_COMPILE_CACHE', compiled)
+afterAll(() => rmSync(compiled, { recursive: true }))
 
 const begun: RunningDemo[] = []
 afterEach(async () => {

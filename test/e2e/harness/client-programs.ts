@@ -21,7 +21,16 @@ export async function installPrograms(...programs: readonly ClientProgram[]): Pr
 
 /** Waits for another one that installs something. */
 async function aptGet(...args: readonly string[]): Promise<void> {
-  const command = ['DEBIAN_FRONTEND=noninteractive', 'apt-get', '-o', 'DPkg::Lock::Timeout=300', ...args]
+  const command = [
+    'DEBIAN_FRONTEND=noninteractive',
+    'flock',
+    '--close',
+    '/var/lib/dpkg',
+    'apt-get',
+    '-o',
+    'DPkg::Lock::Timeout=300',
+    ...args,
+  ]
   const { exitCode, stderr } = await runCommand('env', command, { timeoutMs: 600_000 })
   if (exitCode !== 0) throw new Error(`Cannot run "apt-get ${args.join(' ')}": ${stderr.trim()}`)
 }
