@@ -32,7 +32,12 @@ export class VisibleRows {
 
   /** Root of this node sees all there is, and nobody needs to be asked. */
   get isUnlimited(): boolean {
-    return this.#named === undefined && this.#judge.isUnlimited(this.#principal)
+    return this.#named === undefined && this.isOfUnlimited
+  }
+
+  /** Whether the caller may see all there is, whatever was named. */
+  get isOfUnlimited(): boolean {
+    return this.#judge.isUnlimited(this.#principal)
   }
 
   /**

@@ -1,8 +1,10 @@
 import { Router, type Response } from 'express'
 import { UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
+import { escapeUnreadable } from '../shared/readable-text.ts'
 import { namespaceQuery } from './api-types.ts'
 import { visibleRows, whileAllowed } from './authorize.ts'
+import { callerOf } from './caller.ts'
 import { toJobResponse } from './capture-response.ts'
 import { toCheckpointResponse } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
@@ -25,6 +27,9 @@ const MAX_WAITING_BYTES = 2 * 1024 * 1024
 /** Each costs a connection and up to the bytes above, and is written to for every event. */
 const MAX_READERS = 100
 
+/** Of one user, so that others find room. */
+const MAX_READERS_OF_ONE = 25
+
 /** What happens to checkpoints and captures, as server-sent events. */
 export function watchRoutes(
   checkpoints: Pick<CheckpointServices, 'watch' | 'namespaces'>,
@@ -32,9 +37,9 @@ export function watchRoutes(
 ): Router {
   const { nodeName, clock, ending } = options
   const router = Router({ caseSensitive: true, strict: true })
-  const open = new Set<Response>()
+  const open = new Map<Response, string>()
   ending?.addEventListener('abort', () => {
-    for (const res of open) res.end()
+    for (const res of open.keys()) res.end()
   })
 
   router.route('/v1/watch').get(async (req, res) => {
@@ -47,6 +52,14 @@ export function watchRoutes(
     }
     if (open.size >= MAX_READERS) {
       throw new UnavailableError(`Cannot watch: ${MAX_READERS} others do so already`, {
+        code: 'TooManyWatchers',
+        hint: 'Close streams that nobody reads, or ask GET /v1/checkpoints now and then.',
+      })
+    }
+    const user = callerOf(req)
+    const own = [...open.values()].filter((other) => other === user).length
+    if (own >= MAX_READERS_OF_ONE && !rows.isOfUnlimited) {
+      throw new UnavailableError(`Cannot watch: "${escapeUnreadable(user)}" does so ${own} times already`, {
         code: 'TooManyWatchers',
         hint: 'Close streams that nobody reads, or ask GET /v1/checkpoints now and then.',
       })
@@ -70,7 +83,7 @@ export function watchRoutes(
     const receive = rows.isUnlimited ? send : visibleEvents(rows, { send, end: () => res.end() })
     const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, receive)
     res.once('close', unsubscribe)
-    open.add(res)
+    open.set(res, user)
     whileAllowed(req, res, { end: () => res.end(), clock, until })
     res.flushHeaders()
   })

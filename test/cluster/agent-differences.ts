@@ -123,10 +123,12 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     shownIn: ['test/e2e/crash.test.ts'],
   },
   credentials: {
-    what: 'authentication',
-    kubelet: 'webhook to the API server',
-    agent: 'none in this version, and so loopback and the unix socket only',
-    why: 'comes with a later version',
+    what: 'who may',
+    kubelet: '`create` of `nodes/checkpoint`',
+    agent:
+      "the same, and also `create` of `checkpoints` of the group `checkpoint-agent.dev` in the namespace ([access.md](access.md)); without Kubernetes' word (mode `none`) everyone on the node's loopback address",
+    why: 'the kubelet knows no rights in one namespace',
+    shownIn: ['test/http/permissions.test.ts'],
   },
   'request-id': {
     what: '`X-Request-Id`',

@@ -8,6 +8,7 @@ import { UnavailableError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 import { checkpoint, job, listen, startApp, testApp, type ServiceChanges } from './http-services.ts'
 import { parseAnswer, rawRequest } from './raw-request.ts'
+import { accessOf } from './role-services.ts'
 
 const HEARTBEAT_MS = 15_000
 
@@ -88,6 +89,34 @@ describe('GET /v1/watch', () => {
     await expect.poll(() => watched.count()).toBe(100)
     for (const { socket } of [...readers, reader]) socket.destroy()
     await expect.poll(() => watched.count()).toBe(0)
+  })
+
+  it('serves 25 readers of one user, and others beside them', async () => {
+    const watched = watching()
+    const list = ['list checkpoints in ']
+    const access = accessOf({ ada: list, grace: list })
+    const port = await startApp({
+      ...watched.changes,
+      access,
+      checkpoints: { ...watched.changes.checkpoints, namespaces: shopAlone },
+    })
+    const readers = await Promise.all(
+      Array.from({ length: 25 }, () => openReader(port, { Authorization: 'Bearer ada' })),
+    )
+    await expect.poll(() => watched.count()).toBe(25)
+    const headers = [['Authorization', 'Bearer ada']] as const
+    const refused = await rawRequest(port, { method: 'GET', path: '/v1/watch', headers })
+    expect(JSON.parse(refused.body)).toMatchObject({
+      status: 503,
+      code: 'TooManyWatchers',
+      detail: 'Cannot watch: "ada" does so 25 times already',
+    })
+    await openReader(port, { Authorization: 'Bearer grace' })
+    await expect.poll(() => watched.count()).toBe(26)
+    readers[0]?.socket.destroy()
+    await expect.poll(() => watched.count()).toBe(25)
+    await openReader(port, { Authorization: 'Bearer ada' })
+    await expect.poll(() => watched.count()).toBe(26)
   })
 
   it('sends a heartbeat, and keeps a reader that takes it', async () => {
@@ -249,6 +278,10 @@ async function flood(watched: ReturnType<typeof watching>): Promise<void> {
 
 async function turns(count = 20): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function shopAlone() {
+  return ['shop']
 }
 
 /** A source of events that knows who listens. */
