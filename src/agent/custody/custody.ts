@@ -46,7 +46,9 @@ export class Custody {
   readonly #leaving = new LeavingFiles()
   /** Captures whose archive may be seen before their entry is written. */
   readonly #own = new Set<string>()
-  /** Resolves when those of earlier runs have been read. */
+  /** Resolves when its end is known; before that it would seem to be empty. */
+  readonly #wasOpened = Promise.withResolvers<void>()
+  /** Resolves when the entries of earlier runs have been read. */
   readonly #wasRead = Promise.withResolvers<void>()
   /** Of earlier runs. */
   #interrupted: readonly OpenRemoval[] = []
@@ -82,6 +84,7 @@ export class Custody {
   async start(): Promise<void> {
     const { agentVersion, logger } = this.#options
     await this.#log.start()
+    this.#wasOpened.resolve()
     await this.#readKnown().catch((error: unknown) => {
       logger.error({ error: errorText(error) }, 'Cannot read the custody log')
     })
@@ -267,11 +270,13 @@ export class Custody {
     readonly checkpointId?: string
     readonly signal?: AbortSignal
   }): Promise<CustodyPage> {
+    await this.#wasOpened.promise
     return await readCustodyPage(this.#log.folder, { ...query, upTo: this.#log.end?.seq ?? 0 })
   }
 
   /** With the end as this process knows it: the head beside the log may be a second old. */
   async verify(head: ChainEnd | undefined): Promise<CustodyReport> {
+    await this.#wasOpened.promise
     const end = this.#log.end
     const known = head ?? (end?.seq === 0 ? undefined : end)
     return await verifyCustody(this.#log.folder, known === undefined ? {} : { head: known })

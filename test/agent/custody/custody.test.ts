@@ -101,6 +101,16 @@ describe('the custody log of an agent', () => {
     expect(test.agent.custody.findRecordedSha256({ id: checkpointId })).toBe(sha256)
   })
 
+  it('is not taken for empty while it is being opened', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    await capture(test)
+    await test.agent.captures.shutDown(0)
+    await test.restart()
+    const page = await test.agent.custody.page({ after: 0, limit: 100 })
+    expect(page.entries.map(({ action }) => action)).toContain('capture')
+  })
+
   it('makes up at its start for the outcome of a capture that was killed before it was written', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
@@ -128,7 +138,8 @@ describe('the custody log of an agent', () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
     const { checkpointId, path } = await capture(test)
-    const recorded = test.agent.custody.findRecordedSha256({ id: checkpointId })
+    // Known once the log of earlier runs, empty here, was read.
+    const recorded = await vi.waitUntil(() => test.agent.custody.findRecordedSha256({ id: checkpointId }))
     const bytes = readFileSync(path)
     const at = offset < 0 ? bytes.length + offset : offset
     bytes[at] = (bytes[at] ?? 0) ^ 1
