@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from 'vitest'
 import { removePods, runCounter } from './agent-pods.ts'
-import { type ArchiveFolder, findArchiveFolder } from './archive-folder.ts'
+import { type ArchiveFolder, emptyArchiveFolders, findArchiveFolder } from './archive-folder.ts'
 import { cluster, type NodeName } from './cluster-harness.ts'
 import { INSTALL_MS, installChart, NODES, removeChart } from './installed-chart.ts'
 
@@ -14,6 +14,7 @@ export function useChart(values: object): ChartFixture {
 
   beforeAll(async () => {
     await cluster.up()
+    await emptyArchiveFolders(NODES)
     for (const node of NODES) folders.set(node, await findArchiveFolder(node))
     await Promise.all(NODES.map((node) => runCounter(node)))
     await installChart(values)

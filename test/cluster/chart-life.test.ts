@@ -5,7 +5,7 @@ import { loadAgentImage, ROOT } from './agent-image.ts'
 import { ALIVE, lookAt } from './agent-containers.ts'
 import { CHECKPOINTS } from './agent-in-node.ts'
 import { removePods, runCounter, runHog } from './agent-pods.ts'
-import { type ArchiveFolder, findArchiveFolder } from './archive-folder.ts'
+import { type ArchiveFolder, emptyArchiveFolders, findArchiveFolder } from './archive-folder.ts'
 import { cluster, type NodeName } from './cluster-harness.ts'
 import { certificateOf, curl } from './curl.ts'
 import { commandsOf } from './docs-recipes.ts'
@@ -42,6 +42,7 @@ describe('an installation with default values', () => {
     await cluster.up()
     await loadAgentImage()
     await forgetState()
+    await emptyArchiveFolders(NODES)
     for (const node of NODES) folders.push(await findArchiveFolder(node))
     await runCounter('a')
     await runHog('b', 300)
