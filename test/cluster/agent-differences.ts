@@ -13,6 +13,7 @@ export type DifferenceKey =
   | 'caller'
   | 'in-flight'
   | 'concurrency'
+  | 'rate'
   | 'disk'
   | 'name-taken'
   | 'long-name'
@@ -61,6 +62,13 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     agent: '`capture.concurrency` (1) at a time, the others wait; a full queue is a 500',
     why: 'each needs disk and time of the same node',
     shownIn: ['test/e2e/load.test.ts'],
+  },
+  rate: {
+    what: 'one user asks for many in a minute',
+    kubelet: 'takes them all',
+    agent: '`server.limits.capturesPerMinute`, then a 500 with `Retry-After`',
+    why: "one user's flood must not fill the queue for all",
+    shownIn: ['test/http/rates.test.ts'],
   },
   disk: {
     what: 'not enough room on the disk',
