@@ -23,6 +23,12 @@ export interface InventoryFigures {
   readonly waitingForHash: number
 }
 
+/** The distribution of the event loop's lag would wake an agent at rest a hundred times a second. */
+const NEVER_MS = 24 * 60 * 60 * 1_000
+const DISTRIBUTION_OF_LAG = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map(
+  (part) => `nodejs_eventloop_lag_${part}_seconds`,
+)
+
 /** What is counted. No label holds a name that somebody else chose. */
 export class AgentMetrics {
   readonly #registry = new Registry()
@@ -68,7 +74,8 @@ export class AgentMetrics {
 
   /** Gauges are read when they are asked for. */
   observe({ version, runtimeState, captureCounts, frozenContainers, custodyState, inventory }: MetricsSources): void {
-    collectDefaultMetrics({ register: this.#registry })
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS })
+    for (const name of DISTRIBUTION_OF_LAG) this.#registry.removeSingleMetric(name)
     new Gauge({
       name: 'checkpoint_agent_info',
       help: 'Version of the agent',
