@@ -16,7 +16,7 @@ import { CheckpointStore } from '../src/store/checkpoint-store.ts'
 import { openDatabase } from '../src/store/database.ts'
 import type { Checkpoint } from '../src/checkpoint/checkpoint.ts'
 import { manyCheckpoints, sampleCheckpoint } from '../test/support/sample-checkpoints.ts'
-import { announceRunTime, FAILING_MARGIN, quantile } from './bounds.ts'
+import { announceRunTime, quantile } from './bounds.ts'
 import { median } from './paired.ts'
 
 // Pages of the list over HTTP, with 100,000 rows in a database on disk: each filter by itself, with values that nearly
@@ -195,6 +195,7 @@ interface Promised {
   readonly note: string
 }
 
+/** Reports only, as what has no peer in the same run. */
 function report(name: string, times: readonly Taken[], { bound, at, note }: Promised): void {
   const value = quantile(millisOf(times), at)
   const cpu = quantile(
@@ -205,8 +206,6 @@ function report(name: string, times: readonly Taken[], { bound, at, note }: Prom
   console.log(
     `bench ${name}: ${format(value)} (bound ${bound} ms) ${verdict}: ${note}, ${format(cpu)} of the processor`,
   )
-  // Where others keep the processors busy, the time passes while the work does not.
-  if (!(Math.min(value, cpu) <= bound * FAILING_MARGIN)) process.exitCode = 1
 }
 
 function millisOf(times: readonly Taken[]): number[] {
