@@ -12,6 +12,7 @@ import { AgentError, errorText } from './shared/errors.ts'
 await main()
 
 async function main(): Promise<void> {
+  await checkNodeOrEnd()
   const version = readVersion()
   const command = await readCommandOrEnd(version)
   if (command.kind === 'verify-custody') {
@@ -24,6 +25,15 @@ async function main(): Promise<void> {
   }
   try {
     stopOnSignal(await run(command.config, version))
+  } catch (error) {
+    endWithError(error)
+  }
+}
+
+async function checkNodeOrEnd(): Promise<void> {
+  const { assertNodeVersion } = await import('./config/node-version.ts')
+  try {
+    assertNodeVersion()
   } catch (error) {
     endWithError(error)
   }

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { readPolicy } from '../retention/policy-parser.ts'
 import type { Policy } from '../retention/policy.ts'
-import { errorText, InvalidInputError } from '../shared/errors.ts'
+import { errorText, InvalidInputError, isSystemError } from '../shared/errors.ts'
 import { toConfig, type Config, type Fallbacks } from './config.ts'
 import { readCommandLine } from './flag-source.ts'
 import { isLoopback, parseListenAddress } from './server-setting-types.ts'
@@ -85,9 +85,14 @@ function readConfigFile(path: string | undefined, readFile: (path: string) => st
   } catch (error) {
     return {
       ...nothing,
-      mistakes: [describeMistake('--config', `cannot be read: ${errorText(error)}`, { text: path })],
+      mistakes: [describeMistake('--config', whyNotRead(error), { text: path })],
     }
   }
+}
+
+function whyNotRead(error: unknown): string {
+  if (!isSystemError(error, 'ENOENT')) return `cannot be read: ${errorText(error)}`
+  return 'there is no such file; write it (docs/configuration.md), or leave --config out to run with the defaults'
 }
 
 /** A value that a later source overrides must still be right: it is a mistake waiting for that source to go. */

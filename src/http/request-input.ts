@@ -90,6 +90,7 @@ function check<Schema extends z.ZodType>(
   const listed = problems.map(({ name, reason }) => (name === '' ? reason : `"${name}" ${reason}`)).join('; ')
   throw new InvalidInputError(`Cannot read the request ${place}: ${listed}`, {
     code: 'InvalidRequest',
+    hint: 'GET /openapi.json says what each route takes.',
     extra: { problems: problems.map(({ name, reason }) => ({ in: place, name, reason })) },
   })
 }

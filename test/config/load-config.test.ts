@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Config } from '../../src/config/config.ts'
@@ -18,6 +19,10 @@ interface Given {
 function load({ argv = [], env = {}, yaml }: Given): Config {
   const withFile = yaml === undefined ? argv : ['--config', 'agent.yaml', ...argv]
   return loadConfig({ argv: withFile, env, readFile: () => yaml ?? '', hostName: 'Node-A' })
+}
+
+function readMissingFile(): string {
+  return readFileSync('/nowhere/agent.yaml', 'utf8')
 }
 
 function failingReadFile(): string {
@@ -399,6 +404,12 @@ server:
   it('name a file that cannot be read', () => {
     expect(() => loadConfig({ argv: ['--config=/etc/none.yaml'], env: {}, readFile: failingReadFile })).toThrow(
       new ConfigError(['--config: cannot be read: ENOENT: no such file or directory (got "/etc/none.yaml")']),
+    )
+  })
+
+  it('name a file that is not there, and say what to do', () => {
+    expect(() => loadConfig({ argv: ['--config=agent.yaml'], env: {}, readFile: readMissingFile })).toThrow(
+      /--config: there is no such file; write it \(docs\/configuration\.md\), or leave --config out .*\(got "agent\.yaml"\)/,
     )
   })
 
