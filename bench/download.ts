@@ -19,7 +19,7 @@ import { comparePaired } from './paired.ts'
 // kTLS, the same certificate and cipher), by turns. Encrypted, against the age program that reads the same file.
 
 const SIZE_BYTES = 2 * 1024 ** 3
-const PAIRS = 7
+const PAIRS = 5
 const TLS_BOUND = 1
 /** 0.9 of the throughput. */
 const PLAIN_BOUND = 1 / 0.9

@@ -16,13 +16,13 @@ import { comparePaired, median } from './paired.ts'
 // can do nothing; and what the agent takes of a processor while nobody asks for anything.
 
 const ARCHIVES = 10_000
-const PAIRS = 9
+const PAIRS = 5
 const READY_BOUND_MS = 1_000
 /** So many starts of the peer. */
 const RATIO_BOUND = 8
 /** Then what it has compiled is written, and the directory compared with the index. */
 const SETTLE_MS = 15_000
-const IDLE_MS = 10_000
+const IDLE_MS = 7_000
 const IDLE_ROUNDS = 3
 const IDLE_BOUND_PERCENT = 0.5
 const PATIENCE_MS = 120_000
