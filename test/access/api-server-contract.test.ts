@@ -4,7 +4,7 @@ import { onTestFinished } from 'vitest'
 import { ApiServerClient } from '../../src/access/api-server-client.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { describeApiServer, NODE_VIEWER, TAKER } from '../support/api-server-contract.ts'
-import { TestApiServer } from '../support/api-server.ts'
+import { authoritiesOf, TestApiServer } from '../support/api-server.ts'
 import { TestAuthority } from '../support/certificate-maker.ts'
 
 describeApiServer('our own API server', async () => {
@@ -18,15 +18,8 @@ describeApiServer('our own API server', async () => {
     strangerApi.close()
     await server[Symbol.asyncDispose]()
   })
-  const { certificate } = await TestAuthority.make()
-  server.configMap = {
-    'client-ca-file': certificate,
-    'requestheader-client-ca-file': certificate,
-    'requestheader-allowed-names': '["front-proxy-client"]',
-    'requestheader-username-headers': '["X-Remote-User"]',
-    'requestheader-group-headers': '["X-Remote-Group"]',
-    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
-  }
+  const authority = await TestAuthority.make()
+  server.configMap = authoritiesOf(authority, authority)
   server.grants.push(
     {
       to: TAKER.user,

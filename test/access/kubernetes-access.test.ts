@@ -7,7 +7,7 @@ import type { Credentials } from '../../src/access/credentials.ts'
 import type { Principal } from '../../src/access/principal.ts'
 import { GROUP, type Question } from '../../src/access/question.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
-import { TestApiServer } from '../support/api-server.ts'
+import { authoritiesOf, TestApiServer } from '../support/api-server.ts'
 import { CLIENT_AUTH, SERVER_AUTH, TestAuthority, type CertificateOrder } from '../support/certificate-maker.ts'
 import { movableClock } from '../support/movable-clock.ts'
 
@@ -316,14 +316,7 @@ async function open({ audiences = [], withFile = false, isRefreshed = true }: Ch
   const ofFile = await TestAuthority.make({ subject: 'CN=file' })
   const clientCaFile = join(server.folder, 'clients.crt')
   writeFileSync(clientCaFile, ofFile.certificate)
-  server.configMap = {
-    'client-ca-file': clients.certificate,
-    'requestheader-client-ca-file': proxies.certificate,
-    'requestheader-allowed-names': '["front-proxy-client"]',
-    'requestheader-username-headers': '["X-Remote-User"]',
-    'requestheader-group-headers': '["X-Remote-Group"]',
-    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
-  }
+  server.configMap = authoritiesOf(clients, proxies)
   if (!isRefreshed) server.faults = { status: { code: 400, times: 1 } }
   const clock = movableClock()
   const access = await openAccess({

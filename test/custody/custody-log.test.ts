@@ -12,20 +12,11 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { nodeDisk, type CustodyDisk } from '../../src/custody/custody-disk.ts'
-import type { CustodyEntry } from '../../src/custody/custody-entry.ts'
 import { verifyCustody } from '../../src/custody/custody-verify.ts'
 import { loadSigningKey } from '../../src/custody/signing-key.ts'
 import { recordingLogger } from '../support/test-agent.ts'
 import { custodyLog, custodyPlace, draft, writtenLog } from './custody-fixture.ts'
-
-function entriesIn(folder: string): CustodyEntry[] {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.jsonl'))
-    .toSorted()
-    .flatMap((name) => readFileSync(join(folder, name), 'utf8').trimEnd().split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as CustodyEntry)
-}
+import { custodyEntries, custodyFiles } from '../support/custody-files.ts'
 
 const failure = (code: string) => Object.assign(new Error(`${code}: made to fail`), { code })
 
@@ -64,7 +55,7 @@ describe('CustodyLog', () => {
     await log.start()
     const entry = await log.append(draft(1))
     expect(entry).toMatchObject({ seq: 1, node: 'node-a', action: 'content', previous: '0'.repeat(64) })
-    expect(entriesIn(place.folder)).toEqual([entry])
+    expect(custodyEntries(place.folder)).toEqual([entry])
     expect(statSync(place.folder).mode & 0o777).toBe(0o700)
     expect(statSync(join(place.folder, '000001.jsonl')).mode & 0o777).toBe(0o600)
     await log.close()
@@ -79,7 +70,7 @@ describe('CustodyLog', () => {
     const numbers = Array.from({ length: 500 }, (_, index) => index)
     const entries = await Promise.all(numbers.map((number) => log.append(draft(number))))
     expect(entries.map(({ seq }) => seq)).toEqual(numbers.map((number) => number + 1))
-    expect(entriesIn(place.folder).map(({ detail }) => detail?.['number'])).toEqual(numbers)
+    expect(custodyEntries(place.folder).map(({ detail }) => detail?.['number'])).toEqual(numbers)
     expect(faults.syncs - before).toBeLessThan(10)
     await log.close()
   })
@@ -88,8 +79,8 @@ describe('CustodyLog', () => {
     const place = custodyPlace()
     await writtenLog(place, 20, { segmentBytes: 2_000 })
     await writtenLog(place, 20, { segmentBytes: 2_000 })
-    const entries = entriesIn(place.folder)
-    expect(readdirSync(place.folder).filter((name) => name.endsWith('.jsonl')).length).toBeGreaterThan(3)
+    const entries = custodyEntries(place.folder)
+    expect(custodyFiles(place.folder).length).toBeGreaterThan(3)
     expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
     expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true, entries: entries.length })
   })
@@ -122,14 +113,14 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     await writtenLog(place, 3)
     appendFileSync(join(place.folder, '000001.jsonl'), '{"seq":4,"time":"20')
     await writtenLog(place, 1)
-    expect(entriesIn(place.folder).map(({ action }) => action)).toEqual([
+    expect(custodyEntries(place.folder).map(({ action }) => action)).toEqual([
       'content',
       'content',
       'content',
       'log.repair',
       'content',
     ])
-    expect(entriesIn(place.folder)[3]?.detail).toMatchObject({ bytes: 19 })
+    expect(custodyEntries(place.folder)[3]?.detail).toMatchObject({ bytes: 19 })
     const aside = readdirSync(place.folder).find((name) => name.includes('.torn-'))
     expect(aside).toMatch(/\.noted$/)
     expect(readFileSync(join(place.folder, aside ?? ''), 'utf8')).toBe('{"seq":4,"time":"20')
@@ -154,7 +145,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     expect(readFileSync(file, 'utf8')).toBe(changed)
     const { problems } = await verifyCustody(place.folder)
     expect(problems).toMatchObject([{ code: 'HashWrong', file: '000001.jsonl', line: 2 }])
-    expect(entriesIn(place.folder).map(({ action }) => action)).toContain('tampering')
+    expect(custodyEntries(place.folder).map(({ action }) => action)).toContain('tampering')
   })
 
   it('finds at its start that its end was cut off, and leaves the gap open', async () => {
@@ -185,9 +176,9 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
       expect(log.state.trouble).toBeUndefined()
     }
     await log.close()
-    const actions = entriesIn(place.folder).map(({ action }) => action)
+    const actions = custodyEntries(place.folder).map(({ action }) => action)
     expect(actions).toEqual(['content', 'log.resume', 'content', 'log.resume', 'content'])
-    expect(entriesIn(place.folder)[1]?.detail).toMatchObject({ refused: 1 })
+    expect(custodyEntries(place.folder)[1]?.detail).toMatchObject({ refused: 1 })
     expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true })
   })
 
@@ -201,7 +192,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     faults.sync = undefined
     await vi.waitUntil(() => log.state.trouble === undefined, { timeout: 5_000 })
     expect(
-      entriesIn(place.folder)
+      custodyEntries(place.folder)
         .map(({ action }) => action)
         .toSorted(),
     ).toEqual(['content', 'log.resume'])
@@ -231,7 +222,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     truncateSync(file, readFileSync(file).indexOf('\n') + 1)
     await log.append(draft(3))
     await log.close()
-    expect(entriesIn(place.folder).map(({ action }) => action)).toContain('tampering')
+    expect(custodyEntries(place.folder).map(({ action }) => action)).toContain('tampering')
     expect(await verifyCustody(place.folder)).toMatchObject({ isSound: false })
   })
 
@@ -262,7 +253,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     const read: string[] = []
     const disk = { ...nodeDisk, read: (path: string) => (read.push(path), nodeDisk.read(path)) }
     await writtenLog(place, 1, { segmentBytes: 2_000, disk })
-    expect(readdirSync(place.folder).filter((name) => name.endsWith('.jsonl')).length).toBeGreaterThan(10)
+    expect(custodyFiles(place.folder).length).toBeGreaterThan(10)
     expect(read.filter((path) => path.endsWith('.jsonl'))).toHaveLength(2)
   })
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
@@ -9,6 +9,7 @@ import { exportCustody, readCustodyPage } from '../../src/custody/custody-page.t
 import { runVerifyCommand } from '../../src/custody/verify-command.ts'
 import { loadSigningKey } from '../../src/custody/signing-key.ts'
 import { custodyLog, draft } from './custody-fixture.ts'
+import { custodyFiles } from '../support/custody-files.ts'
 
 // One sound log of several files, which each test takes a copy of.
 let root: string
@@ -31,10 +32,6 @@ function copy(): string {
   return folder
 }
 
-const filesIn = (folder: string) =>
-  readdirSync(folder)
-    .filter((name) => name.endsWith('.jsonl'))
-    .toSorted()
 const linesIn = (folder: string, name: string) => readFileSync(join(folder, name), 'utf8').trimEnd().split('\n')
 const write = (folder: string, name: string, lines: readonly string[]) =>
   writeFileSync(join(folder, name), lines.map((line) => `${line}\n`).join(''))
@@ -43,7 +40,7 @@ const write = (folder: string, name: string, lines: readonly string[]) =>
 const place = fc.record({ file: fc.nat(1_000), line: fc.nat(1_000) })
 
 function resolve(folder: string, { file, line }: { file: number; line: number }) {
-  const files = filesIn(folder)
+  const files = custodyFiles(folder)
   const name = files[file % files.length] ?? ''
   const lines = linesIn(folder, name)
   return { name, lines, index: line % lines.length }
@@ -53,7 +50,7 @@ const RUNS = process.env['SLOW'] === '1' ? 2_000 : 150
 
 describe('verifyCustody', () => {
   it('finds nothing wrong with a log as it was written', async () => {
-    expect(filesIn(sound).length).toBeGreaterThan(3)
+    expect(custodyFiles(sound).length).toBeGreaterThan(3)
     const report = await verifyCustody(sound)
     expect(report).toMatchObject({ isSound: true, problems: [], head: { isSigned: true } })
     expect(report.last).toEqual({ seq: report.head?.seq, hash: report.head?.hash })
@@ -63,7 +60,7 @@ describe('verifyCustody', () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(1_000), fc.nat(100_000), fc.integer({ min: 0, max: 7 }), async (file, at, bit) => {
         const folder = copy()
-        const files = filesIn(folder)
+        const files = custodyFiles(folder)
         const name = files[file % files.length] ?? ''
         const bytes = readFileSync(join(folder, name))
         const offset = at % bytes.length
@@ -85,7 +82,7 @@ describe('verifyCustody', () => {
         const folder = copy()
         const { name, lines, index } = resolve(folder, where)
         write(folder, name, lines.toSpliced(index, 1))
-        const isLastOfAll = name === filesIn(folder).at(-1) && index === lines.length - 1
+        const isLastOfAll = name === custodyFiles(folder).at(-1) && index === lines.length - 1
         const { isSound, problems } = await verifyCustody(folder)
         expect(isSound).toBe(false)
         const isLastOfFile = index === lines.length - 1
@@ -118,7 +115,7 @@ describe('verifyCustody', () => {
 
   it('finds a line that was changed and given the right hash, by the one after it', async () => {
     const folder = copy()
-    const [name = ''] = filesIn(folder)
+    const [name = ''] = custodyFiles(folder)
     const lines = linesIn(folder, name)
     const forged = (lines[2] ?? '').replace('alice', 'mallory').replace(/,"hash":"\w+"\}$/, '')
     const hash = createHash('sha256').update(`${forged}}`).digest('hex')
@@ -129,7 +126,7 @@ describe('verifyCustody', () => {
   it('finds by the head that the last lines, or the last files, are missing', async () => {
     for (const drop of [1, 3, 100]) {
       const folder = copy()
-      const name = filesIn(folder).at(-1) ?? ''
+      const name = custodyFiles(folder).at(-1) ?? ''
       const kept = linesIn(folder, name).slice(0, -drop)
       if (kept.length === 0) rmSync(join(folder, name))
       else write(folder, name, kept)
@@ -139,7 +136,7 @@ describe('verifyCustody', () => {
 
   it('finds by a head that was kept elsewhere that the log and the head beside it were cut together', async () => {
     const folder = copy()
-    const name = filesIn(folder).at(-1) ?? ''
+    const name = custodyFiles(folder).at(-1) ?? ''
     const head = readFileSync(join(folder, 'head.json'), 'utf8')
     rmSync(join(folder, name))
     rmSync(join(folder, 'head.json'))
@@ -163,7 +160,7 @@ describe('verifyCustody', () => {
 
   it('begins where the oldest file begins, and with the entry before it finds that nothing else is missing', async () => {
     const folder = copy()
-    const [first = '', second = ''] = filesIn(folder)
+    const [first = '', second = ''] = custodyFiles(folder)
     const last = JSON.parse(linesIn(folder, first).at(-1) ?? '') as { readonly seq: number; readonly hash: string }
     rmSync(join(folder, first))
     const report = await verifyCustody(folder, { from: last })
@@ -174,7 +171,7 @@ describe('verifyCustody', () => {
 
   it('names a file that is missing in the middle', async () => {
     const folder = copy()
-    const [, second = '', third = ''] = filesIn(folder)
+    const [, second = '', third = ''] = custodyFiles(folder)
     rmSync(join(folder, second))
     expect((await verifyCustody(folder)).problems[0]).toMatchObject({ code: 'SegmentMissing', file: third })
   })
@@ -189,7 +186,7 @@ describe('checkpoint-agent verify-custody', () => {
 
   it('names the line that is wrong, and ends with 1', async () => {
     const folder = copy()
-    const [name = ''] = filesIn(folder)
+    const [name = ''] = custodyFiles(folder)
     const lines = linesIn(folder, name)
     write(folder, name, lines.with(1, (lines[1] ?? '').replace('alice', 'alicf')))
     const { text, exitCode } = await runVerifyCommand([folder])

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SERVER_AUTH, TestAuthority, type CertificateOrder } from '../support/certificate-maker.ts'
 import { installPrograms } from './harness/client-programs.ts'
 import { runCommand, type CommandResult } from './harness/node-command.ts'
-import { authoritiesOf, startSecuredAgent, type CurlAnswer, type SecuredAgent } from './support/secured-agent.ts'
+import { startSecuredAgent, type CurlAnswer, type SecuredAgent } from './support/secured-agent.ts'
+import { authoritiesOf } from '../support/api-server.ts'
 
 // Real clients against the agent as a process of its own, in front of an API server of ours. No runtime is needed.
 

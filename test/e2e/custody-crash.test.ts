@@ -3,12 +3,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { CustodyEntry } from '../../src/custody/custody-entry.ts'
 import { CustodyLog } from '../../src/custody/custody-log.ts'
 import { verifyCustody } from '../../src/custody/custody-verify.ts'
 import { loadSigningKey } from '../../src/custody/signing-key.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
+import { custodyEntries } from '../support/custody-files.ts'
 
 const KILLS = 100
 const WRITER = join(import.meta.dirname, 'support/custody-writer.ts')
@@ -33,13 +33,13 @@ describe('a program that is killed between any two steps of its custody log', ()
         await mend(root)
         const report = await verifyCustody(join(root, 'custody'))
         expect(report.problems, `after step ${step}, killed ${how} it`).toEqual([])
-        for (const { outcome, detail } of readEntries(root)) {
+        for (const { outcome, detail } of custodyEntries(join(root, 'custody'))) {
           if (outcome === 'intended') begun.add(String(detail?.['deed']))
         }
         expect(deedsIn(root).filter((deed) => !begun.has(deed))).toEqual([])
       }
-      const torn = readEntries(root).filter(({ action }) => action === 'log.repair').length
-      expect(readEntries(root).filter(({ action }) => action === 'tampering')).toEqual([])
+      const torn = custodyEntries(join(root, 'custody')).filter(({ action }) => action === 'log.repair').length
+      expect(custodyEntries(join(root, 'custody')).filter(({ action }) => action === 'tampering')).toEqual([])
       expect(torn).toBeGreaterThan(0)
       expect(readdirSync(join(root, 'custody')).filter((name) => /\.torn-\d+$/.test(name))).toEqual([])
       expect(deedsIn(root).length).toBeGreaterThan(KILLS)
@@ -66,15 +66,6 @@ async function mend(root: string): Promise<void> {
   await log.start()
   expect(log.state.trouble).toBeUndefined()
   await log.close()
-}
-
-function readEntries(root: string): CustodyEntry[] {
-  const folder = join(root, 'custody')
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.jsonl'))
-    .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as CustodyEntry)
 }
 
 function deedsIn(root: string): string[] {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import { SWEEP_FAIL_POINTS } from '../../src/shared/fail-point.ts'
 import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { writeArchive } from '../support/archive-builder.ts'
 import { compileAgentOnce } from '../support/compiled-agent.ts'
+import { custodyEntries } from '../support/custody-files.ts'
 
 const KILLS = 100
 /** Each with agents, archives and a log of its own, which is read from its start after each kill. */
@@ -139,13 +140,7 @@ class Scene {
   }
 
   entries(): CustodyEntry[] {
-    if (!existsSync(this.custody)) return []
-    return readdirSync(this.custody)
-      .filter((name) => name.endsWith('.jsonl'))
-      .toSorted()
-      .flatMap((name) => readFileSync(join(this.custody, name), 'utf8').split('\n'))
-      .filter((line) => line.endsWith('}'))
-      .map((line) => JSON.parse(line) as CustodyEntry)
+    return custodyEntries(this.custody)
   }
 
   async #mistakes(agent: AgentProcess): Promise<string[]> {

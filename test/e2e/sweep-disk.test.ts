@@ -1,13 +1,13 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { CustodyEntry } from '../../src/custody/custody-entry.ts'
 import { verifyCustody } from '../../src/custody/custody-verify.ts'
 import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { buildArchive, counterProcesses, writeArchive } from '../support/archive-builder.ts'
 import { SmallDisk } from './support/small-disk.ts'
+import { custodyEntries } from '../support/custody-files.ts'
 
 const DISK_MIB = 512
 const MIB = 1024 * 1024
@@ -125,11 +125,6 @@ function nameOf(namespace: string, number: number): string {
   return `checkpoint-web_${namespace}-counter-${time}.tar`
 }
 
-function entries(): CustodyEntry[] {
-  const folder = join(disk.root, 'agent/state/custody')
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.jsonl'))
-    .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
-    .filter((line) => line.endsWith('}'))
-    .map((line) => JSON.parse(line) as CustodyEntry)
+function entries() {
+  return custodyEntries(join(disk.root, 'agent/state/custody'))
 }

@@ -10,7 +10,7 @@ import { selfSignedCertificate } from '../../src/http/self-signed-certificate.ts
 import type { NodeEvent } from '../../src/http/services.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
-import { TestApiServer } from '../support/api-server.ts'
+import { authoritiesOf, TestApiServer } from '../support/api-server.ts'
 import { TestAuthority, type MadeCertificate } from '../support/certificate-maker.ts'
 import { checkpoint, counter, job, recordingLogger, testApp } from './http-services.ts'
 import { OURS, serve, THEIRS } from './role-services.ts'
@@ -211,14 +211,7 @@ async function open({ onCapture }: { onCapture?: (actor: unknown) => void } = {}
   const server = await TestApiServer.start()
   const clients = await TestAuthority.make({ subject: 'CN=kubernetes-clients' })
   const proxies = await TestAuthority.make({ subject: 'CN=kubernetes-proxies' })
-  server.configMap = {
-    'client-ca-file': clients.certificate,
-    'requestheader-client-ca-file': proxies.certificate,
-    'requestheader-allowed-names': '["front-proxy-client"]',
-    'requestheader-username-headers': '["X-Remote-User"]',
-    'requestheader-group-headers': '["X-Remote-Group"]',
-    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
-  }
+  server.configMap = authoritiesOf(clients, proxies)
   const logger = recordingLogger()
   const access = await openAccess({
     mode: 'kubernetes',

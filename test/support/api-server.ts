@@ -197,3 +197,15 @@ function problem(code: number, reason: string): object {
 function send(res: ServerResponse, status: number, body: object): void {
   res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
+
+/** As the cluster's ConfigMap names them. */
+export function authoritiesOf(clients: TestAuthority, proxies: TestAuthority): Record<string, string> {
+  return {
+    'client-ca-file': clients.certificate,
+    'requestheader-client-ca-file': proxies.certificate,
+    'requestheader-allowed-names': '["front-proxy-client"]',
+    'requestheader-username-headers': '["X-Remote-User"]',
+    'requestheader-group-headers': '["X-Remote-Group"]',
+    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
+  }
+}

@@ -1,24 +1,18 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import type { CustodyEntry } from '../../../src/custody/custody-entry.ts'
 import { verifyCustody } from '../../../src/custody/custody-verify.ts'
 import { slow } from '../../support/simulated-runtime-faults.ts'
 import { startTestAgent, type TestAgent } from '../../support/test-agent.ts'
+import { custodyEntries } from '../../support/custody-files.ts'
 
 const WISH = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
 const ALICE = { user: 'alice', groups: ['responders'], address: '10.0.0.7', requestId: 'r-1' }
 
 function entriesOf({ folder }: TestAgent): CustodyEntry[] {
-  const custody = join(folder.state, 'custody')
-  if (!existsSync(custody)) return []
-  return readdirSync(custody)
-    .filter((name) => name.endsWith('.jsonl'))
-    .toSorted()
-    .flatMap((name) => readFileSync(join(custody, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as CustodyEntry)
+  return custodyEntries(join(folder.state, 'custody'))
 }
 
 const ofAction = (test: TestAgent, action: string) => entriesOf(test).filter((entry) => entry.action === action)

@@ -1,5 +1,5 @@
 import Sqlite from 'better-sqlite3'
-import { existsSync, readFileSync, readdirSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import type { CustodyEntry } from '../../../src/custody/custody-entry.ts'
@@ -7,6 +7,7 @@ import { SHIPPED_POLICY, SHIPPED_RULE, type Policy } from '../../../src/retentio
 import { GonePodStore } from '../../../src/store/gone-pod-store.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
 import { recordingLogger, startTestAgent, type TestAgent } from '../../support/test-agent.ts'
+import { custodyEntries } from '../../support/custody-files.ts'
 
 const ACTOR = { user: 'ada', groups: [] }
 
@@ -46,14 +47,7 @@ async function untilReady(test: TestAgent, count: number): Promise<void> {
 }
 
 function custodyOf({ folder }: TestAgent): CustodyEntry[] {
-  const custody = join(folder.state, 'custody')
-  if (!existsSync(custody)) return []
-  return readdirSync(custody)
-    .filter((name) => name.endsWith('.jsonl'))
-    .toSorted()
-    .flatMap((name) => readFileSync(join(custody, name), 'utf8').split('\n'))
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as CustodyEntry)
+  return custodyEntries(join(folder.state, 'custody'))
 }
 
 /** As if the runtime had said for so long that it does not know the pods of the archives. */

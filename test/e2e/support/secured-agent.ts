@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
 import { startAgentProcess, type AgentProcess, type Settings } from '../../support/agent-process.ts'
-import { TestApiServer } from '../../support/api-server.ts'
+import { authoritiesOf, TestApiServer } from '../../support/api-server.ts'
 import { TestAuthority, type MadeCertificate } from '../../support/certificate-maker.ts'
 import { runCommand } from '../harness/node-command.ts'
 
@@ -84,17 +84,5 @@ export async function startSecuredAgent({
       await server[Symbol.asyncDispose]()
       rmSync(folder, { recursive: true, force: true })
     },
-  }
-}
-
-/** As the cluster's ConfigMap names them. */
-export function authoritiesOf(clients: TestAuthority, proxies: TestAuthority): Record<string, string> {
-  return {
-    'client-ca-file': clients.certificate,
-    'requestheader-client-ca-file': proxies.certificate,
-    'requestheader-allowed-names': '["front-proxy-client"]',
-    'requestheader-username-headers': '["X-Remote-User"]',
-    'requestheader-group-headers': '["X-Remote-Group"]',
-    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
   }
 }
