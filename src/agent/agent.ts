@@ -1,20 +1,18 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type Sqlite from 'better-sqlite3'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { createFreezeControl } from '../runtime/freeze-control.ts'
 import { CriClient } from '../runtime/cri-client.ts'
 import { findSocket } from '../runtime/find-socket.ts'
 import { FreezeGuard } from '../runtime/freeze-guard.ts'
-import { errorText, UnavailableError } from '../shared/errors.ts'
+import { errorText } from '../shared/errors.ts'
 import type { DsseEnvelope } from '../custody/dsse.ts'
-import type { Clock } from '../shared/clock.ts'
-import type { Logger } from '../shared/logger.ts'
 import type { CheckpointQuery } from '../store/checkpoint-query.ts'
 import { CheckpointStore, type CheckpointPage } from '../store/checkpoint-store.ts'
 import { makePrivateFolder, openDatabase } from '../store/database.ts'
 import { JobStore } from '../store/job-store.ts'
+import type { AgentOptions } from './agent-options.ts'
 import { Captures } from './capture/captures.ts'
 import type { CaptureTools } from './capture/capture-run.ts'
 import { recoverCaptures } from './capture/recovery.ts'
@@ -27,7 +25,6 @@ import { recordInventoryChange } from './custody/inventory-custody.ts'
 import { signManifest } from './custody/manifest.ts'
 import { recordMissedOutcomes } from './custody/missed-outcomes.ts'
 import { lockDirectory, type DirectoryLock } from './directory-lock.ts'
-import type { DiskFloor } from './disk-space.ts'
 import { ForeignFreezes } from './foreign-freezes.ts'
 import { checkHealth, type HealthCheck } from './health.ts'
 import { Inventory } from './inventory.ts'
@@ -36,53 +33,14 @@ import { KubeletEndpoint } from './kubelet-endpoint.ts'
 import { AgentMetrics } from './metrics.ts'
 import { NodeContainers } from './node-containers.ts'
 import { NodeEvents } from './node-events.ts'
-import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
+import { OwnLooks } from './own-looks.ts'
+import type { PermissionRepair } from './permissions.ts'
 import { PrivacyKeeper } from './privacy-keeper.ts'
 import { describeNode, type NodeStatus } from './node-status.ts'
 import { Retention } from './retention/retention.ts'
-import type { Policy } from '../retention/policy.ts'
 import { listRunningContainers, type RunningContainer } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
-import { Staging } from './staging.ts'
-
-export interface AgentOptions {
-  readonly version: string
-  readonly nodeName: string
-  readonly checkpointsDirectory: string
-  readonly permissions: PermissionsPolicy
-  /** How often the whole directory is read through, events or not. */
-  readonly rescanMs: number
-  readonly stateDirectory: string
-  /** Undefined: looked for in the usual places. */
-  readonly runtimeSocket: string | undefined
-  readonly containerdNamespace: string
-  readonly kubeletEndpoint: boolean
-  readonly capture: {
-    readonly concurrency: number
-    readonly queueLimit: number
-    readonly maxDurationMs: number
-    readonly minimumWaitMs: number
-    readonly diskFloor: DiskFloor
-    readonly sizeFactor: number | undefined
-  }
-  readonly content: {
-    readonly concurrency: number
-    readonly perUser: number
-    readonly maxHoldMs: number
-    readonly requireEncryption: boolean
-    readonly recipients: readonly string[]
-  }
-  readonly custody: { readonly maxBytes: number }
-  readonly retention: { readonly policy: Policy }
-  readonly freezeGuard: {
-    readonly foreign: 'report' | 'resume'
-    readonly foreignAfterMs: number
-    readonly intervalMs: number
-    readonly cgroupRoot: string
-  }
-  readonly clock: Clock
-  readonly logger: Logger
-}
+import { prepareStaging, type Staging } from './staging.ts'
 
 export interface AgentCheckpoints {
   readonly list: (query: CheckpointQuery) => Promise<CheckpointPage>
@@ -97,9 +55,6 @@ export interface AgentCheckpoints {
 
 /** How often folders and index are looked at: what others can see in between is a matter of seconds. */
 const PRIVACY_MS = 30_000
-
-/** How long a list waits for archives of our own to be read; some milliseconds are the rule. */
-const OWN_LOOK_MS = 1_000
 
 /** Every part of the node agent but its listeners. Built bottom up, stopped top down. */
 export class Agent {
@@ -124,7 +79,7 @@ export class Agent {
   readonly #inventory: Inventory
   readonly #contentCustody: ContentCustody
   readonly #events = new NodeEvents()
-  readonly #ownLooks = new Set<Promise<void>>()
+  readonly #ownLooks = new OwnLooks()
   readonly #privacy: PrivacyKeeper
   readonly #recovery: Promise<void>
   /** The log is open, and the inventory reads the directory. */
@@ -199,7 +154,7 @@ export class Agent {
       events: this.#events,
       onEnd: (ended) => {
         this.metrics.countCapture(ended)
-        if (ended.archive !== undefined) this.#index(Buffer.from(ended.archive.fileName))
+        if (ended.archive !== undefined) this.#ownLooks.add(this.#inventory.lookAt(Buffer.from(ended.archive.fileName)))
       },
     })
     this.kubelet = new KubeletEndpoint({
@@ -322,11 +277,11 @@ export class Agent {
   get checkpoints(): AgentCheckpoints {
     return {
       list: async (query) => {
-        await this.#ownArchivesAreKnown()
+        await this.#ownLooks.ended()
         return this.#checkpoints.list(query)
       },
       get: async (id) => {
-        await this.#ownArchivesAreKnown()
+        await this.#ownLooks.ended()
         return this.#checkpoints.get(id)
       },
       namespaces: () => this.#checkpoints.namespaces(),
@@ -337,7 +292,7 @@ export class Agent {
   }
 
   async status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
-    await this.#ownArchivesAreKnown()
+    await this.#ownLooks.ended()
     const { nodeName, version, checkpointsDirectory, capture, freezeGuard } = this.#options
     return await describeNode({
       node: nodeName,
@@ -417,21 +372,6 @@ export class Agent {
     return new Set((await this.#runtime.listSandboxes()).map(({ podUid }) => podUid))
   }
 
-  /** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
-  #index(rawName: Buffer): void {
-    const look = this.#inventory.lookAt(rawName)
-    this.#ownLooks.add(look)
-    void look.finally(() => this.#ownLooks.delete(look))
-  }
-
-  async #ownArchivesAreKnown(): Promise<void> {
-    if (this.#ownLooks.size === 0) return
-    const patience = new AbortController()
-    const enough = sleep(OWN_LOOK_MS, undefined, { signal: patience.signal, ref: false }).catch(() => undefined)
-    await Promise.race([Promise.all(this.#ownLooks), enough])
-    patience.abort()
-  }
-
   /** Now, instead of in half a minute. */
   lookAtPermissions(): void {
     this.#privacy.lookOnce()
@@ -466,20 +406,4 @@ export class Agent {
     this.#database.close()
     this.#lock.release()
   }
-}
-
-/** The kubelet makes the directory only while its feature gate is on; on other nodes we do. */
-function prepareStaging(checkpointsDirectory: string): Staging {
-  const staging = new Staging(checkpointsDirectory)
-  try {
-    mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new UnavailableError(`Cannot make the checkpoint directory "${checkpointsDirectory}": ${errorText(error)}`, {
-      code: 'LocationNotWritable',
-      hint: 'Make it as root on the node, or set checkpoints.directory.',
-      cause: error,
-    })
-  }
-  staging.prepare()
-  return staging
 }

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isSystemError, UnavailableError } from '../shared/errors.ts'
+import { errorText, isSystemError, UnavailableError } from '../shared/errors.ts'
 import { assertSafeDirectory } from './safe-directory.ts'
 
 /** A hidden folder beside the archives, on their file system, so that publishing is a link and never a copy. */
@@ -87,4 +87,20 @@ function cannotPrepare(root: string, error: unknown): UnavailableError {
     hint: 'The agent must be able to write into checkpoints.directory.',
     cause: error,
   })
+}
+
+/** The kubelet makes the directory only while its feature gate is on; on other nodes we do. */
+export function prepareStaging(checkpointsDirectory: string): Staging {
+  const staging = new Staging(checkpointsDirectory)
+  try {
+    mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new UnavailableError(`Cannot make the checkpoint directory "${checkpointsDirectory}": ${errorText(error)}`, {
+      code: 'LocationNotWritable',
+      hint: 'Make it as root on the node, or set checkpoints.directory.',
+      cause: error,
+    })
+  }
+  staging.prepare()
+  return staging
 }

@@ -1,0 +1,44 @@
+import type { Policy } from '../retention/policy.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { DiskFloor } from './disk-space.ts'
+import type { PermissionsPolicy } from './permissions.ts'
+
+export interface AgentOptions {
+  readonly version: string
+  readonly nodeName: string
+  readonly checkpointsDirectory: string
+  readonly permissions: PermissionsPolicy
+  /** How often the whole directory is read through, events or not. */
+  readonly rescanMs: number
+  readonly stateDirectory: string
+  /** Undefined: looked for in the usual places. */
+  readonly runtimeSocket: string | undefined
+  readonly containerdNamespace: string
+  readonly kubeletEndpoint: boolean
+  readonly capture: {
+    readonly concurrency: number
+    readonly queueLimit: number
+    readonly maxDurationMs: number
+    readonly minimumWaitMs: number
+    readonly diskFloor: DiskFloor
+    readonly sizeFactor: number | undefined
+  }
+  readonly content: {
+    readonly concurrency: number
+    readonly perUser: number
+    readonly maxHoldMs: number
+    readonly requireEncryption: boolean
+    readonly recipients: readonly string[]
+  }
+  readonly custody: { readonly maxBytes: number }
+  readonly retention: { readonly policy: Policy }
+  readonly freezeGuard: {
+    readonly foreign: 'report' | 'resume'
+    readonly foreignAfterMs: number
+    readonly intervalMs: number
+    readonly cgroupRoot: string
+  }
+  readonly clock: Clock
+  readonly logger: Logger
+}
