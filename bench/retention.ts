@@ -7,7 +7,6 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OPEN_TO_ALL } from '../src/access/access.ts'
 import { PlanLane } from '../src/agent/retention/plan-lane.ts'
@@ -23,10 +22,10 @@ import { openDatabase } from '../src/store/database.ts'
 import { startAgentProcess, type AgentProcess } from '../test/support/agent-process.ts'
 import { manyCheckpoints } from '../test/support/sample-checkpoints.ts'
 import { fillArchiveFolder } from './archive-folder.ts'
-import { announceRunTime, formatFigure, quantile, reportBounded } from './bounds.ts'
+import { announceRunTime, quantile, reportBounded } from './bounds.ts'
 import { comparePaired, median, timed } from './paired.ts'
 
-// What a sweep costs: the plan, in a thread of its own, over 100,000 archives, and the list that others read meanwhile;
+// What a sweep costs: the plan, in a process of its own, over 100,000 archives, and the list that others read meanwhile;
 // then a whole sweep with its custody entries against a plain `find -delete` of the same files.
 
 const ROWS = 100_000
@@ -85,12 +84,10 @@ async function measurePlan(root: string): Promise<void> {
     server.listen(socketPath)
     await once(server, 'listening')
     const plans: number[] = []
-    const processor: number[] = []
     const lists: number[] = []
     let removed = 0
     for (let round = 0; round <= PLANS; round += 1) {
       const isOver = { value: false }
-      const cpu = process.cpuUsage()
       const planning = timed(async () => {
         using plan = await planOnce(lane)
         removed = plan.head.totals.removedArchives
@@ -101,11 +98,9 @@ async function measurePlan(root: string): Promise<void> {
         await sleep(BETWEEN_LISTS_MS)
       }
       const millis = await planning
-      const { user, system } = process.cpuUsage(cpu)
-      // The first one starts the thread.
+      // The first one starts the process.
       if (round === 0) continue
       plans.push(millis)
-      processor.push((user + system) / 1_000)
       lists.push(...during)
     }
     reportBounded({
@@ -113,9 +108,7 @@ async function measurePlan(root: string): Promise<void> {
       value: median(plans),
       bound: PLAN_BOUND_MS,
       unit: ' ms',
-      note:
-        `median of ${PLANS} while the list is read, ${removed} to remove; ` +
-        `${formatFigure(median(processor))} ms of the processors, the list's part included`,
+      note: `median of ${PLANS} while the list is read, ${removed} to remove`,
     })
     reportBounded({
       name: 'a page of the list meanwhile',

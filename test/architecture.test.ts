@@ -24,8 +24,8 @@ const ROOT = join(import.meta.dirname, '..')
 const ENTRY = 'main.ts'
 /** What it joins once the process is as it should be. */
 const AGENT = 'run-agent.ts'
-/** Where threads begin: named by a URL, not by an import. */
-const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-worker.ts']
+/** Where threads and processes begin: named by a URL, not by an import. */
+const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-process.ts']
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */

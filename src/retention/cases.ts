@@ -111,12 +111,10 @@ class FillingGroup implements Group {
 /** What has a group in every plan: keeps are counted over the one, the disk's need is shared out over the other. */
 const ALWAYS: ReadonlySet<Scope> = new Set(['workloadContainer', 'namespace'])
 
-type PlaceTree<Below> = Map<string, Below>
-
 class Places {
   readonly #book: RuleBook
-  /** By source, engine and belief; then by namespace, container and pod. */
-  readonly #places: PlaceTree<PlaceTree<PlaceTree<Map<string, FillingPlace>>>> = new Map()
+  /** Archives of one identity usually share the object, and have one engine; where they do not, they only share less. */
+  readonly #places = new Map<PlannedArchive['identity'], FillingPlace & Pick<PlannedArchive, 'engine'>>()
   readonly #groups: ReadonlyMap<Scope, Map<string, FillingGroup>>
 
   constructor({ rules }: Policy) {
@@ -131,16 +129,11 @@ class Places {
 
   of(archive: PlannedArchive): FillingPlace {
     const { identity, engine } = archive
-    const { namespace = '', pod = '', container = '', source, isBelieved } = identity
-    // By each name in turn: one key of them all would be a long text for each of many archives.
-    const kind = `${source} ${engine} ${isBelieved}`
-    const known = this.#places.get(kind)?.get(namespace)?.get(container)?.get(pod)
-    if (known !== undefined) return known
-    const ofKind = getOrAdd(this.#places, kind, () => new Map())
-    const ofNamespace = getOrAdd(ofKind, namespace, () => new Map())
+    const known = this.#places.get(identity)
+    if (known?.engine === engine) return known
     const rule = this.#book.ruleOf(archive)
-    const place = { rule, tenant: nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule) }
-    getOrAdd(ofNamespace, container, () => new Map()).set(pod, place)
+    const place = { rule, tenant: nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule), engine }
+    this.#places.set(identity, place)
     return place
   }
 

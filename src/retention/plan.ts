@@ -36,20 +36,23 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
     for (const one of relieve(missing, { cases, blocked, limit: words.disk })) forDisk.add(one)
   }
 
-  const remove: PlannedRemoval[] = []
-  const keep: PlannedRemoval[] = []
-  for (const one of cases) {
-    const { archive } = one
-    if (forDisk.has(one)) remove.push({ archive, reasons: words.ofDisk })
-    else if (one.goes) remove.push({ archive, reasons: words.whyItGoes(one) })
-    else keep.push({ archive, reasons: words.whyItStays(one) })
-  }
+  const goes = (one: Case) => one.goes || forDisk.has(one)
+  const remove = cases.filter(goes).map((one): PlannedRemoval => {
+    return { archive: one.archive, reasons: forDisk.has(one) ? words.ofDisk : words.whyItGoes(one) }
+  })
   // Oldest first: if a sweep is cut short, what matters least is gone.
   remove.reverse()
+  let keep: readonly PlannedRemoval[] | undefined
   return {
     id: planId(policy, remove),
     remove,
-    keep,
+    // Most archives stay, and hardly anybody asks why.
+    get keep() {
+      keep ??= cases
+        .filter((one) => !goes(one))
+        .map((one) => ({ archive: one.archive, reasons: words.whyItStays(one) }))
+      return keep
+    },
     blocked: blocked.list(),
     diskNotOurs,
     totals: {
@@ -114,9 +117,9 @@ class Words {
 
   /** Nobody's evidence is whole there; but a name that is not even one of a checkpoint is somebody else's file. */
   isUnsoundTooLong({ archive }: Case): boolean {
-    const { state, identity, modifiedAtMillis, isPinned, isInUse } = archive
-    if ((state !== 'incomplete' && state !== 'damaged') || isPinned || isInUse) return false
-    return identity.source !== 'unknown' && this.#nowMillis - modifiedAtMillis > this.#afterMs[state]
+    const { state } = archive
+    if ((state !== 'incomplete' && state !== 'damaged') || archive.isPinned || archive.isInUse) return false
+    return archive.identity.source !== 'unknown' && this.#nowMillis - archive.modifiedAtMillis > this.#afterMs[state]
   }
 
   whyItGoes({ archive, excesses }: Case): readonly Reason[] {
@@ -128,11 +131,11 @@ class Words {
 
   whyItStays(one: Case): readonly Reason[] {
     const { archive, kept, place } = one
-    const { state, identity } = archive
+    const { state } = archive
     if (archive.isPinned) return PINNED
     if (archive.isInUse) return IN_USE
     if (state === 'incomplete' || state === 'damaged') {
-      return identity.source === 'unknown' ? UNSOUND_STRANGERS[state] : this.#young[state]
+      return archive.identity.source === 'unknown' ? UNSOUND_STRANGERS[state] : this.#young[state]
     }
     if (state !== 'ready') return NOT_READY[state]
     if (place.rule === undefined) return STRANGER

@@ -28,7 +28,10 @@ export class RuleBook {
       namespace,
       pod,
       container,
-      workload: pod === undefined ? undefined : workloadOf(pod),
+      // Hardly any rule asks.
+      get workload() {
+        return pod === undefined ? undefined : workloadOf(pod)
+      },
       engine,
       identitySource: source,
     }

@@ -119,9 +119,10 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
   const number = idNumber(id)
   if (number === undefined) throw new Error(`Cannot save checkpoint "${id}": its id is not 16 hex digits`)
   const details: Details = {
+    // First, where a plan over all rows finds it at once.
+    isBelieved: identity.isBelieved,
     problems,
     ...(identity.containerId !== undefined && { containerId: identity.containerId }),
-    isBelieved: identity.isBelieved,
     takenAt: takenAt.text,
     ...(pin !== undefined && { pin }),
     summary,

@@ -22,8 +22,16 @@ export interface RetentionRow {
   /** When the file was last written, as its generation says. */
   readonly modifiedAtMillis: number
   readonly isPinned: boolean
-  /** How long its pod has been gone. */
-  readonly goneMillis: number | undefined
+  readonly isInUse: boolean
+  /** Since when its pod has been seen to be gone. */
+  readonly orphanSinceMillis: number | undefined
+}
+
+/** When rows are read, and what the index does not know of that moment. */
+export interface RetentionMoment {
+  readonly nowMillis: number
+  /** By id. */
+  readonly inUse: ReadonlySet<string>
 }
 
 export type RetentionColumns = [
@@ -33,52 +41,45 @@ export type RetentionColumns = [
   texts: string,
   state: number,
   engine: number,
-  /** The source of the identity, whether it is pinned, whether it is believed to be whose it says. */
-  sourceAndMarks: number,
-  namespace: string | null,
-  pod: string | null,
-  container: string | null,
+  pinned: number,
+  /** As JSON: namespace, pod, container, source, and 1 if it is believed. */
+  identity: string,
   sizeBytes: number,
   takenAt: number,
   podUid: string | null,
 ]
 
-const PINNED = 2
-const BELIEVED = 1
-
 /**
- * What was read of all archives, beside the heap. A thread has the small nursery that its process was given: 100,000 rows
- * as objects and texts of their own are copied and marked over and over, which takes longer than the plan.
+ * What was read of all archives, beside the heap: 100,000 rows as objects and texts of their own are copied and marked
+ * over and over, which takes longer than the plan.
  */
 export class RetentionTable {
   readonly #texts = new TextBlocks()
-  readonly #names = new Names()
+  readonly #identities = new Identities()
   readonly #idHigh: Uint32Array
   readonly #idLow: Uint32Array
   readonly #text: Float64Array
   readonly #states: Uint8Array
   readonly #engines: Uint8Array
-  readonly #sourceAndMarks: Uint8Array
-  readonly #namespaces: Uint32Array
-  readonly #pods: Uint32Array
-  readonly #containers: Uint32Array
+  readonly #pinned: Uint8Array
+  readonly #identity: Uint32Array
   readonly #sizes: Float64Array
   readonly #taken: Float64Array
   readonly #modified: Float64Array
   /** NaN: nobody has seen that its pod is gone. */
   readonly #gone: Float64Array
+  readonly #moment: RetentionMoment
   #count = 0
 
-  constructor(capacity: number) {
+  constructor(capacity: number, moment: RetentionMoment) {
+    this.#moment = moment
     this.#idHigh = new Uint32Array(capacity)
     this.#idLow = new Uint32Array(capacity)
     this.#text = new Float64Array(capacity)
     this.#states = new Uint8Array(capacity)
     this.#engines = new Uint8Array(capacity)
-    this.#sourceAndMarks = new Uint8Array(capacity)
-    this.#namespaces = new Uint32Array(capacity)
-    this.#pods = new Uint32Array(capacity)
-    this.#containers = new Uint32Array(capacity)
+    this.#pinned = new Uint8Array(capacity)
+    this.#identity = new Uint32Array(capacity)
     this.#sizes = new Float64Array(capacity)
     this.#taken = new Float64Array(capacity)
     this.#modified = new Float64Array(capacity)
@@ -87,18 +88,15 @@ export class RetentionTable {
 
   add(columns: RetentionColumns, goneMillis: ReadonlyMap<string, number>): void {
     const at = this.#count++
-    const [idHigh, idLow, texts, state, engine, sourceAndMarks, namespace, pod, container, size, takenAt, podUid] =
-      columns
+    const [idHigh, idLow, texts, state, engine, pinned, identity, sizeBytes, takenAt, podUid] = columns
     this.#idHigh[at] = idHigh
     this.#idLow[at] = idLow
     this.#text[at] = this.#texts.add(texts)
     this.#states[at] = state
     this.#engines[at] = engine
-    this.#sourceAndMarks[at] = sourceAndMarks
-    this.#namespaces[at] = this.#names.numberOf(namespace)
-    this.#pods[at] = this.#names.numberOf(pod)
-    this.#containers[at] = this.#names.numberOf(container)
-    this.#sizes[at] = size
+    this.#pinned[at] = pinned
+    this.#identity[at] = this.#identities.numberOf(identity)
+    this.#sizes[at] = sizeBytes
     this.#taken[at] = takenAt
     this.#modified[at] = modifiedAt(texts)
     this.#gone[at] = (podUid === null ? undefined : goneMillis.get(podUid)) ?? Number.NaN
@@ -127,18 +125,11 @@ export class RetentionTable {
   }
 
   identityOf(at: number): RetentionIdentity {
-    const sourceAndMarks = this.#sourceAndMarks[at] ?? 0
-    return {
-      namespace: this.#names.read(this.#namespaces[at]),
-      pod: this.#names.read(this.#pods[at]),
-      container: this.#names.read(this.#containers[at]),
-      source: sourceOf(sourceAndMarks >> 2),
-      isBelieved: (sourceAndMarks & BELIEVED) !== 0,
-    }
+    return this.#identities.read(this.#identity[at])
   }
 
   isPinned(at: number): boolean {
-    return ((this.#sourceAndMarks[at] ?? 0) & PINNED) !== 0
+    return this.#pinned[at] === 1
   }
 
   sizeOf(at: number): number {
@@ -153,9 +144,14 @@ export class RetentionTable {
     return this.#modified[at] ?? 0
   }
 
-  goneMillisOf(at: number): number | undefined {
-    const millis = this.#gone[at] ?? Number.NaN
-    return Number.isNaN(millis) ? undefined : millis
+  isInUse(at: number): boolean {
+    const { inUse } = this.#moment
+    return inUse.size > 0 && inUse.has(this.idOf(at))
+  }
+
+  orphanSinceOf(at: number): number | undefined {
+    const gone = this.#gone[at] ?? Number.NaN
+    return Number.isNaN(gone) ? undefined : this.#moment.nowMillis - gone
   }
 }
 
@@ -209,8 +205,12 @@ class TableRow implements RetentionRow {
     return this.#table.isPinned(this.#at)
   }
 
-  get goneMillis() {
-    return this.#table.goneMillisOf(this.#at)
+  get isInUse() {
+    return this.#table.isInUse(this.#at)
+  }
+
+  get orphanSinceMillis() {
+    return this.#table.orphanSinceOf(this.#at)
   }
 }
 
@@ -251,23 +251,47 @@ class TextBlocks {
   }
 }
 
-/** Each name once; number 0 is none. */
-class Names {
-  readonly #names: (string | undefined)[] = [undefined]
+/** Each once, however many archives are of it. */
+class Identities {
+  readonly #identities: RetentionIdentity[] = []
   readonly #numbers = new Map<string, number>()
 
-  numberOf(name: string | null): number {
-    if (name === null) return 0
-    let number = this.#numbers.get(name)
+  numberOf(text: string): number {
+    let number = this.#numbers.get(text)
     if (number === undefined) {
-      number = this.#names.push(name) - 1
-      this.#numbers.set(name, number)
+      number = this.#identities.push(toIdentity(text)) - 1
+      this.#numbers.set(text, number)
     }
     return number
   }
 
-  read(number = 0): string | undefined {
-    return this.#names[number]
+  read(number = 0): RetentionIdentity {
+    return this.#identities[number] ?? NOBODY
+  }
+}
+
+const NOBODY: RetentionIdentity = {
+  namespace: undefined,
+  pod: undefined,
+  container: undefined,
+  source: 'unknown',
+  isBelieved: false,
+}
+
+function toIdentity(text: string): RetentionIdentity {
+  const [namespace, pod, container, source, isBelieved] = JSON.parse(text) as [
+    namespace: string | null,
+    pod: string | null,
+    container: string | null,
+    source: number,
+    isBelieved: number,
+  ]
+  return {
+    namespace: namespace ?? undefined,
+    pod: pod ?? undefined,
+    container: container ?? undefined,
+    source: sourceOf(source),
+    isBelieved: isBelieved === 1,
   }
 }
 

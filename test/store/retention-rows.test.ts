@@ -8,7 +8,7 @@ import { silentLogger } from '../../src/shared/logger.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { GonePodStore } from '../../src/store/gone-pod-store.ts'
-import { readRetentionRows } from '../../src/store/retention-rows.ts'
+import { readRetentionRows, type RetentionMoment } from '../../src/store/retention-rows.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 
 const PLAIN = sampleCheckpoint(1)
@@ -37,11 +37,14 @@ const CASES: readonly (readonly [string, Checkpoint])[] = [
   ['one after that', sampleCheckpoint(9)],
 ]
 
+const NOW = 1_790_000_000_000
+const AT_REST: RetentionMoment = { nowMillis: NOW, inUse: new Set() }
+
 describe('readRetentionRows', () => {
   const folder = mkdtempSync(join(tmpdir(), 'retention-rows-'))
   const file = join(folder, 'state', 'index.db')
   const database = openDatabase({ file, clock: systemClock, logger: silentLogger })
-  const find = (id: string) => readRetentionRows(file).find((row) => row.id === id)
+  const find = (id: string, moment = AT_REST) => readRetentionRows(file, moment).find((row) => row.id === id)
 
   beforeAll(() => {
     new CheckpointStore(database).saveAll(CASES.map(([, checkpoint]) => checkpoint))
@@ -52,7 +55,7 @@ describe('readRetentionRows', () => {
   })
 
   it('reads each row once', () => {
-    const ids = readRetentionRows(file).map(({ id }) => id)
+    const ids = readRetentionRows(file, AT_REST).map(({ id }) => id)
     expect(ids.toSorted()).toEqual(CASES.map(([, { id }]) => id).toSorted())
   })
 
@@ -60,7 +63,7 @@ describe('readRetentionRows', () => {
     const row = find(id)
     expect(row).toMatchObject({ id, fileName, generation, state, engine })
     expect(row).toMatchObject({ sizeBytes: rest.sizeBytes, takenAtMillis: rest.takenAt.millis })
-    expect(row).toMatchObject({ isPinned: rest.pin !== undefined, goneMillis: undefined })
+    expect(row).toMatchObject({ isPinned: rest.pin !== undefined, isInUse: false, orphanSinceMillis: undefined })
     const { namespace, pod, container, source, isBelieved } = identity
     expect(row?.identity).toStrictEqual({ namespace, pod, container, source, isBelieved })
   })
@@ -69,13 +72,19 @@ describe('readRetentionRows', () => {
     expect(find(PLAIN.id)?.modifiedAtMillis).toBe(PLAIN.takenAt.millis)
   })
 
-  it('knows how long a pod has been gone, and of which pods nobody has seen that', () => {
+  it('knows since when a pod has been gone, and of which pods nobody has seen that', () => {
     const { podUid = '' } = PLAIN.identity
     const gone = new GonePodStore(database)
     gone.count([podUid], 0)
     gone.count([podUid], 90_000)
-    expect(find(PLAIN.id)?.goneMillis).toBe(90_000)
-    expect(find(PINNED.id)?.goneMillis).toBeUndefined()
-    expect(find(STRANGER.id)?.goneMillis).toBeUndefined()
+    expect(find(PLAIN.id)?.orphanSinceMillis).toBe(NOW - 90_000)
+    expect(find(PINNED.id)?.orphanSinceMillis).toBeUndefined()
+    expect(find(STRANGER.id)?.orphanSinceMillis).toBeUndefined()
+  })
+
+  it('takes those that are in use from who asks', () => {
+    const moment = { ...AT_REST, inUse: new Set([HIGHEST.id]) }
+    expect(find(HIGHEST.id, moment)?.isInUse).toBe(true)
+    expect(find(LOWEST.id, moment)?.isInUse).toBe(false)
   })
 })

@@ -1,11 +1,14 @@
-import { Worker } from 'node:worker_threads'
+// oxlint-disable-next-line no-restricted-imports -- the agent's own code, run by the same Node.js: decision 13
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { UnavailableError } from '../../shared/errors.ts'
 import type { PlannedDisk } from '../../retention/plan-types.ts'
 import type { Policy } from '../../retention/policy.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
 import type { OpenPlan } from './planner.ts'
 
-/** The thread holds every row while a plan is open, and some of it after. */
+/** The process holds every row while a plan is open. */
 const IDLE_MS = 5_000
 
 export interface PlanInput {
@@ -18,13 +21,13 @@ export interface PlanInput {
 type Ask<Kind extends PlanRequest['kind']> = Omit<Extract<PlanRequest, { kind: Kind }>, 'number'>
 type AnyAsk = { [Kind in PlanRequest['kind']]: Ask<Kind> }[PlanRequest['kind']]
 
-/** Plans in a thread of its own, which reads the index by itself: to hand it the rows would hold up answers. */
+/** Plans in a process of its own, which reads the index by itself: to hand it the rows would hold up answers. */
 export class PlanLane {
   readonly #indexFile: string
   readonly #waiting = new Map<number, PromiseWithResolvers<PlanAnswer>>()
   readonly #open = new Set<number>()
   #numbers = 0
-  #worker: Worker | undefined
+  #planner: ChildProcess | undefined
   #idleTimer: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -65,7 +68,7 @@ export class PlanLane {
   }
 
   #close(plan: number): void {
-    if (!this.#open.delete(plan) || this.#worker === undefined) return
+    if (!this.#open.delete(plan) || this.#planner === undefined) return
     void this.#ask({ kind: 'close', plan })
   }
 
@@ -75,35 +78,38 @@ export class PlanLane {
     const number = ++this.#numbers
     const waiting = Promise.withResolvers<PlanAnswer>()
     this.#waiting.set(number, waiting)
-    this.#worker ??= this.#start()
-    this.#worker.postMessage({ ...ask, number } satisfies PlanRequest)
+    this.#planner ??= this.#start()
+    this.#planner.send({ ...ask, number } satisfies PlanRequest, noteSent)
     return waiting.promise
   }
 
-  #start(): Worker {
+  #start(): ChildProcess {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const worker = new Worker(new URL(`./plan-worker.${extension}`, import.meta.url), {
-      workerData: this.#indexFile,
-      // What was preloaded is for the process, not for its threads.
+    const program = fileURLToPath(new URL(`./plan-process.${extension}`, import.meta.url))
+    const planner = fork(program, [this.#indexFile], {
+      // The agent's own keep a heap small.
       execArgv: [],
       env: {},
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
-    worker.unref()
-    worker.on('message', (answer: PlanAnswer) => {
+    planner.unref()
+    planner.channel?.unref()
+    planner.on('message', (answer: PlanAnswer) => {
       this.#waiting.get(answer.number)?.resolve(answer)
       this.#waiting.delete(answer.number)
       this.#restSoon()
     })
     const lose = (why: string) => {
-      if (this.#worker === worker) void this.#end(why)
+      if (this.#planner === planner) void this.#end(why)
     }
-    worker.on('error', (error) => {
+    planner.on('error', (error) => {
       lose(String(error))
     })
-    worker.on('exit', () => {
-      lose('the thread has ended')
+    planner.on('exit', (code, signal) => {
+      lose(`its process has ended (${signal ?? code})`)
     })
-    return worker
+    return planner
   }
 
   #restSoon(): void {
@@ -114,13 +120,19 @@ export class PlanLane {
 
   /** Its open plans are lost with it. */
   async #end(why: string): Promise<void> {
-    const worker = this.#worker
-    this.#worker = undefined
+    const planner = this.#planner
+    this.#planner = undefined
     for (const [number, { resolve }] of this.#waiting) resolve({ number, kind: 'failed', error: why })
     this.#waiting.clear()
-    await worker?.terminate()
+    // It only reads: there is nothing that it would have to finish.
+    if (planner?.kill('SIGKILL') !== true) return
+    planner.ref()
+    await once(planner, 'exit')
   }
 }
+
+/** One that cannot be reached ends, and its end is told. */
+function noteSent(): void {}
 
 function failed(answer: PlanAnswer): UnavailableError {
   const why = answer.kind === 'failed' ? answer.error : `the answer is a ${answer.kind}`

@@ -2,7 +2,7 @@ import type { PlannedDisk, PlannedRemoval } from '../../retention/plan-types.ts'
 import type { Policy } from '../../retention/policy.ts'
 import type { PlanHead } from './planner.ts'
 
-/** What the thread that plans is asked. */
+/** What the process that plans is asked. */
 export type PlanRequest = { readonly number: number } & (
   | {
       readonly kind: 'plan'

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { lookAtArchive } from '../../../src/agent/archive-file.ts'
 import type { Planner } from '../../../src/agent/retention/planner.ts'
-import { toPlannedArchives } from '../../../src/agent/retention/planned-archives.ts'
 import type { SweepReport } from '../../../src/agent/retention/sweep-report.ts'
 import { Sweeper, type SweeperOptions } from '../../../src/agent/retention/sweeper.ts'
 import type { CustodyDraft } from '../../../src/custody/custody-entry.ts'
@@ -99,7 +98,7 @@ export class SweepScene implements Disposable {
     return {
       open: () => {
         const nowMillis = this.now.getTime()
-        const archives = toPlannedArchives(readRetentionRows(this.#indexFile), { nowMillis, inUse: this.inUse })
+        const archives = readRetentionRows(this.#indexFile, { nowMillis, inUse: this.inUse })
         const { policy, disk } = this
         const plan = planRetention({ archives, policy, nowMillis, ...(disk !== undefined && { disk }) })
         return Promise.resolve({
@@ -124,7 +123,8 @@ export class SweepScene implements Disposable {
   }
 
   idOf(name: string): string {
-    const id = readRetentionRows(this.#indexFile).find(({ fileName }) => fileName === name)?.id
+    const moment = { nowMillis: this.now.getTime(), inUse: this.inUse }
+    const id = readRetentionRows(this.#indexFile, moment).find(({ fileName }) => fileName === name)?.id
     if (id === undefined) throw new Error(`There is no row of ${name}`)
     return id
   }

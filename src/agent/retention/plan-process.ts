@@ -1,0 +1,76 @@
+import process from 'node:process'
+import type { Blocked, Plan, PlannedArchive } from '../../retention/plan-types.ts'
+import { planRetention } from '../../retention/plan.ts'
+import { errorText } from '../../shared/errors.ts'
+import { readRetentionRows } from '../../store/retention-rows.ts'
+import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
+import type { PlanHead } from './planner.ts'
+
+// A process of its own (decision 13): to read and judge 100,000 archives takes half a second, and so would handing them
+// over; a thread would have the small heap that suits an agent at rest.
+
+/** A limit names so many archives at most that are in its way. */
+const MAX_NAMED = 100
+
+const [, , indexFile = ''] = process.argv
+const plans = new Map<number, Plan>()
+
+process.on('message', (request: PlanRequest) => {
+  process.send?.(answer(request), undefined, undefined, endWhereNobodyListens)
+})
+// The agent has ended, however it did.
+process.on('disconnect', () => process.exit())
+
+function endWhereNobodyListens(error: Error | null): void {
+  if (error !== null) process.exit(1)
+}
+
+function answer(request: PlanRequest): PlanAnswer {
+  const { number } = request
+  try {
+    if (request.kind === 'plan') return { number, kind: 'head', head: plan(request) }
+    if (request.kind === 'page') return { number, kind: 'page', page: page(request) }
+    plans.delete(request.plan)
+    return { number, kind: 'closed' }
+  } catch (error) {
+    return { number, kind: 'failed', error: errorText(error) }
+  }
+}
+
+function plan({ plan: name, policy, nowMillis, disk, inUse }: Extract<PlanRequest, { kind: 'plan' }>): PlanHead {
+  const archives = readRetentionRows(indexFile, { nowMillis, inUse: new Set(inUse) })
+  const made = planRetention({ archives, policy, nowMillis, disk })
+  plans.set(name, made)
+  const { id, blocked, diskNotOurs, totals } = made
+  return { id, blocked: blocked.map(withFewNames), diskNotOurs, totals }
+}
+
+function withFewNames(blocked: Blocked): Blocked {
+  return { ...blocked, by: blocked.by.slice(0, MAX_NAMED) }
+}
+
+function page({ plan: name, list, skip, count }: Extract<PlanRequest, { kind: 'page' }>) {
+  const made = plans.get(name)
+  if (made === undefined) throw new Error('it is not open any more')
+  return made[list]
+    .slice(skip, skip + count)
+    .map(({ archive, reasons }) => ({ archive: withOwnValues(archive), reasons }))
+}
+
+/** A row is a look at a table, which does not leave this process. */
+function withOwnValues(archive: PlannedArchive): PlannedArchive {
+  return {
+    id: archive.id,
+    fileName: archive.fileName,
+    generation: archive.generation,
+    state: archive.state,
+    identity: archive.identity,
+    engine: archive.engine,
+    sizeBytes: archive.sizeBytes,
+    takenAtMillis: archive.takenAtMillis,
+    modifiedAtMillis: archive.modifiedAtMillis,
+    isPinned: archive.isPinned,
+    isInUse: archive.isInUse,
+    orphanSinceMillis: archive.orphanSinceMillis,
+  }
+}
