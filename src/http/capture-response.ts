@@ -9,9 +9,9 @@ import type {
   CaptureErrorResponse,
   CaptureJobResponse,
   CaptureResult,
-  CheckpointResponse,
   ContainerCaptureResponse,
-} from './api-types.ts'
+} from './capture-api-types.ts'
+import type { CheckpointResponse } from './checkpoint-api-types.ts'
 import { CaptureFailedError } from './error-handler.ts'
 import { toIdentity } from './identity-response.ts'
 import { shownText } from './shown-text.ts'

@@ -5,16 +5,17 @@ import {
   captureListQuery,
   captureQuery,
   captureRequest,
-  noQuery,
   type CaptureJobList,
   type CaptureRequestBody,
-} from './api-types.ts'
+} from './capture-api-types.ts'
+import { noQuery } from './api-types.ts'
 import { assertMayIn, permittedJob, visibleRows } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import type { Rates } from './rates.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
-import type { Actor, CaptureRequest, CaptureServices } from './services.ts'
+import type { Actor } from './services.ts'
+import type { CaptureRequest, CaptureServices } from './capture-services.ts'
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */
 export function captureRoutes(

@@ -1,12 +1,13 @@
 import { Router, type RequestHandler } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { noQuery, pinRequest, type CheckpointResponse, type VerificationResponse } from './api-types.ts'
+import { noQuery } from './api-types.ts'
+import { pinRequest, type CheckpointResponse, type VerificationResponse } from './checkpoint-api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
 import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
-import type { CheckpointActions, Verification } from './services.ts'
+import type { CheckpointActions, Verification } from './checkpoint-services.ts'
 
 /** What can be done with an archive as a whole: keep it, prove it, remove it. */
 export function checkpointActionRoutes(

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import { z } from 'zod'
 import { InvalidInputError } from '../shared/errors.ts'
-import { checkpointListQuery } from './api-types.ts'
+import { checkpointListQuery } from './checkpoint-api-types.ts'
 import { continueToken, writeToken } from './continue-token.ts'
 import { readQuery } from './request-input.ts'
-import type { CheckpointCursor, CheckpointListFilter, CheckpointListQuery } from './services.ts'
+import type { CheckpointCursor, CheckpointListFilter, CheckpointListQuery } from './checkpoint-services.ts'
 
 /** Throws InvalidInputError for a `continue` of a list with another sort or other filters, as for all else that is wrong. */
 export function readListQuery(req: Request): CheckpointListQuery {

@@ -1,12 +1,14 @@
 import { Router } from 'express'
-import { memberListQuery, noQuery, type CheckpointList, type MemberList } from './api-types.ts'
+import { memberListQuery, type MemberList } from './content-api-types.ts'
+import { noQuery } from './api-types.ts'
+import { type CheckpointList } from './checkpoint-api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
 import { permittedCheckpoint, visibleRows } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readListQuery, writeContinue } from './checkpoint-list-query.ts'
 import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
-import type { CheckpointServices } from './services.ts'
+import type { CheckpointServices } from './checkpoint-services.ts'
 
 /** What is known of the archives of this node. */
 export function checkpointRoutes(

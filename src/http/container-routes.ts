@@ -1,9 +1,11 @@
 import { Router } from 'express'
-import { namespaceQuery, type RunningContainerList, type RunningContainerResponse } from './api-types.ts'
+import { namespaceQuery } from './checkpoint-api-types.ts'
+import { type RunningContainerList, type RunningContainerResponse } from './node-api-types.ts'
 import { visibleRows } from './authorize.ts'
 import { toIdentity } from './identity-response.ts'
 import { readQuery } from './request-input.ts'
-import type { HttpServices, RunningContainer } from './services.ts'
+import type { HttpServices } from './services.ts'
+import type { RunningContainer } from './node-services.ts'
 
 /** The running containers of the node. */
 export function containerRoutes(containers: HttpServices['containers']): Router {

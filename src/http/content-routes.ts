@@ -1,7 +1,7 @@
 import { Router, type Request, type Response } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError, InvalidInputError } from '../shared/errors.ts'
-import { contentQuery } from './api-types.ts'
+import { contentQuery } from './content-api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { attachment } from './content-disposition.ts'
@@ -10,7 +10,7 @@ import { chooseRange } from './content-range.ts'
 import { contentTags, type ContentTags } from './content-tags.ts'
 import { readQuery } from './request-input.ts'
 import { responseSink } from './response-sink.ts'
-import type { ContentServices, OpenContent } from './services.ts'
+import type { ContentServices, OpenContent } from './content-services.ts'
 
 /** The bytes themselves: an archive, or one member of it. */
 export function contentRoutes(contents: Pick<ContentServices, 'openArchive' | 'openMember'>): Router {

@@ -5,14 +5,15 @@ import {
   custodyExportQuery,
   custodyQuery,
   custodyVerifyQuery,
-  noQuery,
   type CustodyPageResponse,
   type CustodyReportResponse,
-} from './api-types.ts'
+} from './custody-api-types.ts'
+import { noQuery } from './api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readQuery } from './request-input.ts'
-import type { ChainEnd, CustodyReport, HttpServices } from './services.ts'
+import type { ChainEnd, CustodyReport } from './custody-services.ts'
+import type { HttpServices } from './services.ts'
 
 /** Who did what to which archive, whether the record of it is whole, and the signed statement about one archive. */
 export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Router {

@@ -8,7 +8,7 @@ import type { KubeletGuard } from './kubelet-access.ts'
 import { readKubeletTarget, trimOf } from './kubelet-target.ts'
 import { readKubeletTimeout } from './kubelet-timeout.ts'
 import type { Rates } from './rates.ts'
-import type { KubeletServices } from './services.ts'
+import type { KubeletServices } from './capture-services.ts'
 
 /** One answer of the kubelet's, byte for byte. */
 interface KubeletAnswer {

@@ -1,7 +1,9 @@
 import { Router } from 'express'
-import { noQuery, type NodeResponse } from './api-types.ts'
+import { noQuery } from './api-types.ts'
+import { type NodeResponse } from './node-api-types.ts'
 import { readQuery } from './request-input.ts'
-import type { HttpServices, NodeStatus } from './services.ts'
+import type { HttpServices } from './services.ts'
+import type { NodeStatus } from './node-services.ts'
 import { shownText } from './shown-text.ts'
 
 /** What this node is and can, in counts: any caller may see it, so it names no pod. */

@@ -1,5 +1,10 @@
 import { z } from 'zod'
 import * as api from './api-types.ts'
+import * as captures from './capture-api-types.ts'
+import * as checkpoints from './checkpoint-api-types.ts'
+import * as contents from './content-api-types.ts'
+import * as custody from './custody-api-types.ts'
+import * as nodes from './node-api-types.ts'
 import type { Permission } from './permission.ts'
 import * as retention from './retention-api-types.ts'
 
@@ -86,7 +91,7 @@ export const operations: readonly Operation[] = [
       'seconds; the last one counts, and one below the configured minimum is raised to it. It ends the wait, not the capture.',
     query: z.object({ timeout: z.string().optional() }),
     answers: {
-      200: { description: 'The archive is in place', schema: api.kubeletResult },
+      200: { description: 'The archive is in place', schema: captures.kubeletResult },
       307: { description: 'The path is not canonical', headers: ['Location'] },
       400: { description: 'The path cannot be decoded', mediaType: 'text/plain' },
       401: { description: 'Nobody knows who the caller is', mediaType: 'text/plain' },
@@ -105,7 +110,7 @@ export const operations: readonly Operation[] = [
     id: 'getNode',
     summary: 'What this node is and can',
     permission: { kind: 'authenticated' },
-    answers: { 200: { description: 'The node', schema: api.nodeResponse }, ...problems(...READ_PROBLEMS) },
+    answers: { 200: { description: 'The node', schema: nodes.nodeResponse }, ...problems(...READ_PROBLEMS) },
   },
   {
     method: 'get',
@@ -113,9 +118,9 @@ export const operations: readonly Operation[] = [
     id: 'listContainers',
     summary: 'The running containers of this node',
     permission: { kind: 'rows', verb: 'list' },
-    query: api.namespaceQuery,
+    query: checkpoints.namespaceQuery,
     answers: {
-      200: { description: 'The containers', schema: api.runningContainerList },
+      200: { description: 'The containers', schema: nodes.runningContainerList },
       ...problems(...READ_PROBLEMS, 503),
     },
   },
@@ -128,18 +133,18 @@ export const operations: readonly Operation[] = [
     description:
       'Answers at once with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the job has ' +
       'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on.',
-    query: api.captureQuery,
+    query: captures.captureQuery,
     headers: [{ name: 'Prefer', description: '`wait=N`: wait for at most N seconds' }],
-    body: api.captureRequest,
+    body: captures.captureRequest,
     answers: {
       201: {
         description: 'The caller waited, and the checkpoints are there',
-        schema: api.captureResult,
+        schema: captures.captureResult,
         headers: ['Preference-Applied'],
       },
       202: {
         description: 'The job is queued or running',
-        schema: api.captureJobResponse,
+        schema: captures.captureJobResponse,
         headers: ['Location', 'Preference-Applied'],
       },
       ...problems(400, 401, 403, 404, 409, 413, 415, 429, 500, 501, 503, 507),
@@ -151,8 +156,8 @@ export const operations: readonly Operation[] = [
     id: 'listCaptures',
     summary: 'Capture jobs, newest first',
     permission: { kind: 'rows', verb: 'get' },
-    query: api.captureListQuery,
-    answers: { 200: { description: 'A page of jobs', schema: api.captureJobList }, ...problems(...READ_PROBLEMS) },
+    query: captures.captureListQuery,
+    answers: { 200: { description: 'A page of jobs', schema: captures.captureJobList }, ...problems(...READ_PROBLEMS) },
   },
   {
     method: 'get',
@@ -160,7 +165,10 @@ export const operations: readonly Operation[] = [
     id: 'getCapture',
     summary: 'One capture job',
     permission: { kind: 'job', verb: 'get' },
-    answers: { 200: { description: 'The job', schema: api.captureJobResponse }, ...problems(...READ_PROBLEMS, 404) },
+    answers: {
+      200: { description: 'The job', schema: captures.captureJobResponse },
+      ...problems(...READ_PROBLEMS, 404),
+    },
   },
   {
     method: 'delete',
@@ -170,7 +178,7 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'job', verb: 'delete' },
     description: 'Answers when the job has ended: it is `succeeded` where the runtime finished all the same.',
     answers: {
-      200: { description: 'The job as it ended', schema: api.captureJobResponse },
+      200: { description: 'The job as it ended', schema: captures.captureJobResponse },
       ...problems(...READ_PROBLEMS, 404, 409),
     },
   },
@@ -181,9 +189,9 @@ export const operations: readonly Operation[] = [
     summary: 'The checkpoint archives of this node',
     permission: { kind: 'rows', verb: 'list' },
     description: 'All filters that are given must hold. `continue` belongs to the sort and the filters of its page.',
-    query: api.checkpointListQuery,
+    query: checkpoints.checkpointListQuery,
     answers: {
-      200: { description: 'A page of checkpoints', schema: api.checkpointList },
+      200: { description: 'A page of checkpoints', schema: checkpoints.checkpointList },
       ...problems(...READ_PROBLEMS),
     },
   },
@@ -195,7 +203,7 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'get' },
     headers: [{ name: 'If-None-Match', description: 'The `ETag` of an earlier answer' }],
     answers: {
-      200: { description: 'The checkpoint', schema: api.checkpointResponse, headers: ['ETag'] },
+      200: { description: 'The checkpoint', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
       304: { description: 'It is as it was', headers: ['ETag'] },
       ...problems(...READ_PROBLEMS, 404),
     },
@@ -218,10 +226,10 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'update' },
     description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
     headers: [IF_MATCH],
-    body: api.pinRequest,
+    body: checkpoints.pinRequest,
     isBodyOptional: true,
     answers: {
-      200: { description: 'The checkpoint, pinned', schema: api.checkpointResponse, headers: ['ETag'] },
+      200: { description: 'The checkpoint, pinned', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
       ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 503),
     },
   },
@@ -234,7 +242,7 @@ export const operations: readonly Operation[] = [
     description: 'Removes a marker of this agent or of a person, never one that an operator manages.',
     headers: [IF_MATCH],
     answers: {
-      200: { description: 'The checkpoint, without a pin', schema: api.checkpointResponse, headers: ['ETag'] },
+      200: { description: 'The checkpoint, without a pin', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
       ...problems(...READ_PROBLEMS, 404, 409, 412, 503),
     },
   },
@@ -245,7 +253,7 @@ export const operations: readonly Operation[] = [
     summary: 'Read an archive to its end and compare it with what is recorded',
     permission: { kind: 'checkpoint', verb: 'get' },
     answers: {
-      200: { description: 'What was found; `intact` says it in one word', schema: api.verificationResponse },
+      200: { description: 'What was found; `intact` says it in one word', schema: checkpoints.verificationResponse },
       ...problems(...READ_PROBLEMS, 404, 409, 503),
     },
   },
@@ -256,9 +264,9 @@ export const operations: readonly Operation[] = [
     summary: 'What is in an archive, in its order',
     permission: { kind: 'checkpoint', verb: 'get' },
     description: 'Read from the archive each time. `continue` belongs to the file as it was.',
-    query: api.memberListQuery,
+    query: contents.memberListQuery,
     answers: {
-      200: { description: 'A page of members', schema: api.memberList },
+      200: { description: 'A page of members', schema: contents.memberList },
       ...problems(...READ_PROBLEMS, 404, 409, 503),
     },
   },
@@ -271,7 +279,7 @@ export const operations: readonly Operation[] = [
     description:
       'HEAD gives the same headers. Compressed or encrypted, the answer has no length, no ranges and an `ETag` of its own. ' +
       'It ends early, as an error, when the file is replaced or removed meanwhile.',
-    query: api.contentQuery,
+    query: contents.contentQuery,
     headers: CONTENT_HEADERS,
     answers: {
       200: { ...ARCHIVE_ANSWER, description: 'The archive', headers: [...CONTENT_ANSWER.headers, 'Repr-Digest'] },
@@ -292,7 +300,7 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'get', content: true },
     description:
       'Straight from the archive, packed or not. `name` is one of the list; its slashes may stand as they are.',
-    query: api.contentQuery,
+    query: contents.contentQuery,
     headers: CONTENT_HEADERS,
     answers: {
       200: { ...CONTENT_ANSWER, description: 'The content of the member' },
@@ -308,9 +316,9 @@ export const operations: readonly Operation[] = [
     summary: 'What the container had written over its image',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
     description: 'Read from the archive each time, nothing is unpacked. `continue` belongs to the file as it was.',
-    query: api.rootfsDiffQuery,
+    query: contents.rootfsDiffQuery,
     answers: {
-      200: { description: 'A page of changes', schema: api.rootfsDiffResponse },
+      200: { description: 'A page of changes', schema: contents.rootfsDiffResponse },
       ...problems(...READ_PROBLEMS, 404, 409, 429, 503),
     },
   },
@@ -323,7 +331,7 @@ export const operations: readonly Operation[] = [
     description:
       'Server-sent events that go on until one side ends them: `added` and `changed` with the checkpoint, `removed` with ' +
       '`{"id", "state": "gone"}`, `capture` with a capture job each time its state changes and twice a second while it is being written, and `resync` with `{}` where events were lost and the list has to be read anew.',
-    query: api.namespaceQuery,
+    query: checkpoints.namespaceQuery,
     headers: [
       { name: 'Last-Event-ID', description: 'The `id` of the last event that was seen: those after it come first' },
     ],
@@ -341,7 +349,7 @@ export const operations: readonly Operation[] = [
     description:
       'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
     answers: {
-      200: { description: 'The envelope', schema: api.dsseEnvelope },
+      200: { description: 'The envelope', schema: custody.dsseEnvelope },
       ...problems(...READ_PROBLEMS, 404, 409),
     },
   },
@@ -351,8 +359,8 @@ export const operations: readonly Operation[] = [
     id: 'listCustody',
     summary: 'Who did what to which archive',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
-    query: api.custodyQuery,
-    answers: { 200: { description: 'A page of entries', schema: api.custodyPage }, ...problems(...READ_PROBLEMS) },
+    query: custody.custodyQuery,
+    answers: { 200: { description: 'A page of entries', schema: custody.custodyPage }, ...problems(...READ_PROBLEMS) },
   },
   {
     method: 'get',
@@ -360,8 +368,8 @@ export const operations: readonly Operation[] = [
     id: 'verifyCustody',
     summary: 'Whether the custody log is as it was written',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
-    query: api.custodyVerifyQuery,
-    answers: { 200: { description: 'What was found', schema: api.custodyReport }, ...problems(...READ_PROBLEMS) },
+    query: custody.custodyVerifyQuery,
+    answers: { 200: { description: 'What was found', schema: custody.custodyReport }, ...problems(...READ_PROBLEMS) },
   },
   {
     method: 'get',
@@ -369,7 +377,7 @@ export const operations: readonly Operation[] = [
     id: 'exportCustody',
     summary: 'The custody log as it stands, one entry a line',
     permission: { kind: 'node', verb: 'get', subresource: 'custody', isLong: true },
-    query: api.custodyExportQuery,
+    query: custody.custodyExportQuery,
     answers: {
       200: { description: 'The lines, with their hashes', mediaType: 'application/jsonl' },
       ...problems(...READ_PROBLEMS),
@@ -382,8 +390,8 @@ export const operations: readonly Operation[] = [
     summary: 'What the caller may do',
     description: 'In the namespace, or in all of them where none is named, and on this node as a whole.',
     permission: { kind: 'authenticated' },
-    query: api.accessQuery,
-    answers: { 200: { description: 'Each permission', schema: api.accessResponse }, ...problems(400, 401, 500, 503) },
+    query: nodes.accessQuery,
+    answers: { 200: { description: 'Each permission', schema: nodes.accessResponse }, ...problems(400, 401, 500, 503) },
   },
   {
     method: 'get',
@@ -441,8 +449,8 @@ export const operations: readonly Operation[] = [
     summary: 'Whether the agent is alive',
     permission: { kind: 'open' },
     answers: {
-      200: { description: 'It is', schema: api.healthResponse },
-      503: { description: 'It is not', schema: api.healthResponse },
+      200: { description: 'It is', schema: nodes.healthResponse },
+      503: { description: 'It is not', schema: nodes.healthResponse },
       ...problems(400),
     },
   },
@@ -452,10 +460,10 @@ export const operations: readonly Operation[] = [
     id: 'getReadiness',
     summary: 'Whether the agent can do its work',
     permission: { kind: 'open' },
-    query: api.readinessQuery,
+    query: nodes.readinessQuery,
     answers: {
-      200: { description: 'It can, perhaps not all of it', schema: api.readinessResponse },
-      503: { description: 'It cannot', schema: api.readinessResponse },
+      200: { description: 'It can, perhaps not all of it', schema: nodes.readinessResponse },
+      503: { description: 'It cannot', schema: nodes.readinessResponse },
       ...problems(400),
     },
   },

@@ -1,5 +1,9 @@
 import { z } from 'zod'
 import * as api from './api-types.ts'
+import * as captures from './capture-api-types.ts'
+import * as checkpoints from './checkpoint-api-types.ts'
+import * as contents from './content-api-types.ts'
+import * as nodes from './node-api-types.ts'
 import * as retention from './retention-api-types.ts'
 import { operations, type Answer, type Operation } from './openapi-operations.ts'
 
@@ -8,33 +12,33 @@ type Json = Readonly<Record<string, unknown>>
 
 /** The schemas that get a name of their own in the document, and so a type of their own in generated clients. */
 const NAMED: Readonly<Record<string, z.ZodType>> = {
-  CaptureError: api.captureError,
-  CaptureJob: api.captureJobResponse,
-  CaptureJobList: api.captureJobList,
-  CaptureRequest: api.captureRequest,
-  CaptureResult: api.captureResult,
-  Checkpoint: api.checkpointResponse,
-  CheckpointList: api.checkpointList,
-  CheckpointProblem: api.checkpointProblem,
-  ContainerCapture: api.containerCaptureResponse,
+  CaptureError: captures.captureError,
+  CaptureJob: captures.captureJobResponse,
+  CaptureJobList: captures.captureJobList,
+  CaptureRequest: captures.captureRequest,
+  CaptureResult: captures.captureResult,
+  Checkpoint: checkpoints.checkpointResponse,
+  CheckpointList: checkpoints.checkpointList,
+  CheckpointProblem: checkpoints.checkpointProblem,
+  ContainerCapture: captures.containerCaptureResponse,
   ContainerIdentity: api.containerIdentity,
-  Health: api.healthResponse,
-  RootfsChange: api.rootfsChange,
-  RootfsDiff: api.rootfsDiffResponse,
-  KubeletResult: api.kubeletResult,
-  Member: api.memberResponse,
-  MemberList: api.memberList,
-  Node: api.nodeResponse,
+  Health: nodes.healthResponse,
+  RootfsChange: contents.rootfsChange,
+  RootfsDiff: contents.rootfsDiffResponse,
+  KubeletResult: captures.kubeletResult,
+  Member: contents.memberResponse,
+  MemberList: contents.memberList,
+  Node: nodes.nodeResponse,
   PlannedArchive: retention.plannedArchive,
   Problem: api.problem,
-  Readiness: api.readinessResponse,
+  Readiness: nodes.readinessResponse,
   Retention: retention.retentionStatus,
   RetentionBlocked: retention.retentionBlocked,
   RetentionPlan: retention.retentionPlan,
   SweepHistory: retention.retentionHistory,
   SweepReport: retention.sweepReport,
-  RunningContainer: api.runningContainerResponse,
-  RunningContainerList: api.runningContainerList,
+  RunningContainer: nodes.runningContainerResponse,
+  RunningContainerList: nodes.runningContainerList,
 }
 
 const HEADERS: Readonly<Record<string, string>> = {

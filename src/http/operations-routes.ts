@@ -1,8 +1,10 @@
 import { Router } from 'express'
-import { noQuery, readinessQuery, type HealthResponse, type ReadinessResponse } from './api-types.ts'
+import { noQuery } from './api-types.ts'
+import { readinessQuery, type HealthResponse, type ReadinessResponse } from './node-api-types.ts'
 import { openApiDocument } from './openapi.ts'
 import { readQuery } from './request-input.ts'
-import type { HealthCheck, HttpServices } from './services.ts'
+import type { HealthCheck } from './node-services.ts'
+import type { HttpServices } from './services.ts'
 
 /**
  * What runs the agent asks: health, readiness, metrics, the description of the API. Health and readiness need no

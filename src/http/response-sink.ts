@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { CallerLeftError } from '../shared/errors.ts'
 import { PendingWrites } from '../shared/pending-writes.ts'
-import type { ContentSink } from './services.ts'
+import type { ContentSink } from './content-services.ts'
 
 /** A reader that takes nothing at all for this long is gone, or wants our memory and a place in the queue for nothing. */
 const STALLED_MS = 5 * 60_000

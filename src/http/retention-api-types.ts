@@ -1,14 +1,5 @@
 import { z } from 'zod'
-import { pageLimit } from './api-types.ts'
-
-const time = z.iso.datetime()
-const bytes = z.int().nonnegative()
-const count = z.int().nonnegative()
-
-const page = {
-  limit: pageLimit,
-  continue: z.string().optional().describe('From the page before'),
-}
+import { bytes, count, page, time } from './api-types.ts'
 
 export const retentionPlanQuery = z.strictObject({
   include: z.literal('keep').optional().describe('Also what stays, and why, after what goes'),

@@ -1,11 +1,11 @@
 import { Router } from 'express'
-import { rootfsDiffQuery, type RootfsDiffResponse } from './api-types.ts'
+import { rootfsDiffQuery, type RootfsDiffResponse } from './content-api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
-import type { ContentServices, RootfsChange } from './services.ts'
+import type { ContentServices, RootfsChange } from './content-services.ts'
 
 /** What the container had written over its image. */
 export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff'>): Router {

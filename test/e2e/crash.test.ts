@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { CaptureJobResponse } from '../../src/http/api-types.ts'
+import type { CaptureJobResponse } from '../../src/http/capture-api-types.ts'
 import { FAIL_POINTS, type FailPoint } from '../../src/shared/fail-point.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
 import { compileAgentOnce } from '../support/compiled-agent.ts'

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { CaptureJob } from '../../src/checkpoint/capture-job.ts'
-import type { CaptureRequest, CaptureServices } from '../../src/http/services.ts'
+import type { CaptureRequest, CaptureServices } from '../../src/http/capture-services.ts'
 import { ConflictError, NotFoundError, UnavailableError } from '../../src/shared/errors.ts'
 import { call, type ApiCall } from './api-call.ts'
 import { capture, counter, job, startApp, succeeded } from './http-services.ts'

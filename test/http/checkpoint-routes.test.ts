@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import type { CheckpointListQuery, CheckpointMember, CheckpointServices } from '../../src/http/services.ts'
+import type { CheckpointListQuery, CheckpointMember, CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 import { checkpoint, counter, recordingLogger, startApp } from './http-services.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { RunningContainer } from '../../src/http/services.ts'
+import type { RunningContainer } from '../../src/http/node-services.ts'
 import { UnavailableError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 import { counter } from './http-services.ts'

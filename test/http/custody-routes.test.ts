@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { CustodyEntry, CustodyReport, HttpServices } from '../../src/http/services.ts'
+import type { CustodyEntry, CustodyReport } from '../../src/http/custody-services.ts'
+import type { HttpServices } from '../../src/http/services.ts'
 import { ConflictError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 import { checkpoint } from './http-services.ts'

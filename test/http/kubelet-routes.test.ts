@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import type { KubeletCheckpointRequest, KubeletServices } from '../../src/http/services.ts'
+import type { KubeletCheckpointRequest, KubeletServices } from '../../src/http/capture-services.ts'
 import { RuntimeFailureError, UnavailableError } from '../../src/shared/errors.ts'
 import { listen, recordingLogger, startApp, testApp, webPodKubelet } from './http-services.ts'
 import { rawRequest, type RawAnswer } from './raw-request.ts'

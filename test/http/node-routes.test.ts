@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { NodeStatus } from '../../src/http/services.ts'
+import type { NodeStatus } from '../../src/http/node-services.ts'
 import { call } from './api-call.ts'
 
 const bare: NodeStatus = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { HealthCheck } from '../../src/http/services.ts'
+import type { HealthCheck } from '../../src/http/node-services.ts'
 import { call } from './api-call.ts'
 
 const ok: HealthCheck = { name: 'runtime', state: 'ok' }

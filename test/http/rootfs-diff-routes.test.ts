@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { ContentServices, RootfsDiff } from '../../src/http/services.ts'
+import type { ContentServices, RootfsDiff } from '../../src/http/content-services.ts'
 import { buildArchive } from '../support/archive-builder.ts'
 import { serveContent } from '../support/content-server.ts'
 import { download } from '../support/download.ts'

@@ -1,0 +1,76 @@
+import { z } from 'zod'
+import { bytes, count, pageLimit, time, wholeNumber } from './api-types.ts'
+
+const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
+
+export const custodyQuery = z.strictObject({
+  checkpoint: z.string().min(1).optional().describe('The id of a checkpoint: only entries about it'),
+  after: wholeNumber().default(0).describe('Entries after this number'),
+  limit: pageLimit,
+})
+
+export const custodyExportQuery = custodyQuery.pick({ after: true })
+
+export const custodyVerifyQuery = z.strictObject({
+  head: z
+    .string()
+    .regex(/^\d{1,15}:[0-9a-f]{64}$/, 'must be the number of an entry and its hash, as in "17:ab12…"')
+    .transform((text) => ({ seq: Number.parseInt(text, 10), hash: text.slice(text.indexOf(':') + 1) }))
+    .optional()
+    .describe('A head that was kept elsewhere, as `seq:hash`'),
+})
+
+export const custodyEntry = z.object({
+  seq: count,
+  time,
+  node: z.string(),
+  actor: z.object({
+    user: z.string(),
+    groups: z.array(z.string()),
+    address: z.string().optional(),
+    requestId: z.string().optional(),
+  }),
+  action: z.string().describe('Such as "capture", "content", "delete", "tampering"; there may be more of them later'),
+  checkpoint: z
+    .object({
+      id: z.string(),
+      fileName: z.string(),
+      sizeBytes: bytes.optional(),
+      sha256: z.string().optional(),
+    })
+    .optional(),
+  detail: z.record(z.string(), z.unknown()).optional(),
+  outcome: z.string().describe('"intended" stands before a deed; how it ended is an entry of its own'),
+  previous: z.string().describe('The hash of the entry before'),
+  hash: z.string(),
+})
+
+export const custodyPage = z.object({
+  items: z.array(custodyEntry).describe('In the order in which they were written'),
+  continue: z.string().optional().describe('Give it back as `after`; absent on the last page'),
+})
+
+const chainEnd = z.object({ seq: count, hash: sha256Text })
+
+export const custodyReport = z.object({
+  sound: z.boolean(),
+  problems: z.array(
+    z.object({ code: z.string(), file: z.string().optional(), line: count.optional(), detail: z.string() }),
+  ),
+  problemCount: count.describe('Of those there are; the first hundred are listed'),
+  files: count,
+  entries: count,
+  first: chainEnd.optional(),
+  last: chainEnd.optional(),
+  head: chainEnd.optional().describe('What the end was compared with'),
+  keyId: z.string().optional(),
+})
+
+export const dsseEnvelope = z.object({
+  payloadType: z.string(),
+  payload: z.string().describe('Base64'),
+  signatures: z.array(z.object({ keyid: z.string(), sig: z.string().describe('Base64') })),
+})
+
+export type CustodyPageResponse = z.infer<typeof custodyPage>
+export type CustodyReportResponse = z.infer<typeof custodyReport>

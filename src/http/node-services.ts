@@ -1,0 +1,55 @@
+import type { ContainerIdentity } from '../checkpoint/identity.ts'
+
+export interface RunningContainer {
+  readonly identity: ContainerIdentity
+  readonly image: string
+  readonly startedAt: Date | undefined
+  readonly memoryBytes: number | undefined
+  readonly writableLayerBytes: number | undefined
+  readonly lastCheckpoint: { readonly id: string; readonly takenAt: Date } | undefined
+  /** The id of the job. */
+  readonly captureInFlight: string | undefined
+}
+
+export interface NodeStatus {
+  readonly node: string
+  readonly agentVersion: string
+  readonly runtime: { readonly name: string; readonly version: string } | undefined
+  readonly canCheckpoint: {
+    readonly state: 'yes' | 'no' | 'unknown'
+    readonly code?: string
+    readonly reason?: string
+    readonly hint?: string
+    readonly checkedAt?: Date
+  }
+  readonly disk: {
+    readonly totalBytes: number
+    readonly freeBytes: number
+    readonly archiveBytes: number
+    readonly floorBytes: number
+  }
+  readonly checkpoints: { readonly count: number; readonly byState: Readonly<Record<string, number>> }
+  readonly captures: { readonly running: number; readonly queued: number; readonly queueLimit: number }
+  readonly freezeGuard: {
+    readonly policy: 'report' | 'resume'
+    /** Containers somebody else left frozen; counts only, no names. */
+    readonly frozenNow: number
+    readonly resumedTotal: number
+    readonly foreignResumedTotal: number
+    readonly canLook: boolean
+  }
+  readonly custody: { readonly keyId: string; readonly publicKey: string }
+  readonly tlsFingerprint: string | undefined
+}
+
+export interface HealthCheck {
+  readonly name: string
+  /** `degraded` is shown, and does not make the agent unready. */
+  readonly state: 'ok' | 'degraded' | 'failed'
+  readonly detail?: string
+}
+
+export interface HealthServices {
+  readonly isAlive: () => boolean
+  readonly checks: () => readonly HealthCheck[]
+}
