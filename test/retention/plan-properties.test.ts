@@ -3,103 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { refusalOf } from '../../src/retention/admission.ts'
 import type { Plan, PlannedArchive } from '../../src/retention/plan-types.ts'
 import { planRetention } from '../../src/retention/plan.ts'
-import { readPolicy } from '../../src/retention/policy-parser.ts'
 import type { Keeps, Policy } from '../../src/retention/policy.ts'
 import { RuleBook } from '../../src/retention/rules.ts'
 import { workloadOf } from '../../src/retention/workload.ts'
-import { archive, DAY, HOUR, MIB, NOW } from './planned-archives.ts'
+import { archive, DAY, HOUR, MIB, NOW, policyOf } from './planned-archives.ts'
+import { PODS, counts, crowds, disks, durations, keeps, policies, rulesForAll, sizes, stores } from './random-stores.ts'
 
 const RUNS = 2_000
-
-const PODS = ['web-5d9c7b6f4-x2x9k', 'web-76d4b9fc9c-8bqrz', 'db-0', 'db-1', 'job-29340120-q9wzx', 'lonely']
-
-const wishes = fc.record({
-  namespace: fc.constantFrom('shop', 'team', 'team-a'),
-  pod: fc.constantFrom(...PODS),
-  container: fc.constantFrom('counter', 'proxy'),
-  ageMs: fc.integer({ min: -2 * DAY, max: 60 * DAY }),
-  sizeBytes: fc.integer({ min: 1, max: 20 * MIB }),
-  source: fc.constantFrom('archive', 'archive', 'archive', 'observed', 'name', 'unknown'),
-  state: fc.constantFrom('ready', 'ready', 'ready', 'ready', 'damaged', 'incomplete', 'hashing', 'discovered'),
-  isPinned: fc.integer({ min: 0, max: 9 }).map((value) => value === 0),
-  isInUse: fc.integer({ min: 0, max: 9 }).map((value) => value === 0),
-  orphanForMs: fc.option(fc.integer({ min: 0, max: 20 * DAY }), { nil: undefined }),
-})
-
-const stores = fc
-  .array(wishes, { maxLength: 40 })
-  .map((list) =>
-    list.map(({ orphanForMs, ...wish }, at) =>
-      archive({ name: `a${String(at)}`, ...wish, ...(orphanForMs !== undefined && { orphanForMs }) }),
-    ),
-  )
-
-/** Of one workload's container, within a few days: so that they stand in each other's way. */
-const crowds = fc
-  .array(fc.record({ pod: fc.constantFrom(...PODS.slice(0, 2)), ageMs: fc.integer({ min: 0, max: 4 * DAY }) }), {
-    maxLength: 12,
-  })
-  .map((list) => list.map((wish, at) => archive({ name: `a${String(at)}`, ...wish })))
-
-const durations = fc.integer({ min: 1, max: 40 * 24 }).map((hours) => `${String(hours)}h`)
-const sizes = fc.integer({ min: 1, max: 60 }).map((mebibytes) => `${String(mebibytes)}MiB`)
-const counts = fc.integer({ min: 1, max: 8 })
-const scoped = <Value>(values: fc.Arbitrary<Value>) =>
-  fc.oneof(
-    values,
-    fc
-      .record({ perContainer: values, perPod: values, perWorkload: values, perNamespace: values }, { requiredKeys: [] })
-      .filter((record) => Object.keys(record).length > 0),
-  )
-const keeps = fc.record(
-  { keepLast: counts, keepHourly: counts, keepDaily: counts, keepWeekly: counts, keepWithin: durations },
-  { requiredKeys: [] },
-)
-const matches = fc.record(
-  {
-    namespace: fc.constantFrom('shop', 'team', 'team*', '*'),
-    pod: fc.constantFrom('web-*', 'web-5*', 'db-0'),
-    container: fc.constantFrom('counter', '*y'),
-    workload: fc.constantFrom('web', 'db', '*'),
-    identitySource: fc.constantFrom('name', 'unknown', 'archive', '*'),
-  },
-  { requiredKeys: [] },
-)
-const rules = fc
-  .tuple(
-    matches,
-    keeps,
-    fc.record(
-      {
-        maxCount: scoped(counts),
-        maxTotalSize: scoped(sizes),
-        maxAge: durations,
-        maxSize: sizes,
-        orphans: durations,
-      },
-      { requiredKeys: [] },
-    ),
-  )
-  .map(([match, keep, limits]) => ({ match, ...keep, ...limits }))
-  .filter((rule) => Object.keys(rule).length > 1)
-const rulesForAll = rules.map((rule) => ({ ...rule, match: {} })).filter((rule) => Object.keys(rule).length > 1)
-const aboutWhat = ({ match }: { readonly match: object }) => JSON.stringify(match)
-const policies = fc
-  .record(
-    { rules: fc.uniqueArray(rules, { minLength: 1, maxLength: 4, selector: aboutWhat }), orphanGrace: durations },
-    { requiredKeys: ['rules'] },
-  )
-  .map((value) => policyFrom(value))
-const disks = fc.option(
-  fc.integer({ min: 0, max: 100 }).map((free) => ({ totalBytes: 600 * MIB, freeBytes: free * 6 * MIB })),
-  { nil: undefined },
-)
-
-function policyFrom(value: unknown): Policy {
-  const { policy, mistakes } = readPolicy(value)
-  if (mistakes.length > 0) throw new Error(JSON.stringify(mistakes))
-  return policy
-}
 
 const planFor = (
   archives: readonly PlannedArchive[],
@@ -133,7 +43,7 @@ describe('whatever the archives, the policy and the disk', () => {
   it('what one rule for all keeps is there afterwards: by number, by time, by spans of time', () => {
     check(
       fc.property(stores, rulesForAll, disks, (archives, rule, disk) => {
-        const gone = idsOf(planFor(archives, policyFrom({ rules: [rule] }), disk))
+        const gone = idsOf(planFor(archives, policyOf({ rules: [rule] }), disk))
         for (const group of wholeByContainer(archives)) {
           for (const id of keptByHand(group, rule)) expect(gone.has(id)).toBe(false)
         }
@@ -166,7 +76,7 @@ describe('whatever the archives, the policy and the disk', () => {
     )
     check(
       fc.property(stores, limits, numbers, (archives, others, maxCount) => {
-        const { remove, keep } = planFor(archives, policyFrom({ rules: [{ ...others, maxCount }] }))
+        const { remove, keep } = planFor(archives, policyOf({ rules: [{ ...others, maxCount }] }))
         const cut = remove.filter(({ reasons }) =>
           reasons.every(({ text }) => text.startsWith('maxCount perNamespace')),
         )
@@ -188,7 +98,7 @@ describe('whatever the archives, the policy and the disk', () => {
     const steady = rulesForAll.filter(({ orphans, keepWithin }) => orphans === undefined && keepWithin === undefined)
     check(
       fc.property(fc.oneof(stores, crowds), steady, fc.integer({ min: 0, max: 3 * DAY }), (archives, rule, backMs) => {
-        const policy = policyFrom({ rules: [rule] })
+        const policy = policyOf({ rules: [rule] })
         const gone = idsOf(planFor(archives, policy))
         const back = planRetention({ archives, policy, nowMillis: NOW - backMs })
         expect([...idsOf(back)].filter((id) => !gone.has(id))).toEqual([])
@@ -277,8 +187,8 @@ describe('a single limit', () => {
     const values = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }))
     check(
       fc.property(stores, values, keeps, (archives, [one, other], keep) => {
-        const strict = idsOf(planFor(archives, policyFrom({ rules: [{ ...write(Math.min(one, other)), ...keep }] })))
-        const lax = idsOf(planFor(archives, policyFrom({ rules: [{ ...write(Math.max(one, other)), ...keep }] })))
+        const strict = idsOf(planFor(archives, policyOf({ rules: [{ ...write(Math.min(one, other)), ...keep }] })))
+        const lax = idsOf(planFor(archives, policyOf({ rules: [{ ...write(Math.max(one, other)), ...keep }] })))
         expect([...lax].filter((id) => !strict.has(id))).toEqual([])
       }),
     )

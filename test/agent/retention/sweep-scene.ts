@@ -31,7 +31,7 @@ export const KEEP_ONE: Policy = {
   ],
 }
 
-/** A directory with archives, its index, and a sweeper over both that plans without a thread. */
+/** A directory with archives, its index, and a sweeper over both that plans in this process. */
 export class SweepScene implements Disposable {
   readonly root = mkdtempSync(join(tmpdir(), 'sweep-'))
   readonly directory = join(this.root, 'checkpoints')
@@ -127,6 +127,19 @@ export class SweepScene implements Disposable {
     const id = readRetentionRows(this.#indexFile, moment).find(({ fileName }) => fileName === name)?.id
     if (id === undefined) throw new Error(`There is no row of ${name}`)
     return id
+  }
+
+  /** As at its beginning. */
+  empty(): void {
+    for (const name of readdirSync(this.directory)) rmSync(this.path(name))
+    this.#database.exec('DELETE FROM checkpoints; DELETE FROM gone_pods')
+    for (const list of [this.entries, this.reports, this.left, this.troubles]) list.length = 0
+    this.inUse.clear()
+  }
+
+  /** As if a pod had been seen to be gone for so long. */
+  countGone(podUid: string, millis: number): void {
+    this.#database.prepare('INSERT INTO gone_pods (pod_uid, gone_ms) VALUES (?, ?)').run(podUid, millis)
   }
 
   /** Archives of the container shop/web/counter, one an hour, the newest last. Ready, all of them. */
