@@ -24,7 +24,7 @@ import { median } from './paired.ts'
 
 const ROWS = 100_000
 const BATCH = 1_000
-const ROUNDS = 6
+const ROUNDS = 4
 const PAGE_BOUND_MS = 15
 const BATCH_BOUND_MS = 30
 

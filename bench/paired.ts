@@ -11,6 +11,8 @@ export interface PairedRun {
   readonly bound: number
   /** How far beyond it the program fails, where the usual margin is too narrow. */
   readonly failingMargin?: number
+  /** Each run begins with nothing of the one before: there is nothing to warm up. */
+  readonly isCold?: boolean
 }
 
 export interface PairedResult {
@@ -28,9 +30,12 @@ export async function comparePaired({
   pairs,
   bound,
   failingMargin,
+  isCold = false,
 }: PairedRun): Promise<PairedResult> {
-  await ours()
-  await peer()
+  if (!isCold) {
+    await ours()
+    await peer()
+  }
   const runs: { readonly oursMs: number; readonly peerMs: number }[] = []
   for (let pair = 0; pair < pairs; pair += 1) {
     if (pair % 2 === 0) {

@@ -21,8 +21,8 @@ const READY_BOUND_MS = 1_000
 /** So many starts of the peer. */
 const RATIO_BOUND = 8
 /** Then what it has compiled is written, and the directory compared with the index. */
-const SETTLE_MS = 15_000
-const IDLE_MS = 7_000
+const SETTLE_MS = 11_000
+const IDLE_MS = 5_000
 const IDLE_ROUNDS = 3
 const IDLE_BOUND_PERCENT = 0.5
 const PATIENCE_MS = 120_000

@@ -73,11 +73,16 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
       expect(ENDS[failPoint]).toContain((await expectCleanUp(before)).state)
     })
 
-    it.each<readonly [FailPoint, FailPoint]>([
-      ['capture.dumped', 'capture.named'],
-      ['capture.named', 'capture.linked'],
-      ['capture.dumped', 'capture.unlinked'],
-    ])('at %s, and of the next one at %s', async (...failPoints) => {
+    // What the next agent does with what is left is the same whatever the runtime.
+    const inARow: readonly (readonly [FailPoint, FailPoint])[] =
+      containerd === '2.1'
+        ? [
+            ['capture.dumped', 'capture.named'],
+            ['capture.named', 'capture.linked'],
+            ['capture.dumped', 'capture.unlinked'],
+          ]
+        : []
+    it.each(inARow)('at %s, and of the next one at %s', async (...failPoints) => {
       const before = archivesIn(on.node.checkpointsDir)
       await dieAt(failPoints)
       expect((await expectCleanUp(before)).state).toBe('succeeded')
