@@ -24,6 +24,8 @@ import { counterProcesses, writeArchive } from '../support/archive-builder.ts'
 // Whoever else writes into the directory, in whatever way: no archive is ever shown as more than it is.
 
 const MIB = 1024 * 1024
+/** What is watched for changes takes at least a second. */
+const SETTLING_MS = 900
 const PATIENCE = { timeout: 30_000, interval: 50 }
 
 let folder: string
@@ -138,13 +140,19 @@ describe('an archive that somebody else writes', () => {
   })
 
   it('elsewhere and renames into place is finished at once', async () => {
-    const { file } = model('renamed', MIB)
-    await sleep(20)
-    renameSync(file, path)
-    const begun = performance.now()
-    await expect.poll(state, PATIENCE).toBe('proven')
-    // A second is what it would take if it had to be watched for changes.
-    expect(performance.now() - begun).toBeLessThan(900)
+    const times: number[] = []
+    // A busy machine may take as long for something else; watched for changes it would take longer every time.
+    while (times.length < 5 && !times.some((millis) => millis < SETTLING_MS)) {
+      newPath()
+      const { file } = model(`renamed-${times.length}`, MIB)
+      await sleep(20)
+      renameSync(file, path)
+      const begun = performance.now()
+      await expect.poll(state, PATIENCE).toBe('proven')
+      times.push(performance.now() - begun)
+      rmSync(path)
+    }
+    expect(Math.min(...times)).toBeLessThan(SETTLING_MS)
   })
 
   it('over a longer one, whose end stays behind it, is read as the new one, and the rest is named', async () => {
