@@ -123,8 +123,9 @@ describe.concurrent('FreezeGuard', () => {
       states: [
         [0, 'frozen'],
         [250, 'running'],
-        [400, 'frozen'],
-        [650, 'running'],
+        // Long enough to be seen on a busy machine.
+        [1250, 'frozen'],
+        [1500, 'running'],
       ],
     })
     const watch = watchWith(test, 420)
