@@ -14,7 +14,7 @@ import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import type { Rates } from './rates.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
-import type { Actor } from './services.ts'
+import type { Actor } from './actor.ts'
 import type { CaptureRequest, CaptureServices } from './capture-services.ts'
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */

@@ -1,4 +1,4 @@
-import type { Actor } from './services.ts'
+import type { Actor } from './actor.ts'
 
 /** The record of who did what, and what is signed with its key. */
 export interface CustodyServices {

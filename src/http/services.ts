@@ -19,11 +19,3 @@ export interface HttpServices {
   readonly health: HealthServices
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
 }
-
-/** Who does something, as the custody log keeps it. */
-export interface Actor {
-  readonly user: string
-  readonly groups: readonly string[]
-  readonly address?: string
-  readonly requestId?: string
-}
