@@ -25,7 +25,7 @@ const ENTRY = 'main.ts'
 /** What it joins once the process is as it should be. */
 const AGENT = 'run-agent.ts'
 /** Where threads and processes begin: named by a URL, not by an import. */
-const THREADS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-process.ts']
+const BEGINNINGS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-process.ts']
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */
@@ -74,7 +74,7 @@ describe('the folders of src/', () => {
 describe('the files of src/', () => {
   it('are all reached from main.ts', () => {
     const reached = new Set<string>()
-    const waiting = [ENTRY, ...THREADS]
+    const waiting = [ENTRY, ...BEGINNINGS]
     for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
       const file = fileByPath.get(path)
       if (file === undefined || reached.has(path)) continue

@@ -18,7 +18,8 @@ function readAll(database: Sqlite.Database, moment: RetentionMoment): RetentionR
   const rows = database
     .prepare<[], RetentionColumns>(
       `SELECT (id >> 32) & 0xffffffff, id & 0xffffffff, generation || '/' || file_name, state, engine, pinned,
-         json_array(namespace, pod, container, identity_source, instr(details, '"isBelieved":true') > 0), size_bytes, taken_at, ${gone.size === 0 ? 'NULL' : 'pod_uid'}
+         json_array(namespace, pod, container, identity_source, instr(details, '"isBelieved":true') > 0),
+         size_bytes, taken_at, ${gone.size === 0 ? 'NULL' : 'pod_uid'}
        FROM checkpoints`,
     )
     .raw()
