@@ -11,6 +11,12 @@ export function missingBytes(disk: PlannedDisk, { highWatermark, lowWatermark, m
   return Math.max(0, Math.ceil(Math.max(totalBytes * (1 - lowWatermark), minFreeBytes)) - freeBytes)
 }
 
+/** How many bytes may still be written before the disk is too full. */
+export function bytesUntilTooFull(disk: PlannedDisk, { highWatermark, minFreeBytes }: DiskPolicy): number {
+  const { totalBytes, freeBytes } = disk
+  return Math.max(0, freeBytes - Math.max(totalBytes * (1 - highWatermark), minFreeBytes))
+}
+
 /**
  * Chooses archives until so many bytes come free: from the namespace that holds most, the oldest there, then again from
  * whichever holds most by then. So one tenant's flood takes away the flood, and not another's evidence.

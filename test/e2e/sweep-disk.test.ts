@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFailed, vi } from 'vitest'
 import { verifyCustody } from '../../src/custody/custody-verify.ts'
 import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { buildArchive, counterProcesses, writeArchive } from '../support/archive-builder.ts'
@@ -12,8 +12,13 @@ import { custodyEntries } from '../support/custody-files.ts'
 const DISK_MIB = 512
 const MIB = 1024 * 1024
 const ARCHIVE_MIB = 20
+const MIB_A_SECOND = 20
+/** So far the writer may catch up with its pace: by 1 MiB. */
+const BEHIND_MS = 50
 const WRITES_FOR_MS = 120_000
-/** One of these every second: a flood of one tenant, and now and then something of the others. */
+const INFO = 30
+const LAST_LINES = 30
+/** Turn by turn: a flood of one tenant, and now and then something of the others. */
 const TENANTS = ['flood', 'flood', 'shop', 'flood', 'flood', 'payments'] as const
 
 let disk: SmallDisk
@@ -45,14 +50,23 @@ describe('a file system of 512 MiB', () => {
     'is never full while 20 MiB a second are added to it, and keeps the last archive of every workload',
     { timeout: 300_000 },
     async () => {
+      onTestFailed(() => {
+        console.log(
+          'what the agent said:',
+          agent
+            .log()
+            .filter(({ level }) => level >= INFO)
+            .slice(-LAST_LINES),
+        )
+      })
       let leastFree = Number.POSITIVE_INFINITY
       const watch = setInterval(() => (leastFree = Math.min(leastFree, disk.freeBytes)), 50)
       const newest = new Map<string, string>()
       const lost: string[] = []
       const begun = performance.now()
-      for (let second = 0; performance.now() - begun < WRITES_FOR_MS; second += 1) {
-        const namespace = TENANTS[second % TENANTS.length] ?? 'flood'
-        const name = await addSlowly(namespace, second, { untilMs: begun + (second + 1) * 1000 })
+      for (let number = 0; performance.now() - begun < WRITES_FOR_MS; number += 1) {
+        const namespace = TENANTS[number % TENANTS.length] ?? 'flood'
+        const name = await addSlowly(namespace, number)
         newest.set(namespace, name)
         const there = new Set(readdirSync(directory))
         lost.push(...[...newest.values()].filter((kept) => !there.has(kept)))
@@ -94,12 +108,8 @@ describe('a file system of 512 MiB', () => {
   })
 })
 
-/** Writes an archive in even pieces; throws where there is no room. */
-async function addSlowly(
-  namespace: string,
-  number: number,
-  { untilMs }: { readonly untilMs: number },
-): Promise<string> {
+/** Writes an archive at this pace and never quicker, also after the machine has stood still; throws where there is no room. */
+async function addSlowly(namespace: string, number: number): Promise<string> {
   const name = nameOf(namespace, number)
   const tar = buildArchive({
     namespace,
@@ -108,14 +118,13 @@ async function addSlowly(
     processes: counterProcesses(ARCHIVE_MIB * MIB),
   })
   await using file = await open(join(directory, name), 'wx', 0o600)
-  const begun = performance.now()
-  let written = 0
+  let dueMs = performance.now()
   for (const chunk of tar.chunks()) {
     await file.write(chunk)
-    written += chunk.length
-    const dueMs = begun + ((untilMs - begun) * written) / (ARCHIVE_MIB * MIB)
-    const aheadMs = Math.min(dueMs, untilMs) - performance.now()
+    dueMs += (1000 * chunk.length) / (MIB_A_SECOND * MIB)
+    const aheadMs = dueMs - performance.now()
     if (aheadMs > 5) await sleep(aheadMs)
+    else if (aheadMs < -BEHIND_MS) dueMs = performance.now() - BEHIND_MS
   }
   return name
 }

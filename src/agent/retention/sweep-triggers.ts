@@ -1,10 +1,10 @@
 import { schedule, type ScheduledTask } from 'node-cron'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { missingBytes } from '../../retention/disk-relief.ts'
+import { bytesUntilTooFull, missingBytes } from '../../retention/disk-relief.ts'
 import type { Policy } from '../../retention/policy.ts'
 import { AgentError, errorText } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
-import { readDiskSpace } from '../disk-space.ts'
+import { readDiskSpace, type DiskSpace } from '../disk-space.ts'
 import type { SweepReport } from './sweep-report.ts'
 
 export interface SweepTriggersOptions {
@@ -12,11 +12,12 @@ export interface SweepTriggersOptions {
   readonly policy: () => Policy
   readonly sweep: (order: { readonly trigger: 'schedule' | 'disk' }) => Promise<SweepReport>
   readonly logger: Logger
+  readonly readDisk?: () => Promise<DiskSpace>
   readonly diskEveryMs?: number
 }
 
 const DISK_EVERY_MS = 2_000
-/** When there is something new the disk is looked at sooner, but not at each of a thousand files. */
+/** When it fills, or there is something new, the disk is looked at sooner, but not at each of a thousand files. */
 const SOON_MS = 250
 /** A full disk that no sweep can help is no reason to plan all the time. */
 const LONGEST_REST_MS = 60_000
@@ -29,6 +30,7 @@ export class SweepTriggers {
   #loop: Promise<void> | undefined
   #wake: (() => void) | undefined
   #notBefore = 0
+  #seen: (DiskSpace & { readonly at: number }) | undefined
   #planMs = 0
   #fruitless = 0
   #lastTrouble: string | undefined
@@ -75,37 +77,49 @@ export class SweepTriggers {
   async #watchDisk(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      await this.#lookAtDisk()
+      const restMs = await this.#lookAtDisk()
       await sleep(SOON_MS, undefined, { signal, ref: false }).catch(() => undefined)
-      await this.#rest()
+      await this.#rest(restMs - SOON_MS)
     }
   }
 
-  async #rest(): Promise<void> {
+  async #rest(millis: number): Promise<void> {
     const over = Promise.withResolvers<void>()
     this.#wake = over.resolve
-    const timer = setTimeout(over.resolve, (this.#options.diskEveryMs ?? DISK_EVERY_MS) - SOON_MS).unref()
+    const timer = setTimeout(over.resolve, Math.max(0, millis)).unref()
     if (!this.#stop.signal.aborted) await over.promise
     clearTimeout(timer)
     this.#wake = undefined
   }
 
-  async #lookAtDisk(): Promise<void> {
-    const { directory, policy } = this.#options
-    const disk = await readDiskSpace(directory).catch(() => undefined)
+  /** Returns after how long to look again. */
+  async #lookAtDisk(): Promise<number> {
+    const { directory, policy, diskEveryMs = DISK_EVERY_MS } = this.#options
+    const readDisk = this.#options.readDisk ?? (() => readDiskSpace(directory))
+    const disk = await readDisk().catch(() => undefined)
     if (disk === undefined || missingBytes(disk, policy().disk) === 0) {
       this.#fruitless = 0
       this.#notBefore = 0
-      return
+      return disk === undefined ? diskEveryMs : Math.min(diskEveryMs, this.#fullInMs(disk) / 2)
     }
-    if (performance.now() < this.#notBefore) return
+    if (performance.now() < this.#notBefore) return diskEveryMs
     const begun = performance.now()
     const report = await this.#sweep('disk')
     this.#planMs = performance.now() - begun
-    if (report !== undefined && report.removed.count > 0) return
+    if (report !== undefined && report.removed.count > 0) return Math.min(diskEveryMs, 4 * this.#planMs)
     this.#fruitless += 1
     const restMs = Math.min(DISK_EVERY_MS * 2 ** this.#fruitless, LONGEST_REST_MS)
     this.#notBefore = performance.now() + Math.max(restMs, 4 * this.#planMs)
+    return diskEveryMs
+  }
+
+  /** Until it is too full, if it fills on as it did since the last look. */
+  #fullInMs(disk: DiskSpace): number {
+    const before = this.#seen
+    this.#seen = { ...disk, at: performance.now() }
+    if (before === undefined || before.freeBytes <= disk.freeBytes) return Number.POSITIVE_INFINITY
+    const bytesPerMs = (before.freeBytes - disk.freeBytes) / (this.#seen.at - before.at)
+    return bytesUntilTooFull(disk, this.#options.policy().disk) / bytesPerMs
   }
 
   async #sweep(trigger: 'schedule' | 'disk'): Promise<SweepReport | undefined> {

@@ -102,6 +102,32 @@ describe('a disk above its watermark', () => {
     expect(asked.length).toBe(soFar)
   })
 
+  it('is seen soon after it has filled quickly', async () => {
+    const begun = performance.now()
+    const filledMs = 3_100
+    const asked: number[] = []
+    triggers = new SweepTriggers({
+      directory: tmpdir(),
+      policy: () => ({
+        ...SHIPPED_POLICY,
+        schedule: '',
+        disk: { ...NEVER_FULL, highWatermark: 0.5, lowWatermark: 0.5 },
+      }),
+      sweep: async () => {
+        asked.push(performance.now() - begun)
+        return reportOf(1)
+      },
+      // A look every so often alone would come 1.4 s late.
+      diskEveryMs: 1_500,
+      readDisk: async () => ({ totalBytes: 2e9, freeBytes: 2e9 - (1e9 * (performance.now() - begun)) / filledMs }),
+      logger: recordingLogger(),
+    })
+    triggers.start()
+    await vi.waitFor(() => expect(asked).not.toEqual([]), { timeout: 10_000, interval: 10 })
+    expect(asked[0]).toBeGreaterThanOrEqual(filledMs)
+    expect(asked[0]).toBeLessThan(filledMs + 900)
+  })
+
   it('is left alone for a while when no sweep can help, until there is something new', async () => {
     const { asked } = start({ schedule: '', disk: TOO_FULL }, async () => reportOf(0))
     await sleep(2_000)
