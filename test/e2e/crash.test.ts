@@ -1,10 +1,13 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { STAGING_FOLDER } from '../../src/agent/staging.ts'
 import type { CaptureJobResponse } from '../../src/http/capture-api-types.ts'
 import { FAIL_POINTS, type FailPoint } from '../../src/shared/fail-point.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
 import { compileAgentOnce } from '../support/compiled-agent.ts'
-import { readFreezerState, type FreezerState } from './harness/cgroup-tree.ts'
+import { readFreezerState } from './harness/cgroup-tree.ts'
 import { hogPod, runWebPod, type HogPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
 import {
@@ -120,10 +123,8 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
     it('of containerd, while it writes the archive: the next capture works by itself', async () => {
       const agent = await on.startAgent()
       const before = archivesIn(on.node.checkpointsDir)
-      await killContainerdDuring(agent, async () => {
-        await waitForFreezer('FROZEN')
-        await waitForFreezer('THAWED')
-      })
+      await killContainerdDuring(agent, waitForFirstBytes)
+      expect(readFreezerState(hogCgroup)).toBe('THAWED')
       expect(newArchives(before)).toEqual([])
       const meanwhile = await agent.request('POST', '/v1/captures', { body: COUNTER })
       expect(meanwhile.json()).toMatchObject({ status: 503, code: 'RuntimeUnavailable' })
@@ -138,7 +139,7 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
     it('of containerd, while it holds the container: the container is freed', async () => {
       const agent = await on.startAgent()
       const before = archivesIn(on.node.checkpointsDir)
-      await killContainerdDuring(agent, () => waitForFreezer('FROZEN'))
+      await killContainerdDuring(agent, waitUntilFrozen)
       expect(readFreezerState(hogCgroup)).toBe('FROZEN')
       expect(newArchives(before)).toEqual([])
 
@@ -174,14 +175,26 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
     expect(stagingIn(on.node.checkpointsDir)).toEqual([])
   }
 
-  async function waitForFreezer(wanted: FreezerState): Promise<void> {
+  /** The runtime writes into staging when the container runs again. */
+  async function waitForFirstBytes(): Promise<void> {
+    const staging = join(on.node.checkpointsDir, STAGING_FOLDER)
+    for (const start = performance.now(); performance.now() - start < 30_000; await sleep(10)) {
+      const sizes = stagingIn(on.node.checkpointsDir).map(
+        (name) => statSync(join(staging, name, 'archive.tar'), { throwIfNoEntry: false })?.size ?? 0,
+      )
+      if (sizes.some((size) => size > 0)) return
+    }
+    throw new Error('nothing is written into staging within 30 s')
+  }
+
+  async function waitUntilFrozen(): Promise<void> {
     let since: number | undefined
     for (const start = performance.now(); performance.now() - start < 30_000; await sleep(10)) {
-      if (readFreezerState(hogCgroup) !== wanted) since = undefined
+      if (readFreezerState(hogCgroup) !== 'FROZEN') since = undefined
       else since ??= performance.now()
       if (since !== undefined && performance.now() - since > LONGER_THAN_A_BLINK_MS) return
     }
-    throw new Error(`the freezer is not ${wanted} for ${LONGER_THAN_A_BLINK_MS} ms within 30 s`)
+    throw new Error(`the container is not frozen for ${LONGER_THAN_A_BLINK_MS} ms within 30 s`)
   }
 
   /** Agents that die one after the other, each at its point: the first in a capture, those after it in its recovery. */
