@@ -6,7 +6,7 @@ import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import { errorText } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
+import type { CheckpointFile, CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
 import type { JobStore } from '../store/job-store.ts'
 import { ArchiveDigests } from './archive-digests.ts'
 import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archive-file.ts'
@@ -53,6 +53,8 @@ const GATHER_MS = 20
 const SLICE = 64
 /** So many become rows in one go: a transaction for each slice would cost as much as the rows. */
 const BATCH = 256
+/** Some milliseconds. */
+const NAMES_A_RESCAN = 1_000
 
 /**
  * Knows every archive of the directory, whoever wrote it. Events say where to look, a rescan now and then is the truth
@@ -156,13 +158,13 @@ export class Inventory {
   }
 
   /** These very files are gone for certain; what has taken the name of one since keeps its row. */
-  forget(removed: readonly Checkpoint[]): void {
+  forget(removed: readonly CheckpointFile[]): void {
     // Who looked at a file while it went is not to tell of it a second time.
-    for (const { id, identity } of this.#options.store.removeAll(removed)) {
+    for (const { id, namespace } of this.#options.store.removeAll(removed)) {
       this.#settling.forget(id)
       this.#readAgain.delete(id)
       // Only who could see it is told that it is gone.
-      this.events.emitRemoved(id, identity.isBelieved ? identity.namespace : undefined)
+      this.events.emitRemoved(id, namespace)
     }
   }
 
@@ -232,6 +234,7 @@ export class Inventory {
         if (row !== undefined) this.#dirty.add(Buffer.from(row.rawName).toString('latin1'))
       },
     })
+    store.forgetUnusedNames(NAMES_A_RESCAN)
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
@@ -398,7 +401,7 @@ export class Inventory {
     const { store } = this.#options
     for (let at = 0; at < ids.length; at += SLICE) {
       if (at > 0) await nextTurn()
-      this.forget(ids.slice(at, at + SLICE).flatMap((id) => store.find(id) ?? []))
+      this.forget(ids.slice(at, at + SLICE).flatMap((id) => store.findFile(id) ?? []))
     }
   }
 

@@ -13,13 +13,15 @@ export interface RemovalOptions {
   readonly now: () => Date
 }
 
+type ArchiveFile = Pick<Checkpoint, 'id' | 'rawName' | 'generation' | 'state'>
+
 /** What is incomplete and changed this recently is most likely still being written. */
 const STILL_WRITTEN_MS = 60_000
 
 const letGo = promisify(close)
 
 /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`, `CheckpointChanged`) where the archive must stay. */
-export function assertRemovable(checkpoint: Checkpoint, options: RemovalOptions): void {
+export function assertRemovable(checkpoint: ArchiveFile, options: RemovalOptions): void {
   using folder = openDirectory(options.directory)
   assertRemovableIn(folder, checkpoint, options)
 }
@@ -28,7 +30,7 @@ export function assertRemovable(checkpoint: Checkpoint, options: RemovalOptions)
  * Removes the file of this very generation, and resolves once that is on the disk. Looks again at all that may have
  * changed since it was asked whether it may go. Rejects with ConflictError; nothing is removed then.
  */
-export async function removeArchive(checkpoint: Checkpoint, options: RemovalOptions): Promise<void> {
+export async function removeArchive(checkpoint: ArchiveFile, options: RemovalOptions): Promise<void> {
   using folder = openDirectory(options.directory)
   await unlinkArchive(checkpoint, folder, options).whenFreed
   await folder.flush()
@@ -41,7 +43,7 @@ export interface Unlinked {
 }
 
 /** The same in a directory that the caller flushes. Throws; the last look and the removal are one step. */
-export function unlinkArchive(checkpoint: Checkpoint, folder: OpenDirectory, options: RemovalOptions): Unlinked {
+export function unlinkArchive(checkpoint: ArchiveFile, folder: OpenDirectory, options: RemovalOptions): Unlinked {
   assertRemovableIn(folder, checkpoint, options)
   const path = folder.pathOf(checkpoint.rawName)
   // Whoever lets go of a file last waits for its blocks to be freed, nine tenths of the time that a removal takes: this
@@ -68,7 +70,7 @@ function holdOpen(path: Buffer): number | undefined {
 /** The same as `assertRemovable`, in a directory that is open already. */
 export function assertRemovableIn(
   folder: OpenDirectory,
-  checkpoint: Checkpoint,
+  checkpoint: ArchiveFile,
   { isInUse, now }: Pick<RemovalOptions, 'isInUse' | 'now'>,
 ): void {
   const stat = assertUntouched(checkpoint, folder)
@@ -86,7 +88,7 @@ export function assertRemovableIn(
   }
 }
 
-function assertUntouched(checkpoint: Checkpoint, folder: OpenDirectory): BigIntStats {
+function assertUntouched(checkpoint: ArchiveFile, folder: OpenDirectory): BigIntStats {
   const path = folder.pathOf(checkpoint.rawName)
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   if (stat?.isFile() !== true || generationOf(stat) !== checkpoint.generation) {
@@ -106,7 +108,7 @@ function assertUntouched(checkpoint: Checkpoint, folder: OpenDirectory): BigIntS
 }
 
 function refused(
-  { id }: Checkpoint,
+  { id }: ArchiveFile,
   why: string,
   details: { readonly code: string; readonly hint: string },
 ): ConflictError {

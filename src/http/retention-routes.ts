@@ -46,7 +46,7 @@ export function retentionRoutes(retention: RetentionServices): Router {
   router.route('/v1/retention/plan').post(optionalJsonBody(), async (req, res) => {
     const { include, limit, continue: place } = readQuery(req, PLAN_QUERY)
     const { policy } = readBody(req, retentionPlanRequest)
-    using plan = await retention.plan(policy === undefined ? {} : { policy })
+    using plan = await retention.plan({ withKept: include === 'keep', ...(policy !== undefined && { policy }) })
     if (place !== undefined && place.plan !== plan.head.id) throw planChanged()
     res.json(await toPlan(plan, { skip: place?.skip ?? 0, limit, withKept: include === 'keep' }))
   })

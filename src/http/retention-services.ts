@@ -1,8 +1,11 @@
 /** What retention does and would do. `agent/` provides it; tests pass plain functions. */
 export interface RetentionServices {
   readonly status: () => RetentionStatus
-  /** To be disposed of. Throws InvalidInputError (`InvalidPolicy`), UnavailableError (`PlanFailed`). */
-  readonly plan: (order: { readonly policy?: unknown }) => Promise<OpenPlan>
+  /**
+   * To be disposed of; has pages of what is kept where they were wanted. Throws InvalidInputError (`InvalidPolicy`),
+   * UnavailableError (`PlanFailed`).
+   */
+  readonly plan: (order: { readonly policy?: unknown; readonly withKept: boolean }) => Promise<OpenPlan>
   /**
    * Resolves when it is over. Throws ConflictError (`SweepRunning`, `PlanChanged`), UnavailableError
    * (`CustodyUnavailable`, `LocationNotWritable`, `PlanFailed`, `ShuttingDown`).

@@ -116,6 +116,7 @@ class Places {
   /** Archives of one identity usually share the object, and have one engine; where they do not, they only share less. */
   readonly #places = new Map<PlannedArchive['identity'], FillingPlace & Pick<PlannedArchive, 'engine'>>()
   readonly #groups: ReadonlyMap<Scope, Map<string, FillingGroup>>
+  readonly #workloads = new Map<string, string>()
 
   constructor({ rules }: Policy) {
     this.#book = new RuleBook(rules)
@@ -132,28 +133,29 @@ class Places {
     const known = this.#places.get(identity)
     if (known?.engine === engine) return known
     const rule = this.#book.ruleOf(archive)
-    const place = { rule, tenant: nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule), engine }
+    const place = { rule, tenant: this.#nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule), engine }
     this.#places.set(identity, place)
     return place
   }
 
   #groupsOf(archive: PlannedArchive, rule: Rule | undefined): FillingGroup[] {
     return [...this.#groups].map(([scope, known]) => {
-      const name = nameOf(archive, scope)
+      const name = this.#nameOf(archive, scope)
       const group = getOrAdd(known, name, () => new FillingGroup(name, rule))
       if (rule !== undefined) group.addRule(rule)
       return group
     })
   }
-}
 
-/** What only claims to be somebody's is counted apart: else whoever writes claims could push that one's archives out. */
-function nameOf({ identity }: PlannedArchive, scope: Scope): string {
-  const { namespace = '', pod = '', container = '', source, isBelieved } = identity
-  const home = isBelieved ? namespace : `(${source}) ${namespace}`
-  if (scope === 'namespace') return home
-  const owner = scope === 'pod' || scope === 'container' ? pod : workloadOf(pod)
-  return scope === 'pod' || scope === 'workload' ? `${home}/${owner}` : `${home}/${owner}/${container}`
+  /** What only claims to be somebody's is counted apart: else whoever writes claims could push that one's archives out. */
+  #nameOf({ identity }: PlannedArchive, scope: Scope): string {
+    const { namespace = '', pod = '', container = '', source, isBelieved } = identity
+    const home = isBelieved ? namespace : `(${source}) ${namespace}`
+    if (scope === 'namespace') return home
+    const isOfPod = scope === 'pod' || scope === 'container'
+    const owner = isOfPod ? pod : getOrAdd(this.#workloads, pod, () => workloadOf(pod))
+    return scope === 'pod' || scope === 'workload' ? `${home}/${owner}` : `${home}/${owner}/${container}`
+  }
 }
 
 function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {

@@ -14,7 +14,13 @@ export class RuleBook {
 
   constructor(rules: readonly Rule[]) {
     this.#rules = rules
-      .map((rule, order) => ({ rule, order, closeness: closenessOf(rule.match), tests: testsOf(rule.match) }))
+      .map((rule, order) => ({
+        rule,
+        order,
+        closeness: closenessOf(rule.match),
+        isForDoubtful: canNameDoubtful(rule.match),
+        tests: testsOf(rule.match),
+      }))
       .toSorted((a, b) => b.closeness - a.closeness || a.order - b.order)
   }
 
@@ -35,12 +41,10 @@ export class RuleBook {
       engine,
       identitySource: source,
     }
-    const found = this.#rules.find(({ rule, tests }) => {
-      const isAboutSource = rule.match.identitySource !== undefined
-      const namesIdentity = OF_IDENTITY.some((field) => rule.match[field] !== undefined)
-      if (!isBelieved && (!isAboutSource || namesIdentity)) return false
-      return tests.every(({ field, test }) => test(facts[field]))
-    })
+    const found = this.#rules.find(
+      ({ isForDoubtful, tests }) =>
+        (isBelieved || isForDoubtful) && tests.every(({ field, test }) => test(facts[field])),
+    )
     return found?.rule
   }
 }
@@ -49,6 +53,7 @@ interface CompiledRule {
   readonly rule: Rule
   readonly order: number
   readonly closeness: number
+  readonly isForDoubtful: boolean
   readonly tests: readonly { readonly field: MatchField; readonly test: (text: string | undefined) => boolean }[]
 }
 
@@ -58,6 +63,11 @@ function closenessOf(match: Match): number {
     (sum, field, at) => sum + (match[field] === undefined ? 0 : 2 ** (BY_CLOSENESS.length - at)),
     0,
   )
+}
+
+/** It names the source of identities, and nothing that only one that is believed can say. */
+function canNameDoubtful(match: Match): boolean {
+  return match.identitySource !== undefined && OF_IDENTITY.every((field) => match[field] === undefined)
 }
 
 function testsOf(match: Match): CompiledRule['tests'] {

@@ -1,4 +1,4 @@
-import { engineCode, nameCode, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
+import { engineCode, numberOfName, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
 
 /** What a list of checkpoints can be narrowed to; all that is given must hold. */
 export interface CheckpointFilter {
@@ -53,8 +53,6 @@ export interface Condition {
   readonly isEquality: boolean
   /** Answered from any of the indexes that hold an order. */
   readonly sql: string
-  /** What only the row itself can confirm: the name behind a code. */
-  readonly confirmation?: string
 }
 
 export type Parameters = Readonly<Record<string, string | number | bigint>>
@@ -77,9 +75,8 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
   for (const { key, column } of NAMES) {
     const name = filter[key]
     if (name === undefined) continue
-    const sql = `${column}_code = :${key}Code`
-    conditions.push({ index: `checkpoints_${column}`, isEquality: true, sql, confirmation: `${column} = :${key}` })
-    parameters[`${key}Code`] = nameCode(name)
+    const sql = `${column}_number = ${numberOfName(`:${key}`)}`
+    conditions.push({ index: `checkpoints_${column}`, isEquality: true, sql })
     parameters[key] = name
   }
   for (const { key, column, codeOf } of WORDS) {
@@ -90,10 +87,7 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
   }
   if (filter.belongsTo !== undefined) {
     conditions.push(filter.belongsTo === 'any' ? belongsToAny(order) : BELONGS_TO_ONE)
-    if (filter.belongsTo !== 'any') {
-      parameters['namespaces'] = JSON.stringify(filter.belongsTo)
-      parameters['namespaceCodes'] = JSON.stringify(filter.belongsTo.map(nameCode))
-    }
+    if (filter.belongsTo !== 'any') parameters['namespaces'] = JSON.stringify(filter.belongsTo)
   }
   if (filter.pinned !== undefined) {
     conditions.push({ index: 'checkpoints_pinned', isEquality: true, sql: 'pinned = :pinned' })
@@ -154,7 +148,6 @@ export function pageSql(
   const column = SORT_COLUMNS[order.key]
   const all = [
     ...conditions.map(({ sql }) => sql),
-    ...conditions.flatMap(({ confirmation }) => confirmation ?? []),
     ...(isFirst ? [] : [`(${column}, checkpoints.id) ${order.isDescending ? '<' : '>'} (:afterValue, :afterId)`]),
   ]
   const direction = order.isDescending ? 'DESC' : 'ASC'
@@ -209,19 +202,15 @@ const NAMES = [
   { key: 'namespace', column: 'namespace' },
 ] as const
 
-// Whether a claim is believed stands in the row alone, so rows that merely claim are in the counts.
-const IS_BELIEVED = `instr(details, '"isBelieved":true') > 0`
-
 const BELONGS_TO_ONE: Condition = {
   index: 'checkpoints_namespace',
   isEquality: false,
-  sql: 'namespace_code IN (SELECT value FROM json_each(:namespaceCodes))',
-  confirmation: `namespace IN (SELECT value FROM json_each(:namespaces)) AND ${IS_BELIEVED}`,
+  sql: `namespace_number IN (SELECT number FROM names WHERE name IN (SELECT value FROM json_each(:namespaces)))
+    AND is_believed = 1`,
 }
 
 function belongsToAny(order: CheckpointOrder): Condition {
-  const sql = 'namespace_code IS NOT NULL'
-  return { index: indexOfOrder(order), isEquality: false, sql, confirmation: IS_BELIEVED }
+  return { index: indexOfOrder(order), isEquality: false, sql: 'namespace_number IS NOT NULL AND is_believed = 1' }
 }
 
 const WORDS = [

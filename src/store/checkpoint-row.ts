@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type {
   Checkpoint,
   CheckpointIdentity,
@@ -20,10 +19,6 @@ export interface CheckpointRow {
   readonly taken_at: number
   readonly discovered_at: number
   readonly generation: string
-  readonly namespace_code: number | null
-  readonly pod_code: number | null
-  readonly pod_uid_code: number | null
-  readonly container_code: number | null
   readonly namespace: string | null
   readonly pod: string | null
   readonly pod_uid: string | null
@@ -31,11 +26,13 @@ export interface CheckpointRow {
   readonly raw_name: Uint8Array
   readonly file_name: string
   readonly sha256: string | null
+  readonly is_believed: number
+  readonly modified_at: number
   readonly details: string
 }
 
-/** The same as it is read: the id in words, and nothing that only finds it. */
-export type StoredCheckpoint = Omit<CheckpointRow, 'id' | `${string}_code`> & { readonly id: string }
+/** The same as it is read: the id in words. */
+export type StoredCheckpoint = Omit<CheckpointRow, 'id'> & { readonly id: string }
 
 /** Every column, so that a row that lacks one does not compile. */
 const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
@@ -48,10 +45,6 @@ const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   taken_at: true,
   discovered_at: true,
   generation: true,
-  namespace_code: true,
-  pod_code: true,
-  pod_uid_code: true,
-  container_code: true,
   namespace: true,
   pod: true,
   pod_uid: true,
@@ -59,15 +52,34 @@ const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   raw_name: true,
   file_name: true,
   sha256: true,
+  is_believed: true,
+  modified_at: true,
   details: true,
 }
 
-export const WRITTEN_COLUMNS: readonly string[] = Object.keys(COLUMNS)
+/** Those whose names have numbers, by which rows are found. */
+export const NAME_COLUMNS = [
+  'namespace',
+  'pod',
+  'pod_uid',
+  'container',
+] as const satisfies readonly (keyof CheckpointRow)[]
+
+/** What is written into each column; a name must be among the names by then. */
+export const WRITTEN_VALUES: ReadonlyMap<string, string> = new Map([
+  ...Object.keys(COLUMNS).map((column) => [column, `:${column}`] as const),
+  ...NAME_COLUMNS.map((column) => [`${column}_number`, numberOfName(`:${column}`)] as const),
+])
 
 /** What a SELECT names to get a `StoredCheckpoint`. */
-export const READ_COLUMNS: string = WRITTEN_COLUMNS.filter((column) => !column.endsWith('_code'))
+export const READ_COLUMNS: string = Object.keys(COLUMNS)
   .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
   .join(', ')
+
+/** In SQL. NULL where no row has the name. */
+export function numberOfName(name: string): string {
+  return `(SELECT number FROM names WHERE name = ${name})`
+}
 
 /** Words of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
 const STATES: Readonly<Record<CheckpointState, number>> = {
@@ -99,16 +111,10 @@ export function idNumber(id: string): bigint | undefined {
   return /^[0-9a-f]{16}$/.test(id) ? BigInt.asIntN(64, BigInt(`0x${id}`)) : undefined
 }
 
-/** 44 bits: two names with the same code are as good as impossible, and a list looks at the names themselves. */
-export function nameCode(name: string): number {
-  return Number.parseInt(hash('sha256', name, 'hex').slice(0, 11), 16)
-}
-
 /** What no list filters by, kept as one text. */
 interface Details {
   readonly problems: readonly Problem[]
   readonly containerId?: string
-  readonly isBelieved: boolean
   readonly takenAt: string
   readonly pin?: CheckpointPin
   readonly summary: CheckpointSummary
@@ -119,8 +125,6 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
   const number = idNumber(id)
   if (number === undefined) throw new Error(`Cannot save checkpoint "${id}": its id is not 16 hex digits`)
   const details: Details = {
-    // First, where a plan over all rows finds it at once.
-    isBelieved: identity.isBelieved,
     problems,
     ...(identity.containerId !== undefined && { containerId: identity.containerId }),
     takenAt: takenAt.text,
@@ -137,10 +141,6 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
     taken_at: takenAt.millis,
     discovered_at: checkpoint.discoveredAt.getTime(),
     generation: checkpoint.generation,
-    namespace_code: codeOrNull(identity.namespace),
-    pod_code: codeOrNull(identity.pod),
-    pod_uid_code: codeOrNull(identity.podUid),
-    container_code: codeOrNull(identity.container),
     namespace: identity.namespace ?? null,
     pod: identity.pod ?? null,
     pod_uid: identity.podUid ?? null,
@@ -148,12 +148,14 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
     raw_name: checkpoint.rawName,
     file_name: checkpoint.fileName,
     sha256: checkpoint.sha256 ?? null,
+    is_believed: Number(identity.isBelieved),
+    modified_at: modifiedAt(checkpoint.generation),
     details: JSON.stringify(details),
   }
 }
 
 export function fromRow(row: StoredCheckpoint): Checkpoint {
-  const { problems, containerId, isBelieved, takenAt, pin, summary } = JSON.parse(row.details) as Details
+  const { problems, containerId, takenAt, pin, summary } = JSON.parse(row.details) as Details
   const identity: CheckpointIdentity = {
     ...(row.namespace !== null && { namespace: row.namespace }),
     ...(row.pod !== null && { pod: row.pod }),
@@ -161,7 +163,7 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
     ...(row.container !== null && { container: row.container }),
     ...(containerId !== undefined && { containerId }),
     source: wordIn(SOURCE_WORDS, row.identity_source),
-    isBelieved,
+    isBelieved: row.is_believed === 1,
   }
   return {
     id: row.id,
@@ -181,8 +183,9 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
   }
 }
 
-function codeOrNull(name: string | undefined): number | null {
-  return name === undefined ? null : nameCode(name)
+/** In milliseconds: the last part of a generation is the time of the last write in nanoseconds. */
+function modifiedAt(generation: string): number {
+  return Number(generation.slice(generation.lastIndexOf(':') + 1, -6))
 }
 
 const NO_ROW = -1

@@ -19,11 +19,12 @@ import {
 import {
   fromRow,
   idNumber,
+  NAME_COLUMNS,
   READ_COLUMNS,
   stateCode,
   stateOf,
   toRow,
-  WRITTEN_COLUMNS,
+  WRITTEN_VALUES,
   type CheckpointRow,
   type StoredCheckpoint,
 } from './checkpoint-row.ts'
@@ -35,6 +36,20 @@ export interface CheckpointPage {
   /** Undefined on the last page. */
   readonly next: CheckpointCursor | undefined
 }
+
+/** The file of a checkpoint, and whose it is: all that its removal goes by. What is inside is the dear part of a row. */
+export interface CheckpointFile extends Pick<
+  Checkpoint,
+  'id' | 'rawName' | 'fileName' | 'generation' | 'state' | 'sizeBytes' | 'sha256'
+> {
+  /** The one that it belongs to. */
+  readonly namespace: string | undefined
+}
+
+type StoredFile = Pick<
+  StoredCheckpoint,
+  'raw_name' | 'file_name' | 'generation' | 'state' | 'size_bytes' | 'sha256' | 'namespace' | 'is_believed'
+>
 
 /** What a rescan compares with the directory. */
 export interface KnownFile {
@@ -53,29 +68,37 @@ const HIGHEST_ID = 2n ** 63n - 1n
 /** The index of the archives on this node. The files stay the truth: every row can be made again from its file. */
 export class CheckpointStore {
   readonly #database: Sqlite.Database
+  readonly #addNames: Sqlite.Statement<[CheckpointRow]>
   readonly #upsert: Sqlite.Statement<[CheckpointRow]>
   readonly #setHash: Sqlite.Statement<[{ id: bigint; generation: string; sha256: string; from: number; to: number }]>
   readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
   readonly #delete: Sqlite.Statement<[bigint, string]>
   readonly #byId: Sqlite.Statement<[bigint], StoredCheckpoint>
+  readonly #fileById: Sqlite.Statement<[bigint], StoredFile>
   readonly #standing: Sqlite.Statement<[bigint], { generation: string; state: number; pinned: number }>
   readonly #known: Sqlite.Statement<
     [{ from: bigint; limit: number }],
     { id: string; generation: string; state: number; pinned: number; doubtful: number }
   >
   readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
+  readonly #lastName: Sqlite.Statement<[], number | null>
+  readonly #forgetNames: Sqlite.Statement<[{ from: number; to: number }]>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
+  /** The highest number of a name that was looked at. */
+  #namesSeen = 0
   /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
   #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
 
   constructor(database: Sqlite.Database) {
     this.#database = database
-    const values = WRITTEN_COLUMNS.map((column) => `:${column}`).join(', ')
-    const changes = WRITTEN_COLUMNS.filter((column) => column !== 'id').map(
-      (column) => `${column} = excluded.${column}`,
+    const columns = [...WRITTEN_VALUES.keys()]
+    const changes = columns.filter((column) => column !== 'id').map((column) => `${column} = excluded.${column}`)
+    // A name that is there already is passed over, and one that is not known too.
+    this.#addNames = database.prepare(
+      `INSERT OR IGNORE INTO names (name) VALUES ${NAME_COLUMNS.map((column) => `(:${column})`).join(', ')}`,
     )
     this.#upsert = database.prepare(`
-      INSERT INTO checkpoints (${WRITTEN_COLUMNS.join(', ')}) VALUES (${values})
+      INSERT INTO checkpoints (${columns.join(', ')}) VALUES (${[...WRITTEN_VALUES.values()].join(', ')})
       ON CONFLICT (id) DO UPDATE SET ${changes.join(', ')}`)
     this.#setHash = database.prepare(`
       UPDATE checkpoints SET sha256 = :sha256, state = :to WHERE id = :id AND generation = :generation AND state = :from`)
@@ -84,19 +107,29 @@ export class CheckpointStore {
     )
     this.#delete = database.prepare('DELETE FROM checkpoints WHERE id = ? AND generation = ?')
     this.#byId = database.prepare(`SELECT ${READ_COLUMNS} FROM checkpoints WHERE checkpoints.id = ?`)
+    this.#fileById = database.prepare(`
+      SELECT raw_name, file_name, generation, state, size_bytes, sha256, namespace, is_believed
+      FROM checkpoints WHERE id = ?`)
     this.#standing = database.prepare('SELECT generation, state, pinned FROM checkpoints WHERE id = ?')
     this.#known = database.prepare(`
       SELECT printf('%016x', id) AS id, generation, state, pinned,
-        instr(details, '"weight":"note"') > 0 OR instr(details, '"isBelieved":false') > 0 AS doubtful FROM checkpoints
+        NOT is_believed OR instr(details, '"weight":"note"') > 0 AS doubtful FROM checkpoints
       WHERE checkpoints.id >= :from ORDER BY checkpoints.id LIMIT :limit`)
     this.#namespaces = database.prepare(`
-      WITH RECURSIVE codes(code) AS (
-        SELECT min(namespace_code) FROM checkpoints
+      WITH RECURSIVE used(number) AS (
+        SELECT min(namespace_number) FROM checkpoints
         UNION ALL
-        SELECT (SELECT min(namespace_code) FROM checkpoints WHERE namespace_code > code) FROM codes WHERE code IS NOT NULL
+        SELECT (SELECT min(namespace_number) FROM checkpoints WHERE namespace_number > number)
+        FROM used WHERE number IS NOT NULL
       )
-      SELECT (SELECT namespace FROM checkpoints WHERE namespace_code = code LIMIT 1) AS namespace
-      FROM codes WHERE code IS NOT NULL`)
+      SELECT name AS namespace FROM used JOIN names USING (number)`)
+    this.#lastName = database.prepare<[], number | null>('SELECT max(number) FROM names').pluck()
+    const isUsed = NAME_COLUMNS.map(
+      (column) => `EXISTS (SELECT 1 FROM checkpoints WHERE ${column}_number = names.number)`,
+    )
+    this.#forgetNames = database.prepare(
+      `DELETE FROM names WHERE number > :from AND number <= :to AND NOT (${isUsed.join(' OR ')})`,
+    )
     this.#totals = database.prepare(`
       SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
@@ -105,7 +138,11 @@ export class CheckpointStore {
   saveAll(checkpoints: readonly Checkpoint[]): void {
     this.#knownTotals = undefined
     this.#database.transaction(() => {
-      for (const checkpoint of checkpoints) this.#upsert.run(toRow(checkpoint))
+      for (const checkpoint of checkpoints) {
+        const row = toRow(checkpoint)
+        this.#addNames.run(row)
+        this.#upsert.run(row)
+      }
     })()
   }
 
@@ -153,6 +190,23 @@ export class CheckpointStore {
     const number = idNumber(id)
     const row = number === undefined ? undefined : this.#byId.get(number)
     return row === undefined ? undefined : fromRow(row)
+  }
+
+  findFile(id: string): CheckpointFile | undefined {
+    const number = idNumber(id)
+    const row = number === undefined ? undefined : this.#fileById.get(number)
+    if (row === undefined) return undefined
+    const { namespace, sha256 } = row
+    return {
+      id,
+      rawName: row.raw_name,
+      fileName: row.file_name,
+      generation: row.generation,
+      state: stateOf(row.state),
+      sizeBytes: row.size_bytes,
+      ...(sha256 !== null && { sha256 }),
+      namespace: namespace !== null && row.is_believed === 1 ? namespace : undefined,
+    }
   }
 
   /** What may have changed since the row was read; asked for once a file, so it reads no more than that. */
@@ -205,6 +259,13 @@ export class CheckpointStore {
   /** Every namespace that a row names. From one to the next in the index, however many rows each has. */
   namespaces(): string[] {
     return this.#namespaces.all().map(({ namespace }) => namespace)
+  }
+
+  /** Some of the names that no row has any more, each time those after the last ones: names are many, and cost little. */
+  forgetUnusedNames(count: number): void {
+    const from = this.#namesSeen >= (this.#lastName.get() ?? 0) ? 0 : this.#namesSeen
+    this.#namesSeen = from + count
+    this.#forgetNames.run({ from, to: this.#namesSeen })
   }
 
   countByState(): Record<string, number> {

@@ -90,19 +90,65 @@ const MIGRATIONS: readonly string[] = [
      id TEXT PRIMARY KEY,
      report TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+
+  // A name stands once in a table of its own, and indexes hold its number: unlike a code it is one name's alone, so that
+  // nothing has to look at the names behind it. With what a plan goes by in one index too, a plan reads no row but
+  // those that it removes.
+  `CREATE TABLE names (
+     number INTEGER PRIMARY KEY,
+     name TEXT NOT NULL UNIQUE
+   ) STRICT;
+   INSERT INTO names (name)
+     SELECT namespace FROM checkpoints WHERE namespace IS NOT NULL
+     UNION SELECT pod FROM checkpoints WHERE pod IS NOT NULL
+     UNION SELECT pod_uid FROM checkpoints WHERE pod_uid IS NOT NULL
+     UNION SELECT container FROM checkpoints WHERE container IS NOT NULL;
+   DROP INDEX checkpoints_namespace;
+   DROP INDEX checkpoints_pod;
+   DROP INDEX checkpoints_pod_uid;
+   DROP INDEX checkpoints_container;
+   DROP INDEX checkpoints_by_taken_at;
+   DROP INDEX checkpoints_by_discovered_at;
+   DROP INDEX checkpoints_by_size_bytes;
+   DROP INDEX checkpoints_by_file_name;
+   ALTER TABLE checkpoints RENAME COLUMN namespace_code TO namespace_number;
+   ALTER TABLE checkpoints RENAME COLUMN pod_code TO pod_number;
+   ALTER TABLE checkpoints RENAME COLUMN pod_uid_code TO pod_uid_number;
+   ALTER TABLE checkpoints RENAME COLUMN container_code TO container_number;
+   ALTER TABLE checkpoints ADD COLUMN is_believed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE checkpoints ADD COLUMN modified_at INTEGER NOT NULL DEFAULT 0;
+   UPDATE checkpoints SET
+     namespace_number = (SELECT number FROM names WHERE name = namespace),
+     pod_number = (SELECT number FROM names WHERE name = pod),
+     pod_uid_number = (SELECT number FROM names WHERE name = pod_uid),
+     container_number = (SELECT number FROM names WHERE name = container),
+     is_believed = coalesce(json_extract(details, '$.isBelieved'), 0),
+     modified_at = CAST(substr(generation, length(rtrim(generation, '-0123456789')) + 1) AS INTEGER) / 1000000;
+   CREATE INDEX checkpoints_namespace ON checkpoints (namespace_number, taken_at, id, is_believed);
+   CREATE INDEX checkpoints_pod ON checkpoints (pod_number, taken_at, id);
+   CREATE INDEX checkpoints_pod_uid ON checkpoints (pod_uid_number, taken_at, id);
+   CREATE INDEX checkpoints_container ON checkpoints (container_number, taken_at, id);
+   CREATE INDEX checkpoints_by_taken_at ON checkpoints (taken_at, id, size_bytes, namespace_number, pod_number,
+     pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed, modified_at);
+   CREATE INDEX checkpoints_by_discovered_at ON checkpoints (discovered_at, id, taken_at, size_bytes, namespace_number,
+     pod_number, pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);
+   CREATE INDEX checkpoints_by_size_bytes ON checkpoints (size_bytes, id, taken_at, namespace_number, pod_number,
+     pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);
+   CREATE INDEX checkpoints_by_file_name ON checkpoints (file_name, id, taken_at, size_bytes, namespace_number,
+     pod_number, pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);`,
 ]
 
 /** Brings the schema up to date. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */
-export function migrate(database: Sqlite.Database): void {
+export function migrate(database: Sqlite.Database, newest = MIGRATIONS.length): void {
   database.pragma('foreign_keys = ON')
   const version = Number(database.pragma('user_version', { simple: true }))
   if (version > MIGRATIONS.length) {
     const known = `this agent knows schema ${MIGRATIONS.length}, the file has ${version}`
     throw Object.assign(new Error(known), { code: 'NEWER_SCHEMA' })
   }
-  if (version === MIGRATIONS.length) return
+  if (version === newest) return
   database.transaction(() => {
-    for (const statement of MIGRATIONS.slice(version)) database.exec(statement)
-    database.pragma(`user_version = ${MIGRATIONS.length}`)
+    for (const statement of MIGRATIONS.slice(version, newest)) database.exec(statement)
+    database.pragma(`user_version = ${newest}`)
   })()
 }

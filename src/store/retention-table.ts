@@ -1,13 +1,5 @@
-import { engineOf, sourceOf, stateOf } from './checkpoint-row.ts'
-
-/** Whose an archive is, as far as retention goes by it. */
-export interface RetentionIdentity {
-  readonly namespace: string | undefined
-  readonly pod: string | undefined
-  readonly container: string | undefined
-  readonly source: ReturnType<typeof sourceOf>
-  readonly isBelieved: boolean
-}
+import { engineOf, stateOf } from './checkpoint-row.ts'
+import { RetentionIdentities, type RetentionIdentity } from './retention-identities.ts'
 
 /** Of one archive, what retention goes by. */
 export interface RetentionRow {
@@ -35,30 +27,46 @@ export interface RetentionMoment {
 }
 
 export type RetentionColumns = [
+  rowId: number,
   idHigh: number,
   idLow: number,
-  /** `generation/fileName` */
-  texts: string,
-  state: number,
-  engine: number,
-  pinned: number,
-  /** As JSON: namespace, pod, container, source, and 1 if it is believed. */
-  identity: string,
+  namespace: number | null,
+  pod: number | null,
+  container: number | null,
+  podUid: number | null,
+  /** Whether it is pinned, its engine and its state, a byte each; then the identity's source, and a bit if it is believed. */
+  marks: number,
   sizeBytes: number,
   takenAt: number,
-  podUid: string | null,
+  modifiedAt: number,
 ]
 
+/** What the rows refer to. */
+export interface RetentionContext {
+  readonly moment: RetentionMoment
+  /** For how long a pod has been seen to be gone, by the number of its UID. */
+  readonly goneMillis: ReadonlyMap<number, number>
+  readonly nameOf: (number: number) => string | undefined
+  readonly textsOf: (rowId: number) => RowTexts | undefined
+}
+
+interface RowTexts {
+  readonly generation: string
+  readonly fileName: string
+}
+
 /**
- * What was read of all archives, beside the heap: 100,000 rows as objects and texts of their own are copied and marked
- * over and over, which takes longer than the plan.
+ * What was read of all archives, beside the heap: 100,000 rows as objects of their own are copied and marked over and
+ * over, which takes longer than the plan.
  */
 export class RetentionTable {
-  readonly #texts = new TextBlocks()
-  readonly #identities = new Identities()
+  readonly #context: RetentionContext
+  readonly #identities: RetentionIdentities
+  /** Read so far, by row. */
+  readonly #texts = new Map<number, RowTexts>()
+  readonly #rowIds: Float64Array
   readonly #idHigh: Uint32Array
   readonly #idLow: Uint32Array
-  readonly #text: Float64Array
   readonly #states: Uint8Array
   readonly #engines: Uint8Array
   readonly #pinned: Uint8Array
@@ -68,14 +76,14 @@ export class RetentionTable {
   readonly #modified: Float64Array
   /** NaN: nobody has seen that its pod is gone. */
   readonly #gone: Float64Array
-  readonly #moment: RetentionMoment
   #count = 0
 
-  constructor(capacity: number, moment: RetentionMoment) {
-    this.#moment = moment
+  constructor(capacity: number, context: RetentionContext) {
+    this.#context = context
+    this.#identities = new RetentionIdentities(capacity, context.nameOf)
+    this.#rowIds = new Float64Array(capacity)
     this.#idHigh = new Uint32Array(capacity)
     this.#idLow = new Uint32Array(capacity)
-    this.#text = new Float64Array(capacity)
     this.#states = new Uint8Array(capacity)
     this.#engines = new Uint8Array(capacity)
     this.#pinned = new Uint8Array(capacity)
@@ -86,20 +94,20 @@ export class RetentionTable {
     this.#gone = new Float64Array(capacity)
   }
 
-  add(columns: RetentionColumns, goneMillis: ReadonlyMap<string, number>): void {
+  add(columns: RetentionColumns): void {
     const at = this.#count++
-    const [idHigh, idLow, texts, state, engine, pinned, identity, sizeBytes, takenAt, podUid] = columns
+    const [rowId, idHigh, idLow, namespace, pod, container, podUid, marks, sizeBytes, takenAt, modifiedAt] = columns
+    this.#rowIds[at] = rowId
     this.#idHigh[at] = idHigh
     this.#idLow[at] = idLow
-    this.#text[at] = this.#texts.add(texts)
-    this.#states[at] = state
-    this.#engines[at] = engine
-    this.#pinned[at] = pinned
-    this.#identity[at] = this.#identities.numberOf(identity)
+    this.#identity[at] = this.#identities.numberOf({ namespace, pod, container, claim: marks & 0xff })
+    this.#states[at] = marks >> 8
+    this.#engines[at] = marks >> 16
+    this.#pinned[at] = marks >> 24
     this.#sizes[at] = sizeBytes
     this.#taken[at] = takenAt
-    this.#modified[at] = modifiedAt(texts)
-    this.#gone[at] = (podUid === null ? undefined : goneMillis.get(podUid)) ?? Number.NaN
+    this.#modified[at] = modifiedAt
+    this.#gone[at] = (podUid === null ? undefined : this.#context.goneMillis.get(podUid)) ?? Number.NaN
   }
 
   rows(): RetentionRow[] {
@@ -110,10 +118,13 @@ export class RetentionTable {
     return `${hexOf(this.#idHigh[at])}${hexOf(this.#idLow[at])}`
   }
 
-  textsOf(at: number): readonly [generation: string, fileName: string] {
-    const texts = this.#texts.read(this.#text[at] ?? 0)
-    const slash = texts.indexOf('/')
-    return [texts.slice(0, slash), texts.slice(slash + 1)]
+  textsOf(at: number): RowTexts {
+    const known = this.#texts.get(at)
+    if (known !== undefined) return known
+    const texts = this.#context.textsOf(this.#rowIds[at] ?? 0)
+    if (texts === undefined) throw new Error(`Cannot read the row of checkpoint "${this.idOf(at)}": it is gone`)
+    this.#texts.set(at, texts)
+    return texts
   }
 
   stateOf(at: number) {
@@ -145,13 +156,13 @@ export class RetentionTable {
   }
 
   isInUse(at: number): boolean {
-    const { inUse } = this.#moment
+    const { inUse } = this.#context.moment
     return inUse.size > 0 && inUse.has(this.idOf(at))
   }
 
   orphanSinceOf(at: number): number | undefined {
     const gone = this.#gone[at] ?? Number.NaN
-    return Number.isNaN(gone) ? undefined : this.#moment.nowMillis - gone
+    return Number.isNaN(gone) ? undefined : this.#context.moment.nowMillis - gone
   }
 }
 
@@ -170,11 +181,11 @@ class TableRow implements RetentionRow {
   }
 
   get fileName() {
-    return this.#table.textsOf(this.#at)[1]
+    return this.#table.textsOf(this.#at).fileName
   }
 
   get generation() {
-    return this.#table.textsOf(this.#at)[0]
+    return this.#table.textsOf(this.#at).generation
   }
 
   get state() {
@@ -211,87 +222,6 @@ class TableRow implements RetentionRow {
 
   get orphanSinceMillis() {
     return this.#table.orphanSinceOf(this.#at)
-  }
-}
-
-/** The last part of a generation is in nanoseconds. */
-function modifiedAt(texts: string): number {
-  const slash = texts.indexOf('/')
-  return Number(texts.slice(texts.lastIndexOf(':', slash) + 1, slash - 6))
-}
-
-const BLOCK_BYTES = 1024 ** 2
-const LENGTH_BYTES = 4
-
-/** Texts beside the heap, each with its length before it. One that is too long for a block has one of its own. */
-class TextBlocks {
-  readonly #blocks: Buffer[] = []
-  #end = BLOCK_BYTES
-
-  /** Where it lies. */
-  add(text: string): number {
-    // A character takes three bytes at most.
-    const most = LENGTH_BYTES + 3 * text.length
-    if (this.#end + most > BLOCK_BYTES) {
-      this.#blocks.push(Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, most)))
-      this.#end = 0
-    }
-    const block = this.#blocks.at(-1) ?? Buffer.alloc(0)
-    const place = (this.#blocks.length - 1) * BLOCK_BYTES + this.#end
-    const length = block.write(text, this.#end + LENGTH_BYTES)
-    block.writeUInt32LE(length, this.#end)
-    this.#end += LENGTH_BYTES + length
-    return place
-  }
-
-  read(place: number): string {
-    const block = this.#blocks[Math.floor(place / BLOCK_BYTES)] ?? Buffer.alloc(0)
-    const begin = (place % BLOCK_BYTES) + LENGTH_BYTES
-    return block.toString('utf8', begin, begin + block.readUInt32LE(begin - LENGTH_BYTES))
-  }
-}
-
-/** Each once, however many archives are of it. */
-class Identities {
-  readonly #identities: RetentionIdentity[] = []
-  readonly #numbers = new Map<string, number>()
-
-  numberOf(text: string): number {
-    let number = this.#numbers.get(text)
-    if (number === undefined) {
-      number = this.#identities.push(toIdentity(text)) - 1
-      this.#numbers.set(text, number)
-    }
-    return number
-  }
-
-  read(number = 0): RetentionIdentity {
-    return this.#identities[number] ?? NOBODY
-  }
-}
-
-const NOBODY: RetentionIdentity = {
-  namespace: undefined,
-  pod: undefined,
-  container: undefined,
-  source: 'unknown',
-  isBelieved: false,
-}
-
-function toIdentity(text: string): RetentionIdentity {
-  const [namespace, pod, container, source, isBelieved] = JSON.parse(text) as [
-    namespace: string | null,
-    pod: string | null,
-    container: string | null,
-    source: number,
-    isBelieved: number,
-  ]
-  return {
-    namespace: namespace ?? undefined,
-    pod: pod ?? undefined,
-    container: container ?? undefined,
-    source: sourceOf(source),
-    isBelieved: isBelieved === 1,
   }
 }
 

@@ -228,8 +228,10 @@ describe('Inventory', () => {
     for (const name of [NAME, others]) writeArchive(join(test.folder.checkpoints, name), {})
     await waitForState(test, NAME, 'ready')
     await waitForState(test, others, 'ready')
-    const goes = test.store.list({ filter: {}, order: { key: 'fileName', isDescending: false }, limit: 1 }).items
-    const ids = goes.map(({ id }) => id)
+    const ids = test.store
+      .list({ filter: {}, order: { key: 'fileName', isDescending: false }, limit: 1 })
+      .items.map(({ id }) => id)
+    const goes = ids.flatMap((id) => test.store.findFile(id) ?? [])
     test.inventory.setAside(ids)
     rmSync(join(test.folder.checkpoints, NAME))
     rmSync(join(test.folder.checkpoints, others))

@@ -118,12 +118,12 @@ describe('POST /v1/retention/plan', () => {
       diskNotOurs: false,
       totals: { archives: 2, bytes: 2048, removedArchives: 1, removedBytes: 1024 },
     })
-    expect(asked).toEqual([{}])
+    expect(asked).toEqual([{ withKept: false }])
     expect(closed.count).toBe(1)
   })
 
   it('pages through what goes and then through what stays, each once', async () => {
-    const { retention } = planService(['a', 'b', 'c'], ['d', 'e'])
+    const { retention, asked } = planService(['a', 'b', 'c'], ['d', 'e'])
     const seen: string[] = []
     let next = ''
     for (let pages = 0; pages < 10; pages += 1) {
@@ -134,6 +134,7 @@ describe('POST /v1/retention/plan', () => {
       next = `&continue=${page.continue}`
     }
     expect(seen).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(asked).toEqual(asked.map(() => ({ withKept: true })))
   })
 
   it('refuses the next page of a plan that is another one by now', async () => {
@@ -149,7 +150,7 @@ describe('POST /v1/retention/plan', () => {
     const { retention, asked } = planService([], [])
     const policy = { rules: [{ maxCount: 3 }] }
     await call({ retention }, 'POST /v1/retention/plan', { headers: JSON_BODY, body: { policy } })
-    expect(asked).toEqual([{ policy }])
+    expect(asked).toEqual([{ policy, withKept: false }])
   })
 
   it.each(['include=all', 'limit=0', 'continue=x', 'a=b'])('refuses %s', async (query) => {

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { checkpointId } from '../../src/checkpoint/checkpoint-id.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
+import type { CheckpointFilter } from '../../src/store/checkpoint-query.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { migrate } from '../../src/store/migrations.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
@@ -52,6 +53,24 @@ describe('CheckpointStore', () => {
     store.saveAll([checkpoint])
     expect(store.get(checkpoint.id)).toStrictEqual(checkpoint)
     expect(listAll()).toStrictEqual([checkpoint])
+  })
+
+  it('forgets the names that no row has any more, and no other', () => {
+    const shared = { namespace: 'shop', container: 'counter', source: 'archive', isBelieved: true } as const
+    const [web, database0, late] = ['web-0', 'database-0', 'late-0'].map((pod, at) =>
+      sampleCheckpoint(at, { identity: { ...shared, pod, podUid: `uid of ${pod}` } }),
+    ) as [Checkpoint, Checkpoint, Checkpoint]
+    store.saveAll([web, database0])
+    store.removeAll([database0])
+    // A few at a time, and from the beginning again.
+    for (let turn = 0; turn < 6; turn += 1) store.forgetUnusedNames(2)
+    expect(listNames()).toEqual(['counter', 'shop', 'uid of web-0', 'web-0'])
+    // Their numbers may be given away again.
+    store.saveAll([late])
+    expect(listAll({ pod: 'late-0' })).toEqual([late])
+    expect(listAll({ pod: 'web-0' })).toEqual([web])
+    expect(listAll({ pod: 'database-0' })).toEqual([])
+    expect(listAll({ namespace: 'shop' })).toHaveLength(2)
   })
 
   it('replaces what it has of a file', () => {
@@ -172,6 +191,10 @@ describe('CheckpointStore', () => {
   })
 })
 
-function listAll(): readonly Checkpoint[] {
-  return store.list({ filter: {}, order: { key: 'takenAt', isDescending: false }, limit: 1000 }).items
+function listNames(): unknown[] {
+  return database.prepare('SELECT name FROM names ORDER BY name').pluck().all()
+}
+
+function listAll(filter: CheckpointFilter = {}): readonly Checkpoint[] {
+  return store.list({ filter, order: { key: 'takenAt', isDescending: false }, limit: 1000 }).items
 }

@@ -8,7 +8,7 @@ import { silentLogger } from '../../src/shared/logger.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { GonePodStore } from '../../src/store/gone-pod-store.ts'
-import { readRetentionRows, type RetentionMoment } from '../../src/store/retention-rows.ts'
+import { withRetentionRows, type RetentionMoment } from '../../src/store/retention-rows.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 
 const PLAIN = sampleCheckpoint(1)
@@ -22,7 +22,6 @@ const PINNED = sampleCheckpoint(4, { pin: { by: 'manual' }, sizeBytes: 2 ** 40 }
 const HIGHEST = sampleCheckpoint(5, { id: 'ffffffff00000001', state: 'hashing' })
 const LOWEST = sampleCheckpoint(6, { id: '0000000000000002', state: 'incomplete' })
 const FOREIGN = sampleCheckpoint(7, { fileName: 'checkpoint-ein-Dämon-犬/🐕.tar' })
-/** More than a block of texts. */
 const LONG = sampleCheckpoint(8, { fileName: `checkpoint-${'é'.repeat(600_000)}.tar` })
 
 const CASES: readonly (readonly [string, Checkpoint])[] = [
@@ -40,11 +39,16 @@ const CASES: readonly (readonly [string, Checkpoint])[] = [
 const NOW = 1_790_000_000_000
 const AT_REST: RetentionMoment = { nowMillis: NOW, inUse: new Set() }
 
-describe('readRetentionRows', () => {
+describe('withRetentionRows', () => {
   const folder = mkdtempSync(join(tmpdir(), 'retention-rows-'))
   const file = join(folder, 'state', 'index.db')
   const database = openDatabase({ file, clock: systemClock, logger: silentLogger })
-  const find = (id: string, moment = AT_REST) => readRetentionRows(file, moment).find((row) => row.id === id)
+  const find = (id: string, moment = AT_REST) =>
+    withRetentionRows(file, moment, (rows) => {
+      const row = rows.find((one) => one.id === id)
+      // Texts are read where they are asked for, and nowhere else.
+      return row && { row, fileName: row.fileName, generation: row.generation }
+    })?.row
 
   beforeAll(() => {
     new CheckpointStore(database).saveAll(CASES.map(([, checkpoint]) => checkpoint))
@@ -55,7 +59,7 @@ describe('readRetentionRows', () => {
   })
 
   it('reads each row once', () => {
-    const ids = readRetentionRows(file, AT_REST).map(({ id }) => id)
+    const ids = withRetentionRows(file, AT_REST, (rows) => rows.map(({ id }) => id))
     expect(ids.toSorted()).toEqual(CASES.map(([, { id }]) => id).toSorted())
   })
 
@@ -82,9 +86,43 @@ describe('readRetentionRows', () => {
     expect(find(STRANGER.id)?.orphanSinceMillis).toBeUndefined()
   })
 
+  it('takes no identity for another', () => {
+    const own = join(folder, 'identities', 'index.db')
+    const names = [undefined, 'a', 'b', 'c']
+    const identities = names.flatMap((namespace) =>
+      names.flatMap((pod) =>
+        names.flatMap((container) =>
+          (['observed', 'archive', 'name', 'unknown'] as const).flatMap((source) =>
+            [true, false].map((isBelieved) => ({ namespace, pod, container, source, isBelieved })),
+          ),
+        ),
+      ),
+    )
+    const checkpoints = [...identities, ...identities].map((identity, at) =>
+      sampleCheckpoint(at, { identity: withoutUndefined(identity) }),
+    )
+    const opened = openDatabase({ file: own, clock: systemClock, logger: silentLogger })
+    new CheckpointStore(opened).saveAll(checkpoints)
+    opened.close()
+    const read = withRetentionRows(own, AT_REST, (rows) => rows.map(({ id, identity }) => [id, identity] as const))
+    const expected = checkpoints.map(({ id }, at) => [id, identities[at % identities.length]] as const)
+    expect(new Map(read)).toEqual(new Map(expected))
+  })
+
+  it('reads no text when the index may be another one by now', () => {
+    const [row] = withRetentionRows(file, AT_REST, (rows) => rows)
+    expect(() => row?.fileName).toThrow('not open')
+  })
+
   it('takes those that are in use from who asks', () => {
     const moment = { ...AT_REST, inUse: new Set([HIGHEST.id]) }
     expect(find(HIGHEST.id, moment)?.isInUse).toBe(true)
     expect(find(LOWEST.id, moment)?.isInUse).toBe(false)
   })
 })
+
+function withoutUndefined<Fields extends object>(
+  fields: Fields,
+): { [Key in keyof Fields]: Exclude<Fields[Key], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+}

@@ -309,6 +309,11 @@ const MATTERS = ['capture', 'discovery', 'digest', 'delete', 'prune', 'tampering
   Buffer.from(`"action":"${action}"`),
 )
 
-export function custodyCheckpoint({ id, fileName, sizeBytes, sha256 }: Checkpoint): CustodyCheckpoint {
+export function custodyCheckpoint({
+  id,
+  fileName,
+  sizeBytes,
+  sha256,
+}: Pick<Checkpoint, 'id' | 'fileName' | 'sizeBytes' | 'sha256'>): CustodyCheckpoint {
   return { id, fileName, sizeBytes, ...(sha256 !== undefined && { sha256 }) }
 }

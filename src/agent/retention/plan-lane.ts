@@ -16,6 +16,7 @@ export interface PlanInput {
   readonly nowMillis: number
   readonly disk: PlannedDisk
   readonly inUse: readonly string[]
+  readonly withKept?: boolean
 }
 
 type Ask<Kind extends PlanRequest['kind']> = Omit<Extract<PlanRequest, { kind: Kind }>, 'number'>

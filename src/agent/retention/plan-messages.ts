@@ -10,6 +10,8 @@ export type PlanRequest = { readonly number: number } & (
       readonly policy: Policy
       readonly nowMillis: number
       readonly disk: PlannedDisk
+      /** Whether pages of what is kept will be asked for. */
+      readonly withKept?: boolean
       /** Read, captured or verified right now. */
       readonly inUse: readonly string[]
     }

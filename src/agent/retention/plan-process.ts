@@ -2,7 +2,7 @@ import process from 'node:process'
 import type { Blocked, Plan, PlannedArchive } from '../../retention/plan-types.ts'
 import { planRetention } from '../../retention/plan.ts'
 import { errorText } from '../../shared/errors.ts'
-import { readRetentionRows } from '../../store/retention-rows.ts'
+import { withRetentionRows } from '../../store/retention-rows.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
 import type { PlanHead } from './planner.ts'
 
@@ -37,12 +37,21 @@ function answer(request: PlanRequest): PlanAnswer {
   }
 }
 
-function plan({ plan: name, policy, nowMillis, disk, inUse }: Extract<PlanRequest, { kind: 'plan' }>): PlanHead {
-  const archives = readRetentionRows(indexFile, { nowMillis, inUse: new Set(inUse) })
-  const made = planRetention({ archives, policy, nowMillis, disk })
+function plan({ plan: name, ...order }: Extract<PlanRequest, { kind: 'plan' }>): PlanHead {
+  const { policy, nowMillis, disk, inUse, withKept } = order
+  const made = withRetentionRows(indexFile, { nowMillis, inUse: new Set(inUse) }, (archives) => {
+    const whole = planRetention({ archives, policy, nowMillis, disk })
+    for (const { archive } of [...whole.remove, ...(withKept === true ? whole.keep : [])]) readTexts(archive)
+    return whole
+  })
   plans.set(name, made)
   const { id, blocked, diskNotOurs, totals } = made
   return { id, blocked: blocked.map(withFewNames), diskNotOurs, totals }
+}
+
+/** While they can be read: the index goes on changing. */
+function readTexts(archive: PlannedArchive): void {
+  void archive.fileName
 }
 
 function withFewNames(blocked: Blocked): Blocked {

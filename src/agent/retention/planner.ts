@@ -5,6 +5,8 @@ import type { Policy } from '../../retention/policy.ts'
 export type PlanHead = Omit<Plan, 'remove' | 'keep'>
 
 export interface PlanOrder {
+  /** Whether pages of what is kept will be asked for: they take time to prepare. */
+  readonly withKept?: boolean
   /** Undefined: the policy in force. */
   readonly policy?: Policy
   /** This much more room is wanted than the disk has free. */

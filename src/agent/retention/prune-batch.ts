@@ -1,11 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { CustodyActor, CustodyDraft } from '../../custody/custody-entry.ts'
 import type { PlannedRemoval } from '../../retention/plan-types.ts'
 import { AgentError, ConflictError, errorText } from '../../shared/errors.ts'
 import { withoutHostPaths } from '../../shared/host-paths.ts'
 import { failPoint } from '../../shared/fail-point.ts'
-import type { CheckpointStore } from '../../store/checkpoint-store.ts'
+import type { CheckpointFile, CheckpointStore } from '../../store/checkpoint-store.ts'
 import { custodyCheckpoint } from '../custody/custody.ts'
 import { openDirectory, type OpenDirectory } from '../open-directory.ts'
 import { assertRemovableIn, unlinkArchive } from '../removal.ts'
@@ -13,7 +12,7 @@ import type { LeftArchive } from './sweep-report.ts'
 
 export interface PruneTools {
   readonly directory: string
-  readonly store: Pick<CheckpointStore, 'find' | 'findStanding'>
+  readonly store: Pick<CheckpointStore, 'findFile' | 'findStanding'>
   readonly custody: {
     /** Resolves once all are on the disk; where it rejects nothing is removed. */
     readonly recordRemovals: (drafts: readonly CustodyDraft[]) => Promise<void>
@@ -32,15 +31,15 @@ export interface PruneOrder {
 }
 
 export interface PruneOutcome {
-  readonly removed: readonly { readonly checkpoint: Checkpoint; readonly rule: string }[]
+  readonly removed: readonly { readonly checkpoint: CheckpointFile; readonly rule: string }[]
   /** Announced in the custody log, and still there. */
-  readonly left: readonly (LeftArchive & { readonly checkpoint: Checkpoint })[]
+  readonly left: readonly (LeftArchive & { readonly checkpoint: CheckpointFile })[]
   /** Not even announced: seen in time not to be as planned. */
   readonly skipped: readonly LeftArchive[]
 }
 
 interface Doomed {
-  readonly checkpoint: Checkpoint
+  readonly checkpoint: CheckpointFile
   readonly planned: PlannedRemoval
   whenFreed?: Promise<void>
   failure?: { readonly code: string; readonly reason: string }
@@ -52,7 +51,13 @@ const SLICE = 8
 /** The file system refused to remove a file. */
 export const PRUNE_FAILED = 'PruneFailed'
 
-/** Its files have no name any more; what is left to do can go on while the next batch is announced. */
+/** Its removals are on record, and nothing is removed yet. */
+export interface AnnouncedBatch {
+  /** Looks at each file again and unlinks it. An archive that is not as it was planned stays. */
+  readonly unlink: () => Promise<PrunedBatch>
+}
+
+/** Its files have no name any more; what is left to do can go on while the next batch is unlinked. */
 export interface PrunedBatch {
   /** Makes it durable with one fsync, and notes how it ended. */
   readonly finish: () => Promise<PruneOutcome>
@@ -62,24 +67,26 @@ export interface PrunedBatch {
 export const PLAN_CHANGED = 'PlanChanged'
 
 /**
- * Removes these archives: announced with one fsync, looked at again one by one and unlinked. An archive that is not as
- * it was planned stays. Throws where they cannot be announced; nothing is removed then, and what got into the log all
- * the same is settled at the next start.
+ * Announces the removal of these archives with one fsync; what was announced is to be unlinked and finished. Throws where
+ * they cannot be announced; what got into the log all the same is settled at the next start.
  */
-export async function pruneBatch(
+export async function announceBatch(
   removals: readonly PlannedRemoval[],
   order: PruneOrder,
   tools: PruneTools,
-): Promise<PrunedBatch> {
+): Promise<AnnouncedBatch> {
   const folder = openDirectory(tools.directory)
   try {
-    const { doomed, skipped } = choose(removals, folder, tools)
-    if (doomed.length > 0) {
-      await announce(doomed, order, tools)
-      failPoint('sweep.announced')
-      await unlinkAll(doomed, { order, folder, tools })
+    const chosen = choose(removals, folder, tools)
+    if (chosen.doomed.length > 0) await announce(chosen.doomed, order, tools)
+    failPoint('sweep.announced')
+    const site = { order, folder, tools }
+    return {
+      unlink: async () => {
+        await unlinkAll(chosen.doomed, site)
+        return { finish: () => finish(chosen, site) }
+      },
     }
-    return { finish: () => finish({ doomed, skipped }, { order, folder, tools }) }
   } catch (error) {
     folder[Symbol.dispose]()
     throw error
@@ -111,8 +118,8 @@ function choose(removals: readonly PlannedRemoval[], folder: OpenDirectory, tool
   return { doomed, skipped }
 }
 
-function findAsPlanned({ archive }: PlannedRemoval, folder: OpenDirectory, tools: PruneTools): Checkpoint {
-  const checkpoint = tools.store.find(archive.id)
+function findAsPlanned({ archive }: PlannedRemoval, folder: OpenDirectory, tools: PruneTools): CheckpointFile {
+  const checkpoint = tools.store.findFile(archive.id)
   if (checkpoint?.generation !== archive.generation || checkpoint.state !== archive.state)
     throw notAsPlanned(archive.id)
   assertRemovableIn(folder, checkpoint, tools)
@@ -176,7 +183,7 @@ async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Sit
 }
 
 /** The log was written meanwhile, which takes a while. */
-function assertStillPlanned({ id, generation, state }: Checkpoint, order: PruneOrder, { store }: PruneTools): void {
+function assertStillPlanned({ id, generation, state }: CheckpointFile, order: PruneOrder, { store }: PruneTools): void {
   const now = store.findStanding(id)
   const isAsPlanned = now?.generation === generation && now.state === state && !now.isPinned
   if (!isAsPlanned) throw notAsPlanned(id)
@@ -188,7 +195,7 @@ function assertStillPlanned({ id, generation, state }: Checkpoint, order: PruneO
 }
 
 function entry(
-  checkpoint: Checkpoint,
+  checkpoint: CheckpointFile,
   { actor }: PruneOrder,
   { outcome, detail }: Pick<CustodyDraft, 'outcome' | 'detail'>,
 ): CustodyDraft {

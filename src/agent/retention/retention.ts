@@ -181,8 +181,14 @@ export class Retention {
   }
 
   /** By the policy in force, or by this one as it would stand in the file. Throws InvalidInputError (`InvalidPolicy`). */
-  async plan({ policy }: { readonly policy?: unknown }): Promise<OpenPlan> {
-    return await this.#open(policy === undefined ? {} : { policy: parsePolicy(policy) })
+  async plan({
+    policy,
+    withKept = false,
+  }: {
+    readonly policy?: unknown
+    readonly withKept?: boolean
+  }): Promise<OpenPlan> {
+    return await this.#open({ withKept, ...(policy !== undefined && { policy: parsePolicy(policy) }) })
   }
 
   async sweep(order: SweepOrder): Promise<SweepReport> {
@@ -221,7 +227,7 @@ export class Retention {
     return refusalOf({ namespace, pod, container, engine: isKnown ? engine : 'unknown', sizeBytes }, this.#policy)
   }
 
-  async #open({ policy, wantedBytes = 0 }: PlanOrder): Promise<OpenPlan> {
+  async #open({ policy, wantedBytes = 0, withKept = false }: PlanOrder): Promise<OpenPlan> {
     const { directory, clock, readers } = this.#options
     const disk = await readDiskSpace(directory)
     return await this.#lane.plan({
@@ -229,6 +235,7 @@ export class Retention {
       nowMillis: clock.now().getTime(),
       disk: { ...disk, freeBytes: Math.max(0, disk.freeBytes - wantedBytes) },
       inUse: [...readers.listInUse(), ...this.#capturedNow()],
+      withKept,
     })
   }
 

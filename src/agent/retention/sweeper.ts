@@ -8,11 +8,13 @@ import type { Clock } from '../../shared/clock.ts'
 import { AgentError, ConflictError, errorText, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
+import type { CheckpointFile } from '../../store/checkpoint-store.ts'
 import type { OpenPlan, Planner } from './planner.ts'
 import {
+  announceBatch,
   PLAN_CHANGED,
   PRUNE_FAILED,
-  pruneBatch,
+  type AnnouncedBatch,
   type PrunedBatch,
   type PruneOutcome,
   type PruneTools,
@@ -34,7 +36,7 @@ export interface SweeperOptions extends PruneTools {
   readonly setAside: (ids: readonly string[]) => void
   readonly letGo: (ids: readonly string[]) => void
   /** Takes away the rows of these very files. */
-  readonly forget: (removed: readonly Checkpoint[]) => void
+  readonly forget: (removed: readonly CheckpointFile[]) => void
   /** Resolves once the rows of these are as their files are. */
   readonly lookAgain: (ids: readonly string[]) => Promise<void>
   /** It was announced that the archive would go, and it did not, or not through us. */
@@ -138,25 +140,45 @@ export class Sweeper {
   async #removeAll(run: Run): Promise<void> {
     // Nothing is announced that cannot be done.
     if (run.plan.head.totals.removedArchives > 0) await this.#assertWritable()
-    const { tried } = run
     const removals = new PlannedRemovals(run)
+    let ahead: Promise<Announced | undefined> | undefined
     try {
-      while (!this.#stop.signal.aborted) {
-        if (this.#losses !== run.losses) await this.#planAnew(run, removals)
-        const batch = await removals.next()
-        if (batch.length === 0) break
-        const fresh = batch.filter(({ archive }) => !tried.has(archive.id))
-        for (const { archive } of fresh) tried.add(archive.id)
-        if (fresh.length > 0) await this.#removeBatch(run, fresh)
+      for (;;) {
+        const batch = await (ahead ?? this.#announceNext(run, removals))
+        ahead = undefined
+        if (batch === undefined) break
+        // The disk takes its time for what is announced: meanwhile there is something to unlink.
+        if (this.#losses === run.losses) ahead = this.#announceNext(run, removals)
+        ahead?.catch(() => undefined)
+        await this.#unlink(run, batch)
       }
+    } catch (error) {
+      run.isOver = true
+      throw error
     } finally {
       // What was begun is brought to its end in any case, and why it failed is what matters then.
+      const announced = await ahead?.catch(() => undefined)
+      if (announced !== undefined) await this.#unlink(run, announced).catch(() => undefined)
       await run.lastBatch.finally(() => {
         this.#forgetGone(run)
       })
     }
     if (this.#stop.signal.aborted) run.isStopped = true
-    else this.#forgetTroubles(tried)
+    else this.#forgetTroubles(run.tried)
+  }
+
+  /** Undefined when there is nothing left to remove. */
+  async #announceNext(run: Run, removals: PlannedRemovals): Promise<Announced | undefined> {
+    const { tried } = run
+    while (!this.#stop.signal.aborted) {
+      if (this.#losses !== run.losses) await this.#planAnew(run, removals)
+      const batch = await removals.next()
+      if (batch.length === 0) return undefined
+      const fresh = batch.filter(({ archive }) => !tried.has(archive.id))
+      for (const { archive } of fresh) tried.add(archive.id)
+      if (fresh.length > 0) return await this.#announce(run, fresh)
+    }
+    return undefined
   }
 
   /** An archive that the plan may have counted on is gone. */
@@ -171,26 +193,31 @@ export class Sweeper {
     removals.begin()
   }
 
-  /** Returns when the files are unlinked: how that ended is noted while the next batch is announced. */
-  async #removeBatch(run: Run, removals: readonly PlannedRemoval[]): Promise<void> {
+  async #announce(run: Run, removals: readonly PlannedRemoval[]): Promise<Announced> {
     const { order, plan, losses } = run
     const ids = removals.map(({ archive }) => archive.id)
     for (const id of ids) this.#doomed.add(id)
     this.#options.setAside(ids)
-    const batch = await pruneBatch(
+    const batch = await announceBatch(
       removals,
       {
         actor: order.actor ?? AGENT_ACTOR,
         detail: { plan: plan.head.id, trigger: order.trigger },
-        isPlanRight: () => this.#losses === losses,
+        isPlanRight: () => this.#losses === losses && !run.isOver,
       },
       this.#options,
     ).catch((error: unknown) => {
       this.#letGo(ids)
       throw error
     })
+    return { ids, batch }
+  }
+
+  /** Returns when the files are unlinked: how that ended is noted while the next ones are. */
+  async #unlink(run: Run, { ids, batch }: Announced): Promise<void> {
+    const pruned = await batch.unlink()
     const before = run.lastBatch
-    const finished = this.#finish(run, batch).catch((error: unknown) => {
+    const finished = this.#finish(run, pruned).catch((error: unknown) => {
       this.#letGo(ids)
       throw error
     })
@@ -270,6 +297,11 @@ export class Sweeper {
   }
 }
 
+interface Announced {
+  readonly ids: readonly string[]
+  readonly batch: AnnouncedBatch
+}
+
 /** What a plan removes, batch by batch. */
 class PlannedRemovals {
   readonly #run: Run
@@ -307,13 +339,15 @@ class Run implements Disposable {
   losses: number
   plans = 1
   isStopped = false
+  /** Nothing more is removed, also of what was announced. */
+  isOver = false
   error: unknown
   /** An archive is tried once a sweep. */
   readonly tried = new Set<string>()
   /** Resolves when what was unlinked is noted. */
   lastBatch: Promise<void> = Promise.resolve()
   /** Removed and noted, and their rows still there. */
-  gone: Checkpoint[] = []
+  gone: CheckpointFile[] = []
   #forgottenAt = performance.now()
   readonly #startedAt: Date
   readonly #begun = performance.now()
@@ -340,7 +374,7 @@ class Run implements Disposable {
     return performance.now() - this.#forgottenAt
   }
 
-  takeGone(): readonly Checkpoint[] {
+  takeGone(): readonly CheckpointFile[] {
     this.#forgottenAt = performance.now()
     return this.gone.splice(0)
   }

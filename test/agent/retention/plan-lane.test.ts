@@ -58,7 +58,7 @@ describe('a lane of plans', () => {
   })
 
   it('says why archives stay', async () => {
-    using plan = await lane.plan({ ...INPUT, inUse: [CHECKPOINTS[3]?.id ?? ''] })
+    using plan = await lane.plan({ ...INPUT, inUse: [CHECKPOINTS[3]?.id ?? ''], withKept: true })
     expect(await plan.page('keep', { skip: 0, count: 10 })).toMatchObject([
       { archive: { id: CHECKPOINTS[3]?.id, isInUse: true }, reasons: [{ code: 'inUse' }] },
     ])

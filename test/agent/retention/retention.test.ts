@@ -64,7 +64,7 @@ describe('retention of an agent', () => {
     await using test = await startTestAgent({ retention: { policy: KEEP_TWO } })
     const names = addArchives(test, 5)
     await untilReady(test, 5)
-    using plan = await test.agent.retention.plan({})
+    using plan = await test.agent.retention.plan({ withKept: true })
     const remove = await plan.page('remove', { skip: 0, count: 100 })
     expect(remove.map(({ archive }) => archive.fileName)).toEqual(names.slice(0, 3))
     expect(remove[0]?.reasons).toMatchObject([{ code: 'maxCount', rule: 'two' }])

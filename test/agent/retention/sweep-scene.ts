@@ -12,7 +12,7 @@ import { SHIPPED_POLICY, SHIPPED_RULE, type Policy } from '../../../src/retentio
 import { silentLogger } from '../../../src/shared/logger.ts'
 import { CheckpointStore } from '../../../src/store/checkpoint-store.ts'
 import { openDatabase } from '../../../src/store/database.ts'
-import { readRetentionRows } from '../../../src/store/retention-rows.ts'
+import { withRetentionRows } from '../../../src/store/retention-rows.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
 
 export const NOW = new Date('2026-06-20T12:00:00Z')
@@ -98,9 +98,10 @@ export class SweepScene implements Disposable {
     return {
       open: () => {
         const nowMillis = this.now.getTime()
-        const archives = readRetentionRows(this.#indexFile, { nowMillis, inUse: this.inUse })
         const { policy, disk } = this
-        const plan = planRetention({ archives, policy, nowMillis, ...(disk !== undefined && { disk }) })
+        const plan = withRetentionRows(this.#indexFile, { nowMillis, inUse: this.inUse }, (archives) =>
+          planRetention({ archives, policy, nowMillis, ...(disk !== undefined && { disk }) }),
+        )
         return Promise.resolve({
           head: plan,
           page: (list, { skip, count }) => Promise.resolve(plan[list].slice(skip, skip + count)),
@@ -124,7 +125,7 @@ export class SweepScene implements Disposable {
 
   idOf(name: string): string {
     const moment = { nowMillis: this.now.getTime(), inUse: this.inUse }
-    const id = readRetentionRows(this.#indexFile, moment).find(({ fileName }) => fileName === name)?.id
+    const id = withRetentionRows(this.#indexFile, moment, (rows) => rows.find(({ fileName }) => fileName === name)?.id)
     if (id === undefined) throw new Error(`There is no row of ${name}`)
     return id
   }
@@ -132,7 +133,7 @@ export class SweepScene implements Disposable {
   /** As at its beginning. */
   empty(): void {
     for (const name of readdirSync(this.directory)) rmSync(this.path(name))
-    this.#database.exec('DELETE FROM checkpoints; DELETE FROM gone_pods')
+    this.#database.exec('DELETE FROM checkpoints; DELETE FROM names; DELETE FROM gone_pods')
     for (const list of [this.entries, this.reports, this.left, this.troubles]) list.length = 0
     this.inUse.clear()
   }

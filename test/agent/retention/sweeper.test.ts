@@ -175,6 +175,19 @@ describe('what changes between the plan and the removal', () => {
     expect(report).toMatchObject({ removed: { count: 1 }, skipped: { count: 0 } })
   })
 
+  it('plans anew also for what was announced already', async () => {
+    const names = await scene.fill(200)
+    let batches = 0
+    scene.onAnnounce = () => {
+      batches += 1
+      if (batches === 2) scene.sweeper.noteRemoved('0123456789abcdef')
+    }
+    expect(await scene.sweeper.sweep({ trigger: 'schedule' })).toMatchObject({ removed: { count: 199 } })
+    expect(scene.files).toEqual(names.slice(-1))
+    expect(scene.actions.filter((action) => action.startsWith('prune failed'))).not.toEqual([])
+    expect(lastOutcomes(scene)).toEqual(names.slice(1).map(() => 'done'))
+  })
+
   it('ends a sweep whose plan somebody has agreed to', async () => {
     const names = await scene.fill(3)
     const plan = await scene.planner.open({})
@@ -199,6 +212,31 @@ describe('where it cannot go on', () => {
     await expect(failing.sweeper.sweep(ASKED)).rejects.toMatchObject({ code: 'CustodyUnavailable' })
     expect(failing.files).toHaveLength(3)
     expect(failing.reports).toMatchObject([{ outcome: 'failed', error: { code: 'CustodyUnavailable' } }])
+  })
+
+  it('brings to its end what was announced when the next batch cannot be', async () => {
+    await scene.fill(130)
+    let batches = 0
+    scene.onAnnounce = () => {
+      batches += 1
+      if (batches > 1) throw new UnavailableError('the disk of the log fails', { code: 'CustodyUnavailable' })
+    }
+    await expect(scene.sweeper.sweep(ASKED)).rejects.toMatchObject({ code: 'CustodyUnavailable' })
+    expect(scene.files).toHaveLength(130 - 64)
+    expect(scene.reports).toMatchObject([{ outcome: 'failed', removed: { count: 64 } }])
+    expect(lastOutcomes(scene)).toEqual(Array.from({ length: 64 }, () => 'done'))
+  })
+
+  it('removes nothing more of what was announced when it fails, and says so of each', async () => {
+    using failing = new SweepScene({ lookAgain: () => Promise.reject(new Error('the index is gone')) })
+    const [pinned = ''] = await failing.fill(250)
+    writeFileSync(`${failing.path(pinned)}.keep`, '')
+    await expect(failing.sweeper.sweep(ASKED)).rejects.toThrow('the index is gone')
+    const outcomes = lastOutcomes(failing)
+    expect(new Set(outcomes)).toEqual(new Set(['done', 'failed']))
+    const removed = outcomes.filter((outcome) => outcome === 'done').length
+    expect(failing.files).toHaveLength(251 - removed)
+    expect(failing.setAside).toEqual(new Set())
   })
 
   it('says why a file cannot be removed, keeps it visible, and tries again', async ({ skip }) => {
@@ -273,3 +311,8 @@ describe('where it cannot go on', () => {
     expect(scene.files).toEqual(names)
   })
 })
+
+/** Of each archive whose removal was announced, how it ended. */
+function lastOutcomes({ entries }: SweepScene): unknown[] {
+  return [...new Map(entries.map(({ checkpoint, outcome }) => [checkpoint?.id, outcome])).values()]
+}
