@@ -115,47 +115,77 @@ class Places {
   readonly #book: RuleBook
   /** Archives of one identity usually share the object, and have one engine; where they do not, they only share less. */
   readonly #places = new Map<PlannedArchive['identity'], FillingPlace & Pick<PlannedArchive, 'engine'>>()
-  readonly #groups: ReadonlyMap<Scope, Map<string, FillingGroup>>
+  readonly #scopes: readonly GroupsOfScope[]
   readonly #workloads = new Map<string, string>()
 
   constructor({ rules }: Policy) {
     this.#book = new RuleBook(rules)
     const used = SCOPES.filter((scope) => ALWAYS.has(scope) || rules.some((rule) => isLimited(rule, scope)))
-    this.#groups = new Map(used.map((scope) => [scope, new Map<string, FillingGroup>()]))
+    this.#scopes = used.map((scope) => new GroupsOfScope(scope))
   }
 
   get groups(): CaseBook['groups'] {
-    return new Map([...this.#groups].map(([scope, groups]) => [scope, [...groups.values()]]))
+    return new Map(this.#scopes.map(({ scope, all }) => [scope, all]))
   }
 
   of(archive: PlannedArchive): FillingPlace {
     const { identity, engine } = archive
     const known = this.#places.get(identity)
     if (known?.engine === engine) return known
+    const owner = this.#ownerOf(identity)
     const rule = this.#book.ruleOf(archive)
-    const place = { rule, tenant: this.#nameOf(archive, 'namespace'), groups: this.#groupsOf(archive, rule), engine }
+    const groups = this.#scopes.map((scope) => scope.of(owner, rule))
+    const place = { rule, tenant: owner.home, groups, engine }
     this.#places.set(identity, place)
     return place
   }
 
-  #groupsOf(archive: PlannedArchive, rule: Rule | undefined): FillingGroup[] {
-    return [...this.#groups].map(([scope, known]) => {
-      const name = this.#nameOf(archive, scope)
-      const group = getOrAdd(known, name, () => new FillingGroup(name, rule))
-      if (rule !== undefined) group.addRule(rule)
-      return group
-    })
+  #ownerOf({ namespace = '', pod = '', container = '', source, isBelieved }: PlannedArchive['identity']): Owner {
+    const workload = getOrAdd(this.#workloads, pod, () => workloadOf(pod))
+    return { home: isBelieved ? namespace : `(${source}) ${namespace}`, pod, workload, container }
+  }
+}
+
+/** Whose archives are counted together. */
+interface Owner {
+  /** What only claims to be somebody's is counted apart: else whoever writes claims could push that one's archives out. */
+  readonly home: string
+  readonly pod: string
+  readonly workload: string
+  readonly container: string
+}
+
+/** By the parts of their names, which are shared: names put together would have to be made and compared for each archive. */
+class GroupsOfScope {
+  readonly all: FillingGroup[] = []
+  readonly scope: Scope
+  readonly #byHome = new Map<string, Map<string, Map<string, FillingGroup>>>()
+
+  constructor(scope: Scope) {
+    this.scope = scope
   }
 
-  /** What only claims to be somebody's is counted apart: else whoever writes claims could push that one's archives out. */
-  #nameOf({ identity }: PlannedArchive, scope: Scope): string {
-    const { namespace = '', pod = '', container = '', source, isBelieved } = identity
-    const home = isBelieved ? namespace : `(${source}) ${namespace}`
-    if (scope === 'namespace') return home
-    const isOfPod = scope === 'pod' || scope === 'container'
-    const owner = isOfPod ? pod : getOrAdd(this.#workloads, pod, () => workloadOf(pod))
-    return scope === 'pod' || scope === 'workload' ? `${home}/${owner}` : `${home}/${owner}/${container}`
+  of(owner: Owner, rule: Rule | undefined): FillingGroup {
+    const parts = partsOf(owner, this.scope)
+    const [home, within = '', container = ''] = parts
+    const ofHome = getOrAdd(this.#byHome, home, () => new Map<string, Map<string, FillingGroup>>())
+    const byContainer = getOrAdd(ofHome, within, () => new Map<string, FillingGroup>())
+    let group = byContainer.get(container)
+    if (group === undefined) {
+      group = new FillingGroup(parts.join('/'), rule)
+      byContainer.set(container, group)
+      this.all.push(group)
+    }
+    if (rule !== undefined) group.addRule(rule)
+    return group
   }
+}
+
+function partsOf({ home, pod, workload, container }: Owner, scope: Scope): readonly [string, string?, string?] {
+  if (scope === 'namespace') return [home]
+  if (scope === 'pod') return [home, pod]
+  if (scope === 'workload') return [home, workload]
+  return [home, scope === 'container' ? pod : workload, container]
 }
 
 function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {

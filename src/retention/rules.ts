@@ -28,25 +28,20 @@ export class RuleBook {
    * Undefined where none is about it. An archive whose identity is not to be believed belongs to no namespace, and only
    * a rule that names the source of identities is about such ones.
    */
-  ruleOf({ identity, engine }: PlannedArchive): Rule | undefined {
-    const { namespace, pod, container, source, isBelieved } = identity
-    const facts: Readonly<Record<MatchField, string | undefined>> = {
-      namespace,
-      pod,
-      container,
-      // Hardly any rule asks.
-      get workload() {
-        return pod === undefined ? undefined : workloadOf(pod)
-      },
-      engine,
-      identitySource: source,
-    }
+  ruleOf(archive: PlannedArchive): Rule | undefined {
+    const { isBelieved } = archive.identity
     const found = this.#rules.find(
       ({ isForDoubtful, tests }) =>
-        (isBelieved || isForDoubtful) && tests.every(({ field, test }) => test(facts[field])),
+        (isBelieved || isForDoubtful) && tests.every(({ field, test }) => test(factOf(archive, field))),
     )
     return found?.rule
   }
+}
+
+function factOf({ identity, engine }: PlannedArchive, field: MatchField): string | undefined {
+  if (field === 'workload') return identity.pod === undefined ? undefined : workloadOf(identity.pod)
+  if (field === 'identitySource') return identity.source
+  return field === 'engine' ? engine : identity[field]
 }
 
 interface CompiledRule {

@@ -103,6 +103,15 @@ const MIGRATIONS: readonly string[] = [
      UNION SELECT pod FROM checkpoints WHERE pod IS NOT NULL
      UNION SELECT pod_uid FROM checkpoints WHERE pod_uid IS NOT NULL
      UNION SELECT container FROM checkpoints WHERE container IS NOT NULL;
+   ALTER TABLE gone_pods RENAME TO gone_pods_by_uid;
+   CREATE TABLE gone_pods (
+     number INTEGER PRIMARY KEY REFERENCES names (number) ON DELETE CASCADE,
+     since_ms INTEGER NOT NULL
+   ) STRICT;
+   CREATE TABLE gone_clock (watched_ms INTEGER NOT NULL) STRICT;
+   INSERT INTO gone_clock VALUES (0);
+   INSERT INTO gone_pods SELECT number, -gone_ms FROM gone_pods_by_uid JOIN names ON name = pod_uid;
+   DROP TABLE gone_pods_by_uid;
    DROP INDEX checkpoints_namespace;
    DROP INDEX checkpoints_pod;
    DROP INDEX checkpoints_pod_uid;

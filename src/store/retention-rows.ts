@@ -26,11 +26,7 @@ function readAll(database: Sqlite.Database, moment: RetentionMoment): readonly R
   const table = new RetentionTable(count, {
     moment,
     // A join would look each row up once more.
-    goneMillis: new Map(
-      new GonePodStore(database)
-        .readAll()
-        .flatMap(({ number, goneMs }) => (number === null ? [] : [[number, goneMs] as const])),
-    ),
+    goneMillis: new GonePodStore(database).readAll(),
     nameOf: (number) => name.get(number),
     textsOf: (rowId) => texts.get(rowId),
   })

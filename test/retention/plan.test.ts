@@ -37,6 +37,18 @@ describe('a limit', () => {
     expect(removed({ perNamespace: 2 })).toBe(4)
   })
 
+  it('takes no claimed names for others that read the same when they are put together', () => {
+    const claim = { source: 'name', isBelieved: false } as const
+    const archives = [
+      archive({ name: 'one', namespace: 'a/b', pod: 'c', container: 'd', ...claim }),
+      archive({ name: 'two', namespace: 'a', pod: 'b/c', container: 'd', ...claim }),
+      archive({ name: 'three', namespace: 'a', pod: 'b', container: 'c/d', ...claim }),
+      archive({ name: 'four', namespace: 'a', pod: 'b', container: 'c/d', ageMs: HOUR, ...claim }),
+    ]
+    const rules = [{ match: { identitySource: 'name' }, maxCount: 1 }]
+    expect(removedBy({ rules }, archives)).toEqual(['four'])
+  })
+
   it('with a scope counts what is under other rules, and removes only what is under its own', () => {
     const archives = [
       ...series(3, { prefix: 'web' }),

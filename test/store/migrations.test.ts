@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
+import { GonePodStore } from '../../src/store/gone-pod-store.ts'
 import { migrate } from '../../src/store/migrations.ts'
 import { withRetentionRows } from '../../src/store/retention-rows.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
@@ -25,6 +26,9 @@ it('an index with codes of names becomes one with their numbers, and nothing in 
     const database = new Sqlite(file)
     migrate(database, 3)
     for (const checkpoint of CHECKPOINTS) insertWithCodes(database, checkpoint)
+    const gone = database.prepare('INSERT INTO gone_pods VALUES (?, ?)')
+    gone.run(PLAIN.identity.podUid, 90_000)
+    gone.run('of no archive', 1)
     migrate(database)
 
     const store = new CheckpointStore(database)
@@ -35,6 +39,7 @@ it('an index with codes of names becomes one with their numbers, and nothing in 
       expect(store.list({ filter, order, limit: 10 }).items).toEqual([PLAIN])
     }
     expect(store.list({ filter: { namespace: 'shop' }, order, limit: 10 }).items).toEqual([PLAIN, CLAIMED])
+    expect([...new GonePodStore(database).readAll().values()]).toEqual([90_000])
     const modified = withRetentionRows(file, { nowMillis: 0, inUse: new Set() }, (rows) =>
       rows.map(({ id, modifiedAtMillis }) => [id, modifiedAtMillis]),
     )

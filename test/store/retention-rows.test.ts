@@ -77,10 +77,10 @@ describe('withRetentionRows', () => {
   })
 
   it('knows since when a pod has been gone, and of which pods nobody has seen that', () => {
-    const { podUid = '' } = PLAIN.identity
+    const there = new Set(CASES.flatMap(([, { id, identity }]) => (id === PLAIN.id ? [] : (identity.podUid ?? []))))
     const gone = new GonePodStore(database)
-    gone.count([podUid], 0)
-    gone.count([podUid], 90_000)
+    expect(gone.addGone(there, { after: 0, count: 100 })).toBeUndefined()
+    gone.advance(there, 90_000)
     expect(find(PLAIN.id)?.orphanSinceMillis).toBe(NOW - 90_000)
     expect(find(PINNED.id)?.orphanSinceMillis).toBeUndefined()
     expect(find(STRANGER.id)?.orphanSinceMillis).toBeUndefined()

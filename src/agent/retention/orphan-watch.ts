@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { GonePodStore } from '../../store/gone-pod-store.ts'
@@ -14,6 +14,8 @@ export interface OrphanWatchOptions {
 }
 
 const INTERVAL_MS = 60_000
+/** So many pods are looked up before others get their turn. */
+const SLICE = 1_000
 
 /**
  * Counts how long the pods of archives have been gone. Only the time between two answers of the runtime counts: while it
@@ -56,8 +58,12 @@ export class OrphanWatch {
     // A machine that slept has seen nothing meanwhile.
     const passed = this.#answeredAt === undefined ? 0 : Math.min(now - this.#answeredAt, 2 * this.#intervalMs)
     this.#answeredAt = now
-    const gone = store.listPodUids().filter((uid) => !there.has(uid))
-    store.count(gone, passed)
+    store.advance(there, passed)
+    let after: number | undefined = 0
+    while (after !== undefined && !this.#stop.signal.aborted) {
+      after = store.addGone(there, { after, count: SLICE })
+      await nextTurn()
+    }
   }
 
   async #lookForEver(): Promise<void> {

@@ -52,7 +52,8 @@ function start(): OrphanWatch {
 }
 
 function goneMillis(): Map<string, number> {
-  return new Map(store.readAll().map(({ podUid, goneMs }) => [podUid, goneMs]))
+  const name = database.prepare<[number], string>('SELECT name FROM names WHERE number = ?').pluck()
+  return new Map([...store.readAll()].map(([number, goneMs]) => [name.get(number) ?? '', goneMs]))
 }
 
 async function lookAfter(minutes: number): Promise<void> {
@@ -104,6 +105,28 @@ describe('a pod that the runtime does not know any more', () => {
     await lookAfter(0)
     await lookAfter(600)
     expect(goneMillis().get('pod-b')).toBeLessThanOrEqual(2 * MINUTE)
+  })
+})
+
+describe('thousands of pods', () => {
+  it('are all seen to be gone', async () => {
+    const many = Array.from({ length: 2_500 }, (_, at) => sampleCheckpoint(at + 10))
+    new CheckpointStore(database).saveAll(many)
+    await lookAfter(0)
+    await lookAfter(1)
+    const gone = goneMillis()
+    expect(gone.size).toBe(2_501)
+    expect(new Set(gone.values())).toEqual(new Set([MINUTE]))
+  })
+})
+
+describe('a pod of which no archive is left', () => {
+  it('is forgotten with its name', async () => {
+    await lookAfter(0)
+    const checkpoints = new CheckpointStore(database)
+    checkpoints.removeAll([sampleCheckpoint(1)])
+    checkpoints.forgetUnusedNames(1_000)
+    expect(goneMillis()).toEqual(new Map())
   })
 })
 

@@ -54,8 +54,8 @@ function custodyOf({ folder }: TestAgent): CustodyEntry[] {
 function countGone({ folder }: TestAgent, millis: number): void {
   const database = new Sqlite(join(folder.state, 'index.db'))
   const store = new GonePodStore(database)
-  store.count(store.listPodUids(), 0)
-  store.count(store.listPodUids(), millis)
+  store.addGone(new Set(), { after: 0, count: 1_000 })
+  store.advance(new Set(), millis)
   database.close()
 }
 

@@ -133,14 +133,16 @@ export class SweepScene implements Disposable {
   /** As at its beginning. */
   empty(): void {
     for (const name of readdirSync(this.directory)) rmSync(this.path(name))
-    this.#database.exec('DELETE FROM checkpoints; DELETE FROM names; DELETE FROM gone_pods')
+    this.#database.exec('DELETE FROM checkpoints; DELETE FROM names')
     for (const list of [this.entries, this.reports, this.left, this.troubles]) list.length = 0
     this.inUse.clear()
   }
 
   /** As if a pod had been seen to be gone for so long. */
   countGone(podUid: string, millis: number): void {
-    this.#database.prepare('INSERT INTO gone_pods (pod_uid, gone_ms) VALUES (?, ?)').run(podUid, millis)
+    this.#database.prepare('INSERT OR IGNORE INTO names (name) VALUES (?)').run(podUid)
+    const number = '(SELECT number FROM names WHERE name = ?)'
+    this.#database.prepare(`INSERT INTO gone_pods (number, since_ms) VALUES (${number}, ?)`).run(podUid, -millis)
   }
 
   /** Archives of the container shop/web/counter, one an hour, the newest last. Ready, all of them. */
