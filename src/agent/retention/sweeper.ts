@@ -52,10 +52,10 @@ export interface SweeperOptions extends PruneTools {
 const BATCH = 64
 /** Where others remove archives all the time, that is for the next sweep. */
 const MAX_PLANS = 10
-/** So many are handed over by the thread that plans at once. */
+/** So many are handed over at once by the process that plans. */
 const PAGE = 8 * BATCH
-/** Rows that go together cost a quarter of what they cost one batch after the other. */
-const FORGOTTEN_AT_ONCE = 8 * BATCH
+/** Rows that go together cost a quarter of what they cost one batch after the other, and so many some 40 ms. */
+const FORGOTTEN_AT_ONCE = 16 * BATCH
 /** Until then the list still shows what is gone. */
 const FORGOTTEN_AFTER_MS = 500
 
