@@ -143,10 +143,14 @@ export class Sweeper {
     const removals = new PlannedRemovals(run)
     let ahead: Promise<Announced | undefined> | undefined
     try {
-      for (;;) {
+      while (!this.#stop.signal.aborted) {
+        if (ahead === undefined && this.#losses !== run.losses) await this.#planAnew(run, removals)
         const batch = await (ahead ?? this.#announceNext(run, removals))
         ahead = undefined
-        if (batch === undefined) break
+        if (batch === undefined) {
+          if (this.#losses === run.losses) break
+          continue
+        }
         // The disk takes its time for what is announced: meanwhile there is something to unlink.
         if (this.#losses === run.losses) ahead = this.#announceNext(run, removals)
         ahead?.catch(() => undefined)
@@ -171,7 +175,6 @@ export class Sweeper {
   async #announceNext(run: Run, removals: PlannedRemovals): Promise<Announced | undefined> {
     const { tried } = run
     while (!this.#stop.signal.aborted) {
-      if (this.#losses !== run.losses) await this.#planAnew(run, removals)
       const batch = await removals.next()
       if (batch.length === 0) return undefined
       const fresh = batch.filter(({ archive }) => !tried.has(archive.id))

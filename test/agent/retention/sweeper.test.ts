@@ -1,5 +1,5 @@
 import { renameSync, unlinkSync, writeFileSync } from 'node:fs'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { SweepOrder } from '../../../src/agent/retention/sweeper.ts'
 import { UnavailableError } from '../../../src/shared/errors.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
@@ -186,6 +186,17 @@ describe('what changes between the plan and the removal', () => {
     expect(scene.files).toEqual(names.slice(-1))
     expect(scene.actions.filter((action) => action.startsWith('prune failed'))).not.toEqual([])
     expect(lastOutcomes(scene)).toEqual(names.slice(1).map(() => 'done'))
+  })
+
+  it('plans anew also when that happens after the last batch was announced', async () => {
+    const names = await scene.fill(2)
+    const { store } = scene
+    vi.spyOn(store, 'findStanding').mockImplementationOnce((id) => {
+      scene.sweeper.noteRemoved('0123456789abcdef')
+      return store.findStanding(id)
+    })
+    expect(await scene.sweeper.sweep({ trigger: 'schedule' })).toMatchObject({ removed: { count: 1 } })
+    expect(scene.files).toEqual(names.slice(-1))
   })
 
   it('ends a sweep whose plan somebody has agreed to', async () => {
