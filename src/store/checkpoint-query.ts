@@ -1,4 +1,5 @@
-import { engineCode, numberOfName, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
+import { engineCode, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
+import { numberOfName } from './names.ts'
 
 /** What a list of checkpoints can be narrowed to; all that is given must hold. */
 export interface CheckpointFilter {

@@ -7,6 +7,7 @@ import type {
 } from '../checkpoint/checkpoint.ts'
 import type { IdentitySource } from '../checkpoint/identity.ts'
 import type { Problem } from '../checkpoint/problem.ts'
+import { NAME_COLUMNS, numberOfName } from './names.ts'
 
 /** A row of the table as it is written. */
 export interface CheckpointRow {
@@ -31,8 +32,8 @@ export interface CheckpointRow {
   readonly details: string
 }
 
-/** The same as it is read: the id in words. */
-export type StoredCheckpoint = Omit<CheckpointRow, 'id'> & { readonly id: string }
+/** The same as it is read: the id in words, and nothing that only plans go by. */
+export type StoredCheckpoint = Omit<CheckpointRow, 'id' | 'modified_at'> & { readonly id: string }
 
 /** Every column, so that a row that lacks one does not compile. */
 const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
@@ -57,14 +58,6 @@ const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   details: true,
 }
 
-/** Those whose names have numbers, by which rows are found. */
-export const NAME_COLUMNS = [
-  'namespace',
-  'pod',
-  'pod_uid',
-  'container',
-] as const satisfies readonly (keyof CheckpointRow)[]
-
 /** What is written into each column; a name must be among the names by then. */
 export const WRITTEN_VALUES: ReadonlyMap<string, string> = new Map([
   ...Object.keys(COLUMNS).map((column) => [column, `:${column}`] as const),
@@ -73,13 +66,9 @@ export const WRITTEN_VALUES: ReadonlyMap<string, string> = new Map([
 
 /** What a SELECT names to get a `StoredCheckpoint`. */
 export const READ_COLUMNS: string = Object.keys(COLUMNS)
+  .filter((column) => column !== 'modified_at')
   .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
   .join(', ')
-
-/** In SQL. NULL where no row has the name. */
-export function numberOfName(name: string): string {
-  return `(SELECT number FROM names WHERE name = ${name})`
-}
 
 /** Words of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
 const STATES: Readonly<Record<CheckpointState, number>> = {

@@ -19,7 +19,6 @@ import {
 import {
   fromRow,
   idNumber,
-  NAME_COLUMNS,
   READ_COLUMNS,
   stateCode,
   stateOf,
@@ -28,6 +27,7 @@ import {
   type CheckpointRow,
   type StoredCheckpoint,
 } from './checkpoint-row.ts'
+import { Names } from './names.ts'
 
 export interface CheckpointPage {
   readonly items: readonly Checkpoint[]
@@ -68,7 +68,7 @@ const HIGHEST_ID = 2n ** 63n - 1n
 /** The index of the archives on this node. The files stay the truth: every row can be made again from its file. */
 export class CheckpointStore {
   readonly #database: Sqlite.Database
-  readonly #addNames: Sqlite.Statement<[CheckpointRow]>
+  readonly #names: Names
   readonly #upsert: Sqlite.Statement<[CheckpointRow]>
   readonly #setHash: Sqlite.Statement<[{ id: bigint; generation: string; sha256: string; from: number; to: number }]>
   readonly #setState: Sqlite.Statement<[{ id: bigint; generation: string; state: number }]>
@@ -81,11 +81,7 @@ export class CheckpointStore {
     { id: string; generation: string; state: number; pinned: number; doubtful: number }
   >
   readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
-  readonly #lastName: Sqlite.Statement<[], number | null>
-  readonly #forgetNames: Sqlite.Statement<[{ from: number; to: number }]>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
-  /** The highest number of a name that was looked at. */
-  #namesSeen = 0
   /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
   #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
 
@@ -93,10 +89,7 @@ export class CheckpointStore {
     this.#database = database
     const columns = [...WRITTEN_VALUES.keys()]
     const changes = columns.filter((column) => column !== 'id').map((column) => `${column} = excluded.${column}`)
-    // A name that is there already is passed over, and one that is not known too.
-    this.#addNames = database.prepare(
-      `INSERT OR IGNORE INTO names (name) VALUES ${NAME_COLUMNS.map((column) => `(:${column})`).join(', ')}`,
-    )
+    this.#names = new Names(database)
     this.#upsert = database.prepare(`
       INSERT INTO checkpoints (${columns.join(', ')}) VALUES (${[...WRITTEN_VALUES.values()].join(', ')})
       ON CONFLICT (id) DO UPDATE SET ${changes.join(', ')}`)
@@ -123,13 +116,6 @@ export class CheckpointStore {
         FROM used WHERE number IS NOT NULL
       )
       SELECT name AS namespace FROM used JOIN names USING (number)`)
-    this.#lastName = database.prepare<[], number | null>('SELECT max(number) FROM names').pluck()
-    const isUsed = NAME_COLUMNS.map(
-      (column) => `EXISTS (SELECT 1 FROM checkpoints WHERE ${column}_number = names.number)`,
-    )
-    this.#forgetNames = database.prepare(
-      `DELETE FROM names WHERE number > :from AND number <= :to AND NOT (${isUsed.join(' OR ')})`,
-    )
     this.#totals = database.prepare(`
       SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
@@ -140,7 +126,7 @@ export class CheckpointStore {
     this.#database.transaction(() => {
       for (const checkpoint of checkpoints) {
         const row = toRow(checkpoint)
-        this.#addNames.run(row)
+        this.#names.addAll(row)
         this.#upsert.run(row)
       }
     })()
@@ -261,11 +247,9 @@ export class CheckpointStore {
     return this.#namespaces.all().map(({ namespace }) => namespace)
   }
 
-  /** Some of the names that no row has any more, each time those after the last ones: names are many, and cost little. */
+  /** Some of them: to be called now and then. */
   forgetUnusedNames(count: number): void {
-    const from = this.#namesSeen >= (this.#lastName.get() ?? 0) ? 0 : this.#namesSeen
-    this.#namesSeen = from + count
-    this.#forgetNames.run({ from, to: this.#namesSeen })
+    this.#names.forgetUnused(count)
   }
 
   countByState(): Record<string, number> {

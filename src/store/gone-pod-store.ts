@@ -1,5 +1,5 @@
 import type Sqlite from 'better-sqlite3'
-import { numberOfName } from './checkpoint-row.ts'
+import { numberOfName } from './names.ts'
 
 /**
  * How long the pods of archives have been gone, on a clock that goes only while somebody sees that they are: so nothing
