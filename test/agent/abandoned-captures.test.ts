@@ -17,8 +17,9 @@ import {
 } from '../support/simulated-runtime-faults.ts'
 import { recordingLogger, startTestAgent, type AgentSettings, type TestAgent } from '../support/test-agent.ts'
 
-// They wait for seconds and do nothing meanwhile: a container must have run on for a while before it is let go.
-vi.setConfig({ maxConcurrency: 30, testTimeout: 40_000 })
+// They wait for seconds and do nothing meanwhile: a container must have run on for a while before it is let go. All at
+// once they would begin in one turn, which takes a busy machine longer than the guard waits for a dump.
+vi.setConfig({ maxConcurrency: 8, testTimeout: 40_000 })
 
 const COUNTER = { namespace: 'shop', pod: 'web-node-a', container: 'counter', requestedBy: 'test' }
 const MIB = 1024 * 1024

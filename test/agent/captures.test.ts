@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { status as Code } from '@grpc/grpc-js'
 import Sqlite from 'better-sqlite3'
 import { describe, expect, it, vi } from 'vitest'
 import { STAGING_FOLDER } from '../../src/agent/staging.ts'
@@ -170,6 +171,25 @@ describe.concurrent('a capture', () => {
       expect((await test.agent.status(undefined)).checkpoints.count).toBe(round + 1)
     }
   })
+
+  it.each(['succeeded', 'failed'])(
+    'that is shown as %s is over: the next one of the container is not refused',
+    async (end) => {
+      await using test = await startTestAgent()
+      test.runtime.webPod()
+      if (end === 'failed') test.runtime.faults.next(fails(Code.INTERNAL, 'criu failed'))
+      const { id } = await test.agent.captures.request(COUNTER)
+      let state = 'queued'
+      while (['queued', 'running', 'sealing'].includes(state)) {
+        await nextTurn()
+        state = jobState(test.agent.captures.get(id))
+      }
+      expect(state).toBe(end)
+      expect(test.agent.captures.counts).toMatchObject({ running: 0, queued: 0 })
+      expect(test.leftovers()).toEqual([])
+      expect(jobState(await capture(test, COUNTER))).toBe('succeeded')
+    },
+  )
 
   it('is told of when it is cancelled in the queue', async () => {
     await using test = await startTestAgent()

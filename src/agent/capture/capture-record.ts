@@ -33,6 +33,7 @@ export class CaptureRecord {
   readonly #logger: Logger
   readonly #onChange: (what: 'state' | 'bytes') => void
   #capture: ContainerCapture
+  #ended: ContainerCapture | undefined
 
   constructor({ jobId, ordinal, capture, store, clock, logger, onChange }: CaptureRecordOptions) {
     this.jobId = jobId
@@ -50,7 +51,9 @@ export class CaptureRecord {
 
   enter(state: CaptureState): void {
     const startedAt = this.#capture.startedAt ?? this.#clock.now()
-    this.#set({ ...this.#capture, state, startedAt })
+    const capture = { ...this.#capture, state, startedAt }
+    this.#save(capture)
+    this.#show(capture)
   }
 
   /** Not kept in the index: it changes many times a second. */
@@ -77,25 +80,36 @@ export class CaptureRecord {
     })
   }
 
+  /** Its row says so at once; it is shown with `showEnd`. */
   succeed(archive: CapturedArchive): void {
     const { failure: _, ...capture } = this.#capture
     this.#end({ ...capture, state: 'succeeded', bytesWritten: archive.sizeBytes, archive })
   }
 
+  /** Its row says so at once; it is shown with `showEnd`. */
   end(state: 'failed' | 'cancelled' | 'unknown-outcome', failure: CaptureFailure): void {
     this.#end({ ...this.#capture, state, failure })
   }
 
-  #end(capture: ContainerCapture): void {
-    this.#set({ ...capture, finishedAt: this.#clock.now() })
+  /** Only when nothing of the container is held any more: who sees the end may ask for the next capture at once. */
+  showEnd(): void {
+    if (this.#ended !== undefined) this.#show(this.#ended)
   }
 
-  #set(capture: ContainerCapture): void {
+  #end(capture: ContainerCapture): void {
+    this.#ended = { ...capture, finishedAt: this.#clock.now() }
+    this.#save(this.#ended)
+  }
+
+  #show(capture: ContainerCapture): void {
     this.#capture = capture
+    this.#onChange('state')
+  }
+
+  #save(capture: ContainerCapture): void {
     this.#write(() => {
       this.#store.save(this.jobId, this.ordinal, capture)
     })
-    this.#onChange('state')
   }
 
   #write(write: () => void): void {

@@ -269,6 +269,7 @@ export class Captures {
         this.#tools,
       )
       clearTimeout(limit)
+      record.showEnd()
       this.#onEnd(record.capture)
     }
     this.#finish(active)
@@ -282,6 +283,7 @@ export class Captures {
   #endUnstarted(active: ActiveJob, failure: CaptureFailure): void {
     for (const record of active.records) {
       record.end('cancelled', failure)
+      record.showEnd()
       this.#onEnd(record.capture)
     }
     this.#finish(active)
