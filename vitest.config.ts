@@ -17,7 +17,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/cluster/**'],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           expect: { poll: PATIENT },
           hookTimeout: 120_000,
         },
