@@ -44,8 +44,9 @@ async function compareWithPeer(directory: string): Promise<void> {
     peerName: `${CHECKPOINTCTL} list`,
     pairs: 9,
     bound: 0.333,
-    // The peer reads with as many threads as there are processors, and is twice as fast where nobody else wants them.
-    failingMargin: 2,
+    // The peer reads with as many threads as there are processors, and is twice as fast where nobody else wants them; on
+    // slow processors the margin shrinks further. Slower than the peer is what fails.
+    failingMargin: 3,
     ours: () => index(directory, SMALL),
     peer: () => timed(() => runCheckpointctl(program, 'list', directory)),
   })
