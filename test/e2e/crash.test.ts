@@ -211,7 +211,7 @@ describe.each(['2.1', '2.4'] as const)('after a crash, containerd %s', (containe
     const agent: AgentProcess = await on.startAgent()
     const [left] = await findJobs(agent)
     const job = await waitForEnd(agent, left?.id ?? '', 60_000)
-    await expect.poll(() => stagingIn(on.node.checkpointsDir), { timeout: 5000 }).toEqual([])
+    await expect.poll(() => stagingIn(on.node.checkpointsDir)).toEqual([])
     expect(problemsIn(on.node.checkpointsDir)).toEqual([])
     expect(newArchives(before)).toHaveLength(job.state === 'succeeded' ? 1 : 0)
     await expectAlive(on.node, counter)

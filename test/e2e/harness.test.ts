@@ -174,7 +174,7 @@ describe('the end of a node', () => {
     if (keeper === undefined) throw new Error('the node has no keeper')
     process.kill(keeper.pid, 'SIGKILL')
     // the signal takes effect when the process is next scheduled
-    await expect.poll(() => isSameProcess(keeper), { timeout: 5000, interval: 10 }).toBe(false)
+    await expect.poll(() => isSameProcess(keeper), { timeout: 10_000, interval: 10 }).toBe(false)
     const ended = once(owner.process, 'exit')
     owner.signal('SIGKILL')
     await ended
@@ -208,7 +208,7 @@ function processesIn(network: string): readonly string[] {
 
 async function expectCounting(node: RuntimeNode, pod: WebPod): Promise<void> {
   const before = await readCounter(node.admin, pod.containers.counter)
-  await expect.poll(() => readCounter(node.admin, pod.containers.counter), { timeout: 5000 }).toBeGreaterThan(before)
+  await expect.poll(() => readCounter(node.admin, pod.containers.counter)).toBeGreaterThan(before)
 }
 
 async function expectGone(name: string): Promise<void> {
