@@ -212,9 +212,12 @@ function inNode(request: ComparedRequest, node: NodeName): ComparedRequest {
   return JSON.parse(JSON.stringify(request).replaceAll('NODE', node).replaceAll('OTHER', other)) as ComparedRequest
 }
 
-/** The container that crashes runs for a moment whenever it is started again, and is gone when the runtime is asked for it. */
+/**
+ * The container that crashes runs for a moment whenever it is started again: then the runtime is asked for it, and says
+ * that it is not running any more, or gone, or even dumps it.
+ */
 function isOfAnotherMoment({ body }: RawAnswer): boolean {
-  return body.includes('rpc error: code = NotFound')
+  return /rpc error: code = NotFound|\/crash failed \(rpc error|_shop-crash-\d/.test(body)
 }
 
 /** What a client can tell apart, with the time in the name of an archive taken out. */
