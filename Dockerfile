@@ -1,4 +1,4 @@
-# Any image with npm and Node.js 24 builds it, any image with Node.js 24 and glibc runs it:
+# Any image with npm and Node.js 26 builds it, any image with Node.js 26 and glibc runs it:
 #   docker build --build-arg BUILD_BASE=... --build-arg BASE=... -t checkpoint-agent .
 # A registry of packages other than npm's own: --secret id=npmrc,src=$HOME/.npmrc, and --secret id=npm-ca,src=... for its authority.
 ARG BUILD_BASE=docker.io/library/node:24-bookworm-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6

@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/tools/node/node_modules/.bin:$(PATH)
 # A Node.js of its own trusts its own list of authorities; behind a company's proxy the system's is needed.
 NPM_CI := NODE_USE_SYSTEM_CA=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
-IS_NEW := 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 ? 0 : 1)'
+IS_NEW := 'process.exit(Number(process.versions.node.split(".")[0]) >= 26 ? 0 : 1)'
 
 # Each is a program that prints its numbers and fails when they are not good enough.
 BENCHES := capture archive-reader indexing hashing inventory-latency inventory-memory start-up checkpoint-list download retention access
@@ -100,7 +100,7 @@ node:
 		cmp -s tools/node/package-lock.json tools/node/node_modules/.installed-lock && exit 0; \
 	elif [ -z '$(NEEDS_PINNED_NODE)' ] && node -e $(IS_NEW) 2>/dev/null; then exit 0; fi; \
 	case "$$(uname -s)-$$(uname -m)" in Linux-x86_64 | Linux-aarch64) ;; \
-		*) echo 'Node.js 24 or newer is needed on the PATH: for this system there is none to fetch. See https://nodejs.org' >&2; exit 1 ;; esac; \
+		*) echo 'Node.js 26 or newer is needed on the PATH: for this system there is none to fetch. See https://nodejs.org' >&2; exit 1 ;; esac; \
 	command -v npm >/dev/null || { echo 'npm is needed, with any Node.js: for example apt-get install npm' >&2; exit 1; }; \
 	echo 'Fetching the Node.js of tools/node (about 10 s) ...' >&2; \
 	rm -rf tools/node/node_modules; \
@@ -108,4 +108,4 @@ node:
 	ls tools/node/node_modules/node-linux-*/bin/node >/dev/null 2>&1 || { echo "npm has not fetched it, and does not say why: can its registry be reached, and may it write to $$(npm config get cache 2>/dev/null)?" >&2; exit 1; }; \
 	(cd tools/node && mkdir -p node_modules/.bin && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node) && \
 	cp tools/node/package-lock.json tools/node/node_modules/.installed-lock && \
-	tools/node/node_modules/.bin/node -e $(IS_NEW) || { echo 'The fetched Node.js does not run here; put Node.js 24 or newer on the PATH.' >&2; exit 1; }
+	tools/node/node_modules/.bin/node -e $(IS_NEW) || { echo 'The fetched Node.js does not run here; put Node.js 26 or newer on the PATH.' >&2; exit 1; }

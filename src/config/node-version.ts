@@ -1,7 +1,7 @@
 import process from 'node:process'
 import { UnavailableError } from '../shared/errors.ts'
 
-const NEEDED_MAJOR = 24
+const NEEDED_MAJOR = 26
 
 /** Throws an UnavailableError (`NodeTooOld`): an older one would fail far from the cause, by something that it lacks. */
 export function assertNodeVersion(version: string = process.versions.node): void {

@@ -28,7 +28,7 @@ export function keyId(publicKey: KeyObject): string {
 }
 
 function toPem(publicKey: KeyObject): string {
-  return publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  return publicKey.export({ type: 'spki', format: 'pem' })
 }
 
 function readKept(file: string): KeyObject | undefined {

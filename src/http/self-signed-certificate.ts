@@ -94,7 +94,7 @@ async function generate({ nodeName, clock }: SelfSignedOptions): Promise<Certifi
   const exported = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
   const key = createPrivateKey({ key: exported, format: 'der', type: 'pkcs8' })
   return {
-    key: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    key: key.export({ format: 'pem', type: 'pkcs8' }),
     certificate: `${certificate.toString('pem')}\n`,
   }
 }

@@ -27,7 +27,7 @@ function exchange(socket: Socket, bytes: Buffer): Promise<string> {
   socket.setTimeout(WITHIN_MS, () => {
     socket.destroy(new Error(`Cannot wait for the answer: none came within ${WITHIN_MS} ms`))
   })
-  socket.on('data', (chunk) => chunks.push(chunk))
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
   socket.on('error', reject)
   socket.on('close', () => {
     resolve(Buffer.concat(chunks).toString())

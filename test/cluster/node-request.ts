@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { request as httpRequest } from 'node:http'
-import { Duplex } from 'node:stream'
+import { Duplex, type Readable, type Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { connect as tlsConnect } from 'node:tls'
 
@@ -37,7 +37,7 @@ export async function requestThrough(
   const [program, ...args] = command
   const connection = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
   const complaint = text(connection.stderr)
-  const plain = Duplex.from({ readable: connection.stdout, writable: connection.stdin })
+  const plain = duplexOf(connection.stdout, connection.stdin)
   const socket = options.tls === undefined ? plain : tlsConnect({ socket: plain, ...options.tls })
   try {
     return await send(socket, path, options)
@@ -82,4 +82,9 @@ function toMutable(headers: Readonly<Record<string, string | readonly string[]>>
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]),
   )
+}
+
+/** `Duplex.from` accepts such a pair; its types name only web streams. */
+function duplexOf(readable: Readable, writable: Writable): Duplex {
+  return Duplex.from({ readable, writable } as unknown as NodeJS.ReadableStream)
 }

@@ -320,7 +320,7 @@ async function openReader(port: number, headers: Readonly<Record<string, string>
   const socket = connect(port, '127.0.0.1')
   onTestFinished(() => void socket.destroy())
   await new Promise((resolve) => socket.once('connect', resolve))
-  socket.on('data', (chunk) => chunks.push(chunk))
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
   socket.on('error', () => undefined)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.write(`GET /v1/watch HTTP/1.1\r\nHost: x\r\n${lines.join('')}\r\n`)

@@ -309,7 +309,7 @@ async function startRawServer(respond: (stream: ServerHttp2Stream) => void): Pro
     session.on('error', () => undefined)
     cleanups.push(() => session.destroy())
   })
-  server.on('stream', (stream, headers) => {
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     seen.push(headers)
     stream.on('error', () => undefined)
     stream.resume()
