@@ -1,6 +1,13 @@
 import { isAbsolute, normalize } from 'node:path'
 import { z } from 'zod'
-import { formatDuration, parseDuration, parsePercentage, parseSize, QuantityError } from '../shared/quantity.ts'
+import {
+  formatDuration,
+  parseDuration,
+  parsePercentage,
+  parseSize,
+  QuantityError,
+  type DurationUnit,
+} from '../shared/quantity.ts'
 
 // Every source gives text (a YAML scalar as it was written), so a value means the same wherever it comes from.
 
@@ -77,9 +84,10 @@ export function optionalFactor({ max }: { max: number }) {
     .pipe(z.number().gt(0, { error }).max(max, { error }).optional())
 }
 
-/** Milliseconds. */
-export function duration({ min, wholeSeconds = false }: { min: string; wholeSeconds?: boolean }) {
-  return quantity(parseDuration).pipe(
+/** Milliseconds. A message suggests `usualUnit` for a number without one. */
+export function duration(options: { min: string; wholeSeconds?: boolean; usualUnit?: DurationUnit }) {
+  const { min, wholeSeconds = false, usualUnit } = options
+  return quantity((text) => parseDuration(text, usualUnit)).pipe(
     z
       .number()
       .min(parseDuration(min), { error: `it must not be less than ${min}` })

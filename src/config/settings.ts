@@ -102,12 +102,12 @@ export const SETTINGS = {
     meaning: 'whom a bearer token must be for, with commas between them; empty: the API server',
   },
   'server.auth.tokenTtl': {
-    schema: duration({ min: '1s' }),
+    schema: duration({ min: '1s', usualUnit: 'm' }),
     defaultText: '2m',
     meaning: 'how long it is remembered whose token it is',
   },
   'server.auth.allowTtl': {
-    schema: duration({ min: '1s' }),
+    schema: duration({ min: '1s', usualUnit: 'm' }),
     defaultText: '5m',
     meaning: 'how long a permission is remembered',
   },
@@ -173,7 +173,7 @@ export const SETTINGS = {
     meaning: 'how many captures may wait for their turn',
   },
   'capture.maxDuration': {
-    schema: duration({ min: '1s' }),
+    schema: duration({ min: '1s', usualUnit: 'h' }),
     defaultText: '1h',
     meaning: 'after this long a running capture is cancelled',
   },
@@ -209,7 +209,7 @@ export const SETTINGS = {
     meaning: 'how many of them for one user',
   },
   'content.maxHold': {
-    schema: duration({ min: '0s' }),
+    schema: duration({ min: '0s', usualUnit: 'h' }),
     defaultText: '6h',
     meaning: 'how long a reader keeps its archive from being removed',
   },
@@ -234,7 +234,7 @@ export const SETTINGS = {
     meaning: 'what to do with a container that somebody else left frozen: report or resume',
   },
   'freezeGuard.foreignAfter': {
-    schema: duration({ min: '0s' }),
+    schema: duration({ min: '0s', usualUnit: 'm' }),
     defaultText: '5m',
     meaning: 'how long a container must be frozen before it counts as left frozen by somebody else',
   },
@@ -249,7 +249,7 @@ export const SETTINGS = {
     meaning: 'where the cgroup file systems are mounted',
   },
   'shutdown.captureGrace': {
-    schema: duration({ min: '0s' }),
+    schema: duration({ min: '0s', usualUnit: 'm' }),
     defaultText: '10m',
     meaning: 'how long captures in flight may go on after SIGTERM before they are cancelled',
   },

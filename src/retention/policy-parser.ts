@@ -38,7 +38,7 @@ export function readPolicy(value: unknown): PolicyReading {
     disk: section.section('disk', (disk) => readDisk(disk, mayDeleteAll)) ?? shipped.disk,
     incompleteAfterMs: section.value('incompleteAfter', readGrace) ?? shipped.incompleteAfterMs,
     damagedAfterMs: section.value('damagedAfter', readGrace) ?? shipped.damagedAfterMs,
-    orphanGraceMs: section.value('orphanGrace', parseDuration) ?? shipped.orphanGraceMs,
+    orphanGraceMs: section.value('orphanGrace', readHours) ?? shipped.orphanGraceMs,
   }
   section.end()
   const isEmpty = isSection(value) && Object.keys(value).length === 0
@@ -74,9 +74,9 @@ function readRules(section: SectionReader, mayDeleteAll: boolean): Rule[] {
 
 function readRule(section: SectionReader, at: number): Rule {
   const match = section.section('match', readMatch) ?? {}
-  const maxAgeMs = readOfOne(section, 'maxAge', parseDuration)
+  const maxAgeMs = readOfOne(section, 'maxAge', readDays)
   const maxBytes = readOfOne(section, 'maxSize', parseSize)
-  const orphansMs = section.value('orphans', parseDuration)
+  const orphansMs = section.value('orphans', readDays)
   const [last, hourly, daily, weekly] = ['keepLast', 'keepHourly', 'keepDaily', 'keepWeekly'].map((name) =>
     section.value(name, readPositive),
   )
@@ -206,15 +206,23 @@ function readFlag(text: string): boolean {
   return text === 'true'
 }
 
+function readDays(text: string): number {
+  return parseDuration(text, 'd')
+}
+
+function readHours(text: string): number {
+  return parseDuration(text, 'h')
+}
+
 /** A file that is not whole may be one that is still being written. */
 function readGrace(text: string): number {
-  const millis = parseDuration(text)
+  const millis = readDays(text)
   if (millis < LEAST_GRACE_MS) throw new Error('it must be at least 10m: a file may stand still while it is written')
   return millis
 }
 
 function readSpan(text: string): number {
-  const millis = parseDuration(text)
+  const millis = readDays(text)
   if (millis === 0) throw new Error('it must be more than 0s; leave it out to keep nothing')
   return millis
 }

@@ -12,14 +12,20 @@ export class QuantityError extends InvalidInputError {
 
 const MILLIS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const
 
-type DurationUnit = keyof typeof MILLIS
+export type DurationUnit = keyof typeof MILLIS
 
 const DURATION_UNITS = Object.keys(MILLIS) as DurationUnit[]
 
-/** Parses `90s`, `10m`, `1h30m`, `14d`, `500ms` to milliseconds; the larger unit comes first, each at most once. */
-export function parseDuration(text: string): number {
+/**
+ * Parses `90s`, `10m`, `1h30m`, `14d`, `500ms` to milliseconds; the larger unit comes first, each at most once. The
+ * message for a bare number suggests `usualUnit`: "14s" in place of "14d" would be a dangerous thing to suggest.
+ */
+export function parseDuration(text: string, usualUnit?: DurationUnit): number {
   const fail = (reason: string) => new QuantityError('duration', text, reason)
-  if (/^\d+$/.test(text)) throw fail(`it needs a unit, such as "${text}s" or "${text}m"`)
+  if (/^\d+$/.test(text)) {
+    const examples = usualUnit === undefined ? `"${text}s" or "${text}m"` : `"${text}${usualUnit}"`
+    throw fail(`it needs a unit, such as ${examples}`)
+  }
   if (/^\d+\.\d+[a-z]+$/.test(text)) throw fail('it must be made of whole numbers: "1h30m", not "1.5h"')
   if (!/^(?:\d+(?:ms|[dhms]))+$/.test(text)) {
     throw fail('it must be whole numbers with the units d, h, m, s or ms, such as "90s" or "1h30m"')
@@ -85,11 +91,18 @@ function unitBytes(unit: string): bigint {
 /** Parses `5%` or `12.5%` to a fraction: 0.05, 0.125. */
 export function parsePercentage(text: string): number {
   const fail = (reason: string) => new QuantityError('percentage', text, reason)
-  if (/^\d+(?:\.\d+)?$/.test(text)) throw fail(`it needs a percent sign, such as "${text}%"`)
+  if (/^\d+(?:\.\d+)?$/.test(text)) throw fail(`it needs a percent sign${percentageMeant(text)}`)
   if (!/^\d{1,3}(?:\.\d{1,6})?%$/.test(text)) throw fail('it must be a number with a percent sign, such as "5%"')
   const percent = Number(text.slice(0, -1))
   if (percent > 100) throw fail('it must not be more than 100%')
   return percent / 100
+}
+
+/** 0.85 is 85% and not 0.85%; 1 may be either. */
+function percentageMeant(text: string): string {
+  const number = Number(text)
+  if (number === 1) return ': "1%" or "100%"'
+  return `, such as "${number > 0 && number < 1 ? formatPercentage(number) : `${text}%`}"`
 }
 
 /** A text that `parsePercentage` reads back as the same fraction. */

@@ -97,7 +97,7 @@ describe('a policy', () => {
     ])
     const reasonOf = (key: string) => mistakes.find((mistake) => mistake.key === key)?.reason
     expect(reasonOf('retention.rules[0].match.namespce')).toContain('did you mean namespace?')
-    expect(reasonOf('retention.rules[0].maxAge')).toContain('"14s"')
+    expect(reasonOf('retention.rules[0].maxAge')).toContain('"14d"')
     expect(reasonOf('retention.rule')).toContain('did you mean rules?')
   })
 

@@ -63,3 +63,22 @@ describe('a pattern of engines', () => {
     expect(policyOf({ rules: [{ match: { engine: 'c*' }, keepLast: 1 }] }).rules[0]?.match).toEqual({ engine: 'c*' })
   })
 })
+
+describe('a value without its unit', () => {
+  it.each([
+    { policy: { rules: [{ maxAge: 14 }] }, meant: '14d' },
+    { policy: { rules: [{ maxAge: { perPod: '14' } }] }, meant: '14d' },
+    { policy: { rules: [{ orphans: 7 }] }, meant: '7d' },
+    { policy: { rules: [{ keepWithin: 2 }] }, meant: '2d' },
+    { policy: { incompleteAfter: 1 }, meant: '1d' },
+    { policy: { damagedAfter: 7 }, meant: '7d' },
+    { policy: { orphanGrace: 1 }, meant: '1h' },
+    { policy: { disk: { highWatermark: 0.85 } }, meant: '85%' },
+    { policy: { disk: { highWatermark: 85, lowWatermark: '75%' } }, meant: '85%' },
+    { policy: { disk: { lowWatermark: 0.75 } }, meant: '75%' },
+  ])('gets a hint that is safe to follow: $policy → $meant', ({ policy, meant }) => {
+    const reasons = readPolicy(policy).mistakes.map(({ reason }) => reason)
+    expect(reasons[0]).toMatch(/^it needs a (?:unit|percent sign), such as "[^"]*"$/)
+    expect(reasons[0]).toContain(`"${meant}"`)
+  })
+})

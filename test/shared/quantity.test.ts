@@ -39,6 +39,12 @@ describe('parseDuration', () => {
     expect(() => parseDuration(text)).toThrow(new QuantityError('duration', text, reason))
   })
 
+  it('suggests the unit that is usual in that place, where there is one', () => {
+    expect(() => parseDuration('14', 'd')).toThrow(
+      new QuantityError('duration', '14', 'it needs a unit, such as "14d"'),
+    )
+  })
+
   it('reads back what formatDuration writes', () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), (millis) => {
@@ -108,6 +114,11 @@ describe('parsePercentage', () => {
 
   it.each([
     ['5', 'it needs a percent sign, such as "5%"'],
+    ['0', 'it needs a percent sign, such as "0%"'],
+    ['85', 'it needs a percent sign, such as "85%"'],
+    ['0.85', 'it needs a percent sign, such as "85%"'],
+    ['1', 'it needs a percent sign: "1%" or "100%"'],
+    ['1.0', 'it needs a percent sign: "1%" or "100%"'],
     ['%', 'it must be a number with a percent sign, such as "5%"'],
     ['-5%', 'it must be a number with a percent sign, such as "5%"'],
     ['101%', 'it must not be more than 100%'],
