@@ -24,7 +24,7 @@ import { Custody } from './custody/custody.ts'
 import { recordInventoryChange } from './custody/inventory-custody.ts'
 import { signManifest } from './custody/manifest.ts'
 import { recordMissedOutcomes } from './custody/missed-outcomes.ts'
-import { lockDirectory, type DirectoryLock } from './directory-lock.ts'
+import { lockDirectories, type DirectoryLock } from './directory-lock.ts'
 import { ForeignFreezes } from './foreign-freezes.ts'
 import { checkHealth, type HealthCheck } from './health.ts'
 import { Inventory } from './inventory.ts'
@@ -90,10 +90,10 @@ export class Agent {
     const { checkpointsDirectory, clock, logger, capture } = options
     this.#options = options
     this.#staging = prepareStaging(checkpointsDirectory)
-    this.#lock = lockDirectory(this.#staging.root)
+    makePrivateFolder(options.stateDirectory)
+    this.#lock = lockDirectories({ staging: this.#staging.root, state: options.stateDirectory })
     const indexFile = join(options.stateDirectory, 'index.db')
     try {
-      makePrivateFolder(options.stateDirectory)
       this.custody = new Custody({
         stateDirectory: options.stateDirectory,
         node: options.nodeName,

@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { lockDirectory } from '../../src/agent/directory-lock.ts'
+import { lockDirectories, lockDirectory } from '../../src/agent/directory-lock.ts'
 import { UnavailableError } from '../../src/shared/errors.ts'
 import { asOrdinaryUser } from '../support/ordinary-user.ts'
 
@@ -64,6 +64,24 @@ describe('lockDirectory', () => {
     lockDirectory(root).release()
   })
 
+  it('says which directory is meant, and how to get out of the way', () => {
+    const lock = lockDirectory(root, 'state.directory')
+    expect(failureOf(() => lockDirectory(root, 'state.directory'))).toMatchObject({
+      code: 'DirectoryLocked',
+      message: `Cannot use the state directory: another checkpoint-agent holds "${root}/lock"`,
+      hint: expect.stringMatching(/checkpoints\.directory and state\.directory/) as string,
+    })
+    lock.release()
+  })
+
+  it('says so where something else has the name of the lock', () => {
+    mkdirSync(join(root, 'lock'))
+    expect(failureOf(() => lockDirectory(root))).toMatchObject({
+      code: 'LocationNotWritable',
+      hint: expect.stringContaining('may be removed') as string,
+    })
+  })
+
   it('does not mistake a folder that it cannot write for one that is held', () => {
     const error = asOrdinaryUser([root], () => {
       chmodSync(root, 0o500)
@@ -71,6 +89,23 @@ describe('lockDirectory', () => {
     })
     expect(error).toBeInstanceOf(UnavailableError)
     expect(error).toMatchObject({ code: 'LocationNotWritable' })
+  })
+})
+
+describe('lockDirectories', () => {
+  it('locks both or neither', () => {
+    const [staging, state] = [join(root, 'staging'), join(root, 'state')]
+    mkdirSync(staging)
+    mkdirSync(state)
+    const other = lockDirectory(state, 'state.directory')
+    expect(failureOf(() => lockDirectories({ staging, state }))).toMatchObject({ code: 'DirectoryLocked' })
+    lockDirectory(staging).release()
+    other.release()
+    const both = lockDirectories({ staging, state })
+    expect(failureOf(() => lockDirectory(staging))).toMatchObject({ code: 'DirectoryLocked' })
+    expect(failureOf(() => lockDirectory(state))).toMatchObject({ code: 'DirectoryLocked' })
+    both.release()
+    lockDirectories({ staging, state }).release()
   })
 })
 
