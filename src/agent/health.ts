@@ -1,15 +1,18 @@
 import type Sqlite from 'better-sqlite3'
-import { errorText } from '../shared/errors.ts'
 import type { CustodyLogState } from '../custody/custody-log.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 import type { Staging } from './staging.ts'
 
-export interface HealthCheck {
-  readonly name: string
-  /** `degraded` is shown, and does not make the agent unready: what it knows can still be asked for. */
-  readonly state: 'ok' | 'degraded' | 'failed'
-  readonly detail?: string
-}
+export type HealthCheck =
+  | { readonly name: string; readonly state: 'ok' }
+  | {
+      readonly name: string
+      /** `degraded` is shown, and does not make the agent unready: what it knows can still be asked for. */
+      readonly state: 'degraded' | 'failed'
+      readonly reason: string
+      /** The next step. */
+      readonly hint: string
+    }
 
 export interface HealthSources {
   readonly runtime: RuntimeState
@@ -22,7 +25,7 @@ export interface HealthSources {
   readonly isIndexGone: boolean
 }
 
-/** No names in here: anybody may ask. */
+/** No names, paths or texts of others in here: anybody may ask. */
 export function checkHealth({
   runtime,
   staging,
@@ -35,35 +38,49 @@ export function checkHealth({
 }: HealthSources): readonly HealthCheck[] {
   const { trouble, ability } = runtime
   return [
-    check('index', 'failed', () => {
+    check('index', () => {
       database.prepare('SELECT 1').get()
     }),
     isIndexGone
-      ? { name: 'index-file', state: 'degraded', detail: 'removed while in use; the next start builds it anew' }
-      : { name: 'index-file', state: 'ok' },
-    check('staging', 'degraded', () => {
-      staging.prepare()
-    }),
+      ? degraded('index-file', 'it was removed while in use', 'Restart the agent, which builds the index anew.')
+      : ok('index-file'),
+    stagingCheck(staging),
     trouble === undefined
-      ? { name: 'runtime', state: 'ok' }
-      : { name: 'runtime', state: 'degraded', detail: 'the container runtime does not answer, or is not ready' },
+      ? ok('runtime')
+      : degraded(
+          'runtime',
+          'the container runtime does not answer, or is not ready',
+          'See that it runs and that runtime.socket is its CRI socket; the log has what it said.',
+        ),
     ability.state === 'yes'
-      ? { name: 'can-checkpoint', state: 'ok' }
-      : { name: 'can-checkpoint', state: 'degraded', detail: ability.code },
+      ? ok('can-checkpoint')
+      : degraded(
+          'can-checkpoint',
+          `the runtime cannot checkpoint, or has not said so yet: ${ability.code}`,
+          'See canCheckpoint in GET /v1/node for the cause and the next step.',
+        ),
     watchTrouble === undefined
-      ? { name: 'directory-watch', state: 'ok' }
-      : { name: 'directory-watch', state: 'degraded', detail: 'new archives are found by the rescan only' },
+      ? ok('directory-watch')
+      : degraded(
+          'directory-watch',
+          'the kernel reports no changes of checkpoints.directory: new archives are found by the rescan only',
+          'Raise fs.inotify.max_user_watches and fs.inotify.max_user_instances on the node; the watch is tried again at each rescan.',
+        ),
     canSeeFreezes
-      ? { name: 'freeze-guard', state: 'ok' }
-      : {
-          name: 'freeze-guard',
-          state: 'degraded',
-          detail: 'this runtime has no task API, and no cgroup tree is mounted at freezeGuard.cgroupRoot',
-        },
+      ? ok('freeze-guard')
+      : degraded(
+          'freeze-guard',
+          'this runtime has no task API, and no cgroup tree is mounted at freezeGuard.cgroupRoot',
+          "Mount the node's cgroup tree there (mountCgroups: true in the chart).",
+        ),
     custodyCheck(custody),
     frozenContainers === 0
-      ? { name: 'frozen-containers', state: 'ok' }
-      : { name: 'frozen-containers', state: 'degraded', detail: `${frozenContainers} frozen` },
+      ? ok('frozen-containers')
+      : degraded(
+          'frozen-containers',
+          `${frozenContainers} frozen`,
+          'The log names them. Resume each in the runtime, or set freezeGuard.foreign to resume.',
+        ),
   ]
 }
 
@@ -71,26 +88,55 @@ const NEARLY_FULL = 0.8
 
 function custodyCheck({ sizeBytes, maxBytes, trouble }: CustodyLogState): HealthCheck {
   if (trouble !== undefined) {
-    return {
-      name: 'custody',
-      state: 'degraded',
-      detail: 'the log cannot be written: no content is given, nothing removed',
-    }
+    return degraded(
+      'custody',
+      'the log cannot be written: no content is given, nothing removed',
+      'See that the disk of state.directory works and has room, and that the log is below custody.maxSize.',
+    )
   }
-  if (sizeBytes < maxBytes * NEARLY_FULL) return { name: 'custody', state: 'ok' }
-  return {
-    name: 'custody',
-    state: 'degraded',
-    detail: `${Math.floor((sizeBytes / maxBytes) * 100)}% of custody.maxSize`,
+  if (sizeBytes < maxBytes * NEARLY_FULL) return ok('custody')
+  return degraded(
+    'custody',
+    `${Math.floor((sizeBytes / maxBytes) * 100)}% of custody.maxSize`,
+    'Raise custody.maxSize, or move the oldest files of the log to another place.',
+  )
+}
+
+function stagingCheck(staging: Staging): HealthCheck {
+  try {
+    staging.prepare()
+    return ok('staging')
+  } catch (error) {
+    return degraded(
+      'staging',
+      `captures cannot be written into checkpoints.directory: ${codeOf(error)}`,
+      'See that it is on a writable disk, and that it and each directory above it belong to root and nobody else may write to them.',
+    )
   }
 }
 
-function check(name: string, badState: 'degraded' | 'failed', look: () => void): HealthCheck {
+function check(name: string, assess: () => void): HealthCheck {
   try {
-    look()
-    return { name, state: 'ok' }
+    assess()
+    return ok(name)
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : errorText(error)
-    return { name, state: badState, detail: code }
+    return {
+      name,
+      state: 'failed',
+      reason: `it cannot be read: ${codeOf(error)}`,
+      hint: 'See that the disk of state.directory works and has room, then restart the agent.',
+    }
   }
+}
+
+function ok(name: string): HealthCheck {
+  return { name, state: 'ok' }
+}
+
+function degraded(name: string, reason: string, hint: string): HealthCheck {
+  return { name, state: 'degraded', reason, hint }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'InternalError'
 }

@@ -77,7 +77,14 @@ export const healthResponse = z.object({ status: z.enum(['ok', 'failed']) })
 export const readinessResponse = z.object({
   status: checkState.describe('"degraded" is ready all the same'),
   checks: z
-    .array(z.object({ name: z.string(), state: checkState }))
+    .array(
+      z.object({
+        name: z.string(),
+        state: checkState,
+        reason: z.string().optional().describe('Of a check that is not "ok"'),
+        hint: z.string().optional().describe('The next step'),
+      }),
+    )
     .optional()
     .describe('With `verbose`'),
 })

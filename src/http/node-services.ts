@@ -42,12 +42,16 @@ export interface NodeStatus {
   readonly tlsFingerprint: string | undefined
 }
 
-export interface HealthCheck {
-  readonly name: string
-  /** `degraded` is shown, and does not make the agent unready. */
-  readonly state: 'ok' | 'degraded' | 'failed'
-  readonly detail?: string
-}
+export type HealthCheck =
+  | { readonly name: string; readonly state: 'ok' }
+  | {
+      readonly name: string
+      /** `degraded` is shown, and does not make the agent unready. */
+      readonly state: 'degraded' | 'failed'
+      /** Shown to anybody: without names, paths and texts of others. */
+      readonly reason: string
+      readonly hint: string
+    }
 
 export interface HealthServices {
   readonly isAlive: () => boolean

@@ -8,7 +8,7 @@ import type { HttpServices } from './services.ts'
 
 /**
  * What runs the agent asks: health, readiness, metrics, the description of the API. Health and readiness need no
- * credentials, so they tell states and nothing else; the details are in the log.
+ * credentials, so they tell states, reasons and next steps without any name or path; the details are in the log.
  */
 export function operationsRoutes({ health, metrics }: Pick<HttpServices, 'health' | 'metrics'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
@@ -25,7 +25,7 @@ export function operationsRoutes({ health, metrics }: Pick<HttpServices, 'health
     const checks = health.checks()
     const body: ReadinessResponse = {
       status: worstOf(checks),
-      ...(verbose !== 'false' && { checks: checks.map(({ name, state }) => ({ name, state })) }),
+      ...(verbose !== 'false' && { checks: [...checks] }),
     }
     res.status(body.status === 'failed' ? 503 : 200).json(body)
   })

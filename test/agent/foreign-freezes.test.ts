@@ -230,7 +230,7 @@ describe('an agent on a node where somebody else freezes containers', () => {
     counter.pause()
     await expect.poll(frozenNow, { interval: 20, timeout: 10_000 }).toBe(1)
     expect(await gauge()).toBe('1')
-    expect(health()).toEqual({ name: 'frozen-containers', state: 'degraded', detail: '1 frozen' })
+    expect(health()).toMatchObject({ name: 'frozen-containers', state: 'degraded', reason: '1 frozen' })
     expect(counter.isFrozen).toBe(true)
     counter.resume()
     await expect.poll(frozenNow, { interval: 20, timeout: 10_000 }).toBe(0)

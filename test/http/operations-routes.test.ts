@@ -3,8 +3,8 @@ import type { HealthCheck } from '../../src/http/node-services.ts'
 import { call } from './api-call.ts'
 
 const ok: HealthCheck = { name: 'runtime', state: 'ok' }
-const degraded: HealthCheck = { name: 'disk', state: 'degraded', detail: '/var/lib/kubelet is nearly full' }
-const failed: HealthCheck = { name: 'store', state: 'failed', detail: 'cannot open /var/lib/x' }
+const degraded: HealthCheck = { name: 'disk', state: 'degraded', reason: 'nearly full', hint: 'Make room.' }
+const failed: HealthCheck = { name: 'store', state: 'failed', reason: 'it cannot be read', hint: 'Restart the agent.' }
 
 describe('GET /healthz', () => {
   it.each([
@@ -29,17 +29,20 @@ describe('GET /readyz', () => {
     expect(answer.body).toEqual({ status: state })
   })
 
-  it.each(['verbose', 'verbose=', 'verbose=true'])('lists the checks with ?%s, and no details', async (query) => {
-    const answer = await call({ health: { checks: () => [ok, failed] } }, `GET /readyz?${query}`)
-    expect(answer.status).toBe(503)
-    expect(answer.body).toEqual({
-      status: 'failed',
-      checks: [
-        { name: 'runtime', state: 'ok' },
-        { name: 'store', state: 'failed' },
-      ],
-    })
-  })
+  it.each(['verbose', 'verbose=', 'verbose=true'])(
+    'lists the checks with ?%s, each that fails with its reason and the next step',
+    async (query) => {
+      const answer = await call({ health: { checks: () => [ok, failed] } }, `GET /readyz?${query}`)
+      expect(answer.status).toBe(503)
+      expect(answer.body).toEqual({
+        status: 'failed',
+        checks: [
+          { name: 'runtime', state: 'ok' },
+          { name: 'store', state: 'failed', reason: 'it cannot be read', hint: 'Restart the agent.' },
+        ],
+      })
+    },
+  )
 
   it.each([
     { query: 'verbose=false', status: 200 },
