@@ -2,12 +2,14 @@
 // oxlint-disable-next-line import/no-unassigned-import -- it begins the program anew, and has nothing to give
 import './config/small-process.ts'
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import process from 'node:process'
 import type { Command } from './config/command-line.ts'
 import type { Config } from './config/config.ts'
-import { AgentError, errorText } from './shared/errors.ts'
 
 // All but the least is imported late: what stands above is read twice, before the program begins anew and after.
+
+const WRONG_USAGE = 2
 
 await main()
 
@@ -23,10 +25,11 @@ async function main(): Promise<void> {
     process.stdout.write(command.text)
     return
   }
+  process.on('uncaughtException', (error) => void endRun(error))
   try {
     stopOnSignal(await run(command.config, version))
   } catch (error) {
-    endWithError(error)
+    await endRun(error, { node: command.config.node.name })
   }
 }
 
@@ -35,7 +38,7 @@ async function checkNodeOrEnd(): Promise<void> {
   try {
     assertNodeVersion()
   } catch (error) {
-    endWithError(error)
+    await endRun(error)
   }
 }
 
@@ -53,7 +56,7 @@ async function verifyCustodyOrEnd(argv: readonly string[]): Promise<void> {
     process.stdout.write(text)
     process.exitCode = exitCode
   } catch (error) {
-    endWithError(error, 2)
+    await endCommand(error)
   }
 }
 
@@ -66,7 +69,7 @@ function stopOnSignal(stop: (signal: string) => Promise<void>): void {
       isStopping = true
       stop(signal).then(
         () => process.exit(0),
-        (error: unknown) => endWithError(error),
+        (error: unknown) => void endRun(error),
       )
     })
   }
@@ -82,19 +85,36 @@ async function readCommandOrEnd(version: string): Promise<Command> {
   try {
     return readCommand(sources, version)
   } catch (error) {
-    return endWithError(error, 2)
+    const isRun = !sources.argv.includes('--check-config')
+    return await (isRun ? endRun(error, { exitCode: WRONG_USAGE }) : endCommand(error))
   }
 }
 
-function endWithError(error: unknown, exitCode = 1): never {
-  if (error instanceof AgentError) {
-    process.stderr.write(`checkpoint-agent: ${error.message}${error.hint === undefined ? '' : `\n  ${error.hint}`}\n`)
-  } else {
-    process.stderr.write(
-      `checkpoint-agent: ${error instanceof Error ? (error.stack ?? errorText(error)) : errorText(error)}\n`,
-    )
+/**
+ * Ends an agent that cannot start or go on. Its log gets a last line like the others, on standard output; whoever sits
+ * at a terminal gets text instead.
+ */
+async function endRun(error: unknown, { node = nodeName(), exitCode = 1 } = {}): Promise<never> {
+  const { fatalText, logFatal } = await import('./shared/json-log.ts')
+  const { stdout, stderr } = process
+  try {
+    if (!stdout.isTTY) logFatal({ node }, error)
+    if (stdout.isTTY || stderr.isTTY) stderr.write(fatalText(error))
+  } finally {
+    process.exit(exitCode)
   }
-  process.exit(exitCode)
+}
+
+/** Ends a command that somebody has typed: its answer is text. */
+async function endCommand(error: unknown): Promise<never> {
+  const { fatalText } = await import('./shared/json-log.ts')
+  process.stderr.write(fatalText(error))
+  process.exit(WRONG_USAGE)
+}
+
+/** For the time before the configuration is known. */
+function nodeName(): string {
+  return process.env['NODE_NAME'] || hostname().toLowerCase()
 }
 
 function readVersion(): string {

@@ -106,7 +106,7 @@ describe('the files of src/', () => {
       early.add(path)
       waiting.push(...targetsOf({ ...file, imports: earlyImportsOf(file.text) }))
     }
-    expect([...early].toSorted()).toEqual(['config/small-process.ts', ENTRY, 'shared/errors.ts'])
+    expect([...early].toSorted()).toEqual(['config/small-process.ts', ENTRY])
   })
 
   it('import node:http for its types only: all of it loads the fetch of Node as well', () => {

@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { isSystemError, UnavailableError } from '../shared/errors.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 
 /**
  * Throws unless every folder from the root down to this one belongs to root or to us and can be changed by nobody else.
@@ -36,13 +37,21 @@ function assertExists(directory: string): void {
   try {
     realpathSync(directory)
   } catch (error) {
-    if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw error
+    if (!isSystemError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw cannotReach(directory, error)
     throw new UnavailableError(`Cannot use the checkpoint directory "${directory}": it does not exist`, {
       code: 'DirectoryMissing',
       hint: 'The kubelet makes it at its start while the feature gate ContainerCheckpoint is on; or set checkpoints.directory.',
       cause: error,
     })
   }
+}
+
+function cannotReach(directory: string, error: unknown): UnavailableError {
+  return new UnavailableError(`Cannot use the checkpoint directory "${directory}": ${systemErrorReason(error)}`, {
+    code: 'LocationNotWritable',
+    hint: 'The agent must be able to read and write checkpoints.directory; run it as root, or set another one.',
+    cause: error,
+  })
 }
 
 function withParents(folder: string): string[] {

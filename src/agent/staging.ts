@@ -1,7 +1,8 @@
 import { lstatSync, mkdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorText, isSystemError, UnavailableError } from '../shared/errors.ts'
+import { isSystemError, UnavailableError } from '../shared/errors.ts'
+import { makeDirectory, whyNotMade } from '../shared/make-directory.ts'
 import { assertSafeDirectory } from './safe-directory.ts'
 
 /** A hidden folder beside the archives, on their file system, so that publishing is a link and never a copy. */
@@ -81,8 +82,7 @@ export class Staging {
 }
 
 function cannotPrepare(root: string, error: unknown): UnavailableError {
-  const reason = isSystemError(error, 'EROFS') ? 'the file system is read-only' : String(error)
-  return new UnavailableError(`Cannot make the staging folder "${root}": ${reason}`, {
+  return new UnavailableError(`Cannot make the staging folder "${root}": ${whyNotMade(error)}`, {
     code: 'LocationNotWritable',
     hint: 'The agent must be able to write into checkpoints.directory.',
     cause: error,
@@ -93,9 +93,9 @@ function cannotPrepare(root: string, error: unknown): UnavailableError {
 export function prepareStaging(checkpointsDirectory: string): Staging {
   const staging = new Staging(checkpointsDirectory)
   try {
-    mkdirSync(checkpointsDirectory, { recursive: true, mode: 0o700 })
+    makeDirectory(checkpointsDirectory)
   } catch (error) {
-    throw new UnavailableError(`Cannot make the checkpoint directory "${checkpointsDirectory}": ${errorText(error)}`, {
+    throw new UnavailableError(`Cannot make the checkpoint directory "${checkpointsDirectory}": ${whyNotMade(error)}`, {
       code: 'LocationNotWritable',
       hint: 'Make it as root on the node, or set checkpoints.directory.',
       cause: error,

@@ -37,9 +37,13 @@ function isOursAlone(folder: string): boolean {
   return stat?.isDirectory() === true && stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0
 }
 
-/** Of an earlier Node.js, or another processor. */
+/** Of an earlier Node.js, or another processor. Where they cannot be removed, they are in nobody's way. */
 function removeOthers(folder: string, current: string): void {
-  for (const name of readdirSync(folder)) {
-    if (name !== current) rmSync(join(folder, name), { recursive: true, force: true })
+  try {
+    for (const name of readdirSync(folder)) {
+      if (name !== current) rmSync(join(folder, name), { recursive: true, force: true })
+    }
+  } catch {
+    // A read-only disk, for example: the start says so where it matters.
   }
 }

@@ -27,6 +27,8 @@ export class ConfigError extends InvalidInputError {
     const count = mistakes.length === 1 ? '1 mistake' : `${mistakes.length} mistakes`
     super(`Cannot use the configuration: ${count}\n${mistakes.map((mistake) => `  ${mistake}`).join('\n')}`, {
       code: 'InvalidConfiguration',
+      hint: 'Correct it and start again; --check-config checks it without starting, --help lists every setting.',
+      extra: { mistakes },
     })
     this.mistakes = mistakes
   }

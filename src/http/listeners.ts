@@ -3,8 +3,9 @@ import type { RequestListener, Server, ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { errorText, InvalidInputError, isSystemError, UnavailableError } from '../shared/errors.ts'
+import { InvalidInputError, isSystemError, UnavailableError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 import { markAsLocalRoot } from './caller.ts'
 import { answerClientErrors } from './client-error.ts'
 import { limitConnections } from './connection-limit.ts'
@@ -135,7 +136,7 @@ async function listenOnTcp(server: Server, address: string): Promise<void> {
       })
     })
   } catch (error) {
-    const reason = isSystemError(error, 'EADDRINUSE') ? 'another process listens there' : errorText(error)
+    const reason = isSystemError(error, 'EADDRINUSE') ? 'another process listens there' : systemErrorReason(error)
     throw new UnavailableError(`Cannot listen on "${address}": ${reason}`, {
       code: 'AddressUnavailable',
       hint: 'Set server.address to an address of this machine and a port that is free.',
@@ -151,6 +152,7 @@ function parseAddress(address: string): { readonly host: string | undefined; rea
   if (digits === undefined || port > 65_535) {
     throw new InvalidInputError(`Cannot listen on "${address}": it must be "host:port" or "[IPv6 address]:port"`, {
       code: 'InvalidAddress',
+      hint: 'Set server.address, for example to 127.0.0.1:9443.',
     })
   }
   const host = bracketed ?? plain ?? ''

@@ -2,7 +2,8 @@ import { lstatSync, rmSync } from 'node:fs'
 import { chmod, lstat, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { ConflictError, InvalidInputError, isSystemError } from '../shared/errors.ts'
+import { AgentError, ConflictError, InvalidInputError, isSystemError, UnavailableError } from '../shared/errors.ts'
+import { whyNotMade } from '../shared/make-directory.ts'
 import { makePrivateFolder } from './private-folder.ts'
 
 /** Linux keeps 108 bytes for the path of a socket, its end included. The path that is bound first is a little longer. */
@@ -11,8 +12,22 @@ const MAX_PATH_BYTES = 107
 /**
  * Listens on a unix socket that only its owner can open, at no moment anybody else. A socket that a dead agent left
  * behind is replaced; one that answers is not: throws ConflictError. A parent folder that is missing is made, 0700.
+ * Throws an UnavailableError where the system refuses.
  */
 export async function listenOnUnixSocket(server: Server, path: string): Promise<void> {
+  try {
+    await listenOn(server, path)
+  } catch (error) {
+    if (error instanceof AgentError) throw error
+    throw new UnavailableError(`Cannot listen on "${path}": ${whyNotMade(error)}`, {
+      code: 'SocketUnavailable',
+      hint: 'Set server.socket to a path in a directory that the agent may write to, such as /run/checkpoint-agent/agent.sock.',
+      cause: error,
+    })
+  }
+}
+
+async function listenOn(server: Server, path: string): Promise<void> {
   await refuseLive(path)
   await makePrivateFolder(dirname(path))
 
@@ -22,6 +37,7 @@ export async function listenOnUnixSocket(server: Server, path: string): Promise<
     if (Buffer.byteLength(boundPath) > MAX_PATH_BYTES) {
       throw new InvalidInputError(`Cannot listen on "${path}": the path is too long for a unix socket`, {
         code: 'InvalidSocketPath',
+        hint: 'Set server.socket to a shorter path, such as /run/checkpoint-agent/agent.sock.',
       })
     }
     await listen(server, boundPath)
@@ -48,6 +64,7 @@ async function refuseLive(path: string): Promise<void> {
   if (!found.isSocket()) {
     throw new ConflictError(`Cannot listen on "${path}": there is a file that is no socket`, {
       code: 'SocketPathTaken',
+      hint: 'Remove it, or give the agent another server.socket.',
     })
   }
   if (await answers(path)) {

@@ -1,9 +1,11 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, renameSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { errorText, UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
+import { makeDirectory, whyNotMade } from '../shared/make-directory.ts'
 import type { Logger } from '../shared/logger.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 import { migrate } from './migrations.ts'
 
 export interface DatabaseOptions {
@@ -80,9 +82,9 @@ function schemaOf(database: Sqlite.Database): string {
 /** Makes the folder, or checks that nobody else can reach into it. */
 export function makePrivateFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeDirectory(folder)
   } catch (error) {
-    throw new UnavailableError(`Cannot make folder "${folder}": ${errorText(error)}`, {
+    throw new UnavailableError(`Cannot make folder "${folder}": ${whyNotMade(error)}`, {
       code: 'StateUnavailable',
       hint: 'See that state.directory is on a writable disk and that the agent may write there.',
       cause: error,
@@ -96,7 +98,19 @@ export function makePrivateFolder(folder: string): void {
       hint: 'Give the agent a folder of its own.',
     })
   }
-  if ((stat.mode & 0o077) !== 0) chmodSync(folder, 0o700)
+  if ((stat.mode & 0o077) !== 0) closeToOthers(folder)
+}
+
+function closeToOthers(folder: string): void {
+  try {
+    chmodSync(folder, 0o700)
+  } catch (error) {
+    throw new UnavailableError(`Cannot close folder "${folder}" to others: ${systemErrorReason(error)}`, {
+      code: 'StateUnavailable',
+      hint: `See that it is on a writable disk; as root on the node: chmod 0700 ${folder}`,
+      cause: error,
+    })
+  }
 }
 
 function isBeyondRepair(error: unknown): boolean {

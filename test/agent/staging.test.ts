@@ -116,6 +116,16 @@ describe('an agent whose directory cannot be made', () => {
       directory: () => join(folder.path, 'closed', 'checkpoints'),
       prepare: () => mkdirSync(join(folder.path, 'closed'), { mode: 0o500 }),
     },
+    {
+      name: 'in a place where nothing can be made',
+      directory: () => '/proc/foo/checkpoints',
+      prepare: () => undefined,
+    },
+    {
+      name: 'behind a link that ends nowhere',
+      directory: () => join(folder.path, 'link'),
+      prepare: () => symlinkSync('/nonexistent/place', join(folder.path, 'link')),
+    },
   ])('does not start: $name', ({ directory, prepare }) => {
     const options = { ...agentOptions(folder, join(folder.path, 'none.sock')), checkpointsDirectory: directory() }
     const error = asOrdinaryUser([folder.path], () => {

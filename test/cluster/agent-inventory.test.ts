@@ -185,7 +185,7 @@ describe.each<NodeName>(['a', 'b'])('the inventory on node %s, beside the real k
     expect(watch.problem()).toBeUndefined()
     expect(watch.events().filter(({ type }) => type === 'resync')).toEqual([])
     // What others remove is told, and that is what these tests do.
-    const told = agent.log().filter(({ level, msg }) => level >= 50 && !msg.startsWith('An archive is gone'))
+    const told = agent.log().filter(({ level, msg }) => level === 'error' && !msg.startsWith('An archive is gone'))
     expect(told).toEqual([])
   })
 

@@ -4,22 +4,27 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { describeEvent, followLog } from '../../tools/demo/log-events.ts'
 
-const TIME = new Date(2026, 0, 2, 3, 4, 5).getTime()
-const POST = { level: 30, time: TIME, msg: 'Answered', method: 'POST', url: '/v1/captures', status: 202, millis: 7 }
+const TIME = new Date(2026, 0, 2, 3, 4, 5).toISOString()
+const POST = { level: 'info', time: TIME, msg: 'Answered', method: 'POST', url: '/v1/captures', status: 202, millis: 7 }
 
 describe('describeEvent', () => {
   it.each([
     { name: 'a request that changes something', entry: POST, line: '03:04:05  POST /v1/captures: 202 in 7 ms' },
     { name: 'a request that only asks', entry: { ...POST, method: 'GET' }, line: undefined },
-    { name: 'plain information', entry: { level: 30, time: TIME, msg: 'Listening' }, line: undefined },
+    { name: 'plain information', entry: { level: 'info', time: TIME, msg: 'Listening' }, line: undefined },
     {
       name: 'a capture that failed',
-      entry: { level: 40, time: TIME, msg: 'A capture failed', failure: { code: 'DiskFull', detail: 'no space left' } },
+      entry: {
+        level: 'warn',
+        time: TIME,
+        msg: 'A capture failed',
+        failure: { code: 'DiskFull', detail: 'no space left' },
+      },
       line: '03:04:05  A capture failed: no space left',
     },
     {
       name: 'an error',
-      entry: { level: 50, time: TIME, msg: 'Cannot recover a capture', error: 'gone' },
+      entry: { level: 'error', time: TIME, msg: 'Cannot recover a capture', error: 'gone' },
       line: '03:04:05  Cannot recover a capture: gone',
     },
     {

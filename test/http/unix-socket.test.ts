@@ -4,7 +4,6 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { listenOnUnixSocket } from '../../src/http/unix-socket.ts'
-import { InvalidInputError } from '../../src/shared/errors.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 describe('listenOnUnixSocket', () => {
@@ -56,12 +55,32 @@ describe('listenOnUnixSocket', () => {
   it('refuses a path that is too long, and leaves nothing behind', async () => {
     const folder = temporaryFolder()
     const path = join(folder, 'x'.repeat(90), 'agent.sock')
-    await expect(listening(path)).rejects.toThrow(
-      new InvalidInputError(`Cannot listen on "${path}": the path is too long for a unix socket`, {
-        code: 'InvalidSocketPath',
-      }),
-    )
+    await expect(listening(path)).rejects.toMatchObject({
+      message: `Cannot listen on "${path}": the path is too long for a unix socket`,
+      code: 'InvalidSocketPath',
+      hint: expect.stringContaining('server.socket') as string,
+    })
     expect(readdirSync(join(folder, 'x'.repeat(90)))).toEqual([])
+  })
+
+  it.each([
+    { what: 'a place where nothing can be made', path: () => '/proc/foo/agent.sock' },
+    { what: 'a folder of the kernel', path: () => '/sys/x' },
+    {
+      what: 'a file for a folder',
+      path: () => {
+        const file = join(temporaryFolder(), 'file')
+        writeFileSync(file, '')
+        return join(file, 'agent.sock')
+      },
+    },
+  ])('says what the system says of $what', async ({ path }) => {
+    await expect(listening(path())).rejects.toMatchObject({
+      name: 'UnavailableError',
+      code: 'SocketUnavailable',
+      message: expect.stringMatching(/^Cannot listen on ".*": .* \(E[A-Z]+\)$/) as string,
+      hint: expect.stringContaining('server.socket') as string,
+    })
   })
 
   it('leaves the socket of another agent that took the path over', async () => {

@@ -21,7 +21,9 @@ export interface AgentProcessOptions {
 }
 
 export interface LogLine {
-  readonly level: number
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+  /** RFC 3339. */
+  readonly time: string
   readonly msg: string
   readonly [field: string]: unknown
 }

@@ -31,20 +31,26 @@ export function followLog(logPath: string, onEvent: (line: string) => void): { s
 
 const LOOK_EVERY_MS = 200
 
-/** Levels as pino writes them. */
-const WARN = 40
+/** The levels that are shown whatever happened. */
+const SHOWN_LEVELS: ReadonlySet<unknown> = new Set(['warn', 'error', 'fatal'])
 
 /** A request that changes something, a warning, an error; `undefined` for everything else. */
 export function describeEvent(logLine: string): string | undefined {
   const entry = parse(logLine)
   if (entry === undefined) return undefined
   const { level, time, msg, method, url, status, millis } = entry
-  const clock = typeof time === 'number' ? new Date(time).toTimeString().slice(0, 8) : '--:--:--'
+  const clock = clockTime(time)
   if (msg === 'Answered') {
     if (method === 'GET' || method === 'HEAD') return undefined
     return `${clock}  ${shown(method)} ${shown(url)}: ${shown(status)} in ${shown(millis)} ms`
   }
-  return typeof level === 'number' && level >= WARN ? `${clock}  ${shown(msg)}${cause(entry)}` : undefined
+  return SHOWN_LEVELS.has(level) ? `${clock}  ${shown(msg)}${cause(entry)}` : undefined
+}
+
+/** In the zone of who looks at the screen. */
+function clockTime(time: unknown): string {
+  const date = new Date(typeof time === 'string' ? time : Number.NaN)
+  return Number.isNaN(date.getTime()) ? '--:--:--' : date.toTimeString().slice(0, 8)
 }
 
 type Entry = Readonly<Record<string, unknown>>
