@@ -35,7 +35,7 @@ build: deps ## compile to dist/; then: node dist/main.js --config FILE
 	@node --run build
 
 .PHONY: image
-image: node ## the image as an OCI archive: OUT=FILE (buildah; needs no registry of images. BASE=, BUILD_BASE=: on others, or pinned)
+image: ## the image as an OCI archive: OUT=FILE (buildah; needs no registry of images. BASE=, BUILD_BASE=: on others, or pinned)
 	@[ -n "$(OUT)" ] || { echo 'Where to? make image OUT=FILE' >&2; exit 2; }
 	@BASE="$(BASE)" BUILD_BASE="$(BUILD_BASE)" tools/image/build "$(OUT)"
 
@@ -108,4 +108,4 @@ node:
 	ls tools/node/node_modules/node-linux-*/bin/node >/dev/null 2>&1 || { echo "npm has not fetched it, and does not say why: can its registry be reached, and may it write to $$(npm config get cache 2>/dev/null)?" >&2; exit 1; }; \
 	(cd tools/node && mkdir -p node_modules/.bin && cd node_modules/.bin && ln -sf ../node-linux-*/bin/node node) && \
 	cp tools/node/package-lock.json tools/node/node_modules/.installed-lock && \
-	tools/node/node_modules/.bin/node -e $(IS_NEW) || { echo 'The fetched Node.js does not run here; put Node.js 26 or newer on the PATH.' >&2; exit 1; }
+	tools/node/node_modules/.bin/node -e $(IS_NEW) || { echo 'The fetched Node.js does not run here: it needs glibc 2.28 and libatomic (apt-get install libatomic1). Or put Node.js 26 or newer on the PATH.' >&2; exit 1; }

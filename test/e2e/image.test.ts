@@ -15,6 +15,7 @@ const manifest = z.looseObject({ config: descriptor, layers: z.array(descriptor)
 const imageConfig = z.looseObject({
   config: z.looseObject({ User: z.string(), Entrypoint: z.array(z.string()), Env: z.array(z.string()) }),
 })
+const lockFile = z.looseObject({ packages: z.record(z.string(), z.looseObject({ version: z.string().optional() })) })
 const bill = z.looseObject({ components: z.array(z.looseObject({ name: z.string(), version: z.string() })) })
 
 describe('the image', () => {
@@ -56,13 +57,24 @@ describe('the image', () => {
     expect(config.Env.filter((line) => !/^(PATH|NODE_ENV)=/.test(line))).toEqual([])
   })
 
-  it('is at most 60 MiB over its base', () => {
-    const bytes = allFiles().reduce((sum, file) => sum + statSync(join(root, file)).size, 0)
-    console.log(`the image: ${(bytes / MIB).toFixed(1)} MiB over its base, ${allFiles().length} files`)
-    expect(bytes).toBeLessThan(60 * MIB)
+  it('is the program of Node.js and at most 60 MiB over its base', () => {
+    const bytes = (files: readonly string[]) => files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0)
+    const node = join(root, 'nodejs/bin/node')
+    const rest = bytes(ownFiles()) - statSync(node).size
+    console.log(
+      `the image over its base: ${(rest / MIB).toFixed(1)} MiB in ${ownFiles().length - 1} files, and ${(statSync(node).size / MIB).toFixed(1)} MiB of Node.js`,
+    )
+    expect(rest).toBeLessThan(60 * MIB)
+    expect(ownFiles().filter((file) => /^nodejs\/(?:include|share)\//.test(file))).toEqual([])
   })
 
-  it('has no shell, and only /app beside its base', () => {
+  it('has the Node.js that the lock file of tools/node pins, from no base image', () => {
+    const { packages } = lockFile.parse(readJson(join(CHECKOUT, 'tools/node/package-lock.json')))
+    expect(packages[`node_modules/node-linux-${process.arch}`]?.version).toBe(inImage('--version').trim().slice(1))
+    expect(layers[0]?.filter((name) => /(?:^|\/)node$/.test(name))).toEqual([])
+  })
+
+  it('has no shell, and only /app, Node.js and a library of it beside its base', () => {
     expect(layers.flat().filter((name) => /(?:^|\/)(?:sh|bash|dash|ash|busybox|npm|npx|apt|dpkg)$/.test(name))).toEqual(
       [],
     )
@@ -70,22 +82,22 @@ describe('the image', () => {
       layers
         .slice(1)
         .flat()
-        .filter((name) => !name.startsWith('app/')),
+        .filter((name) => !/^(?:app|nodejs)\/|\/$|^usr\/lib\/[^/]+\/libatomic\.so\.1$/.test(name)),
     ).toEqual([])
   })
 
   it('says what is in it', () => {
     const listed = readFileSync(join(root, 'app/contents.txt'), 'utf8').trimEnd().split('\n')
-    const found = allFiles()
+    const found = ownFiles()
       .filter((file) => !['app/contents.txt', 'app/sbom.cdx.json'].includes(file))
-      .map((file) => `${statSync(join(root, file)).size}\t${file.slice('app/'.length)}`)
+      .map((file) => `${statSync(join(root, file)).size}\t/${file}`)
     expect(listed.toSorted()).toEqual(found.toSorted())
   })
 
   it('holds the packages of its bill of materials and no others', () => {
     const { components } = bill.parse(readJson(join(root, 'app/sbom.cdx.json')))
-    const found = globSync('app/node_modules/**/package.json', { cwd: root })
-      .filter((file) => /node_modules\/(?:@[^/]+\/)?[^/]+\/package\.json$/.test(file))
+    const found = globSync(['app/node_modules/**/package.json', 'nodejs/package.json'], { cwd: root })
+      .filter((file) => /(?:node_modules\/(?:@[^/]+\/)?[^/]+|^nodejs)\/package\.json$/.test(file))
       .map((file) => z.looseObject({ name: z.string(), version: z.string() }).parse(readJson(join(root, file))))
     expect(asText(found)).toEqual(asText(components))
     expect(globSync('app/node_modules/better-sqlite3/**/*.node', { cwd: root })).toHaveLength(1)
@@ -97,10 +109,12 @@ describe('the image', () => {
     expect(inImage('--print', query)).toBe('42\n')
   })
 
-  function allFiles(): string[] {
-    return globSync('app/**', { cwd: root, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+  /** Those of every layer but the base's. */
+  function ownFiles(): string[] {
+    return layers
+      .slice(1)
+      .flat()
+      .filter((name) => !name.endsWith('/'))
   }
 
   function inImage(...args: string[]): string {
