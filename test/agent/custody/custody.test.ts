@@ -202,7 +202,7 @@ describe('the manifest', () => {
     test.runtime.webPod()
     const { checkpointId, path } = await capture(test)
     const page = readFileSync(join(import.meta.dirname, '../../../docs/custody.md'), 'utf8')
-    const commands = [...page.matchAll(/```sh\n([^`]*)```/g)].map(([, text = '']) => text)
+    const commands = [...page.matchAll(/```console\n([^`]*)```/g)].map(([, text = '']) => text)
     const script = `set -e\n${commands.find((text) => text.includes('DSSEv1')) ?? 'false'}`
     const manifest = test.agent.manifest(checkpointId)
     const folder = test.folder.path

@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { agentProgram, startAgentProcess, type AgentProcess } from './agent-process.ts'
+import type { Terminal } from './pasted-commands.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+/** What a block is run with: an agent with the pods of the demo, a terminal, one checkpoint. */
+export interface Scene {
+  readonly agent: AgentProcess
+  readonly folder: string
+  readonly terminal: Terminal
+  readonly checkpoint: { readonly id: string; readonly sha256: string; readonly sizeBytes: number }
+}
+
+/** A block is named by its page and a text that no other block of that page has in it. */
+export interface Named {
+  readonly page: string
+  readonly has: string
+}
+
+export interface RunHere extends Named {
+  readonly run: (commands: string, scene: Scene) => Promise<void>
+}
+
+/** Run by this file. */
+export const HERE: readonly RunHere[] = [
+  {
+    page: 'README.md',
+    has: 'make demo',
+    // The rest of it, until Ctrl-C, is what test/demo and test/e2e/demo.test.ts run.
+    run: async (commands, { terminal }) => {
+      const printed = await terminal.paste(commands.replace('make ', `make -C '${ROOT}' --dry-run `))
+      expect(printed).toContain('node tools/demo/demo.ts')
+    },
+  },
+  {
+    page: 'README.md',
+    has: '/v1/retention/plan',
+    run: async (commands, { terminal }) => {
+      const said = await terminal.paste(commands)
+      expect(said).toContain('"container":"counter"')
+      expect(said).toContain('"reason":"before the update"')
+      expect(said).toContain('"action":"content"')
+      expect(readdirSync(terminal.folder).filter((name) => name.endsWith('.tar'))).toHaveLength(1)
+    },
+  },
+  {
+    page: 'README.md',
+    has: 'node dist/main.js --config agent.yaml',
+    run: async (commands, { terminal, folder }) => {
+      const here = commands
+        .replace('make build', `make -C '${ROOT}' --dry-run build`)
+        .replace('/run/checkpoint-agent/agent.sock', join(folder, 'run/agent.sock'))
+        .replace('/var/lib/kubelet/checkpoints', join(folder, 'node-checkpoints'))
+        .replace('dist/main.js', `'${agentProgram()}'`)
+      expect(await terminal.pasteUntil(here, /"checkpoint-agent is ready"/)).toContain('node-checkpoints')
+    },
+  },
+  {
+    page: 'docs/access.md',
+    has: 'openssl rand',
+    run: async (commands, { terminal }) => {
+      const said = await terminal.paste(commands)
+      const token = readFileSync(join(terminal.folder, 'token'), 'utf8').trim()
+      expect(token).toMatch(/^[0-9a-f]{64}$/)
+      expect(said.split(' ')[0]).toBe(createHash('sha256').update(token).digest('hex'))
+    },
+  },
+  {
+    page: 'docs/access.md',
+    has: 'openssl s_client',
+    run: async (commands, { terminal, folder, agent }) => {
+      const secured = await startAgentProcess({
+        folder: join(folder, 'secured'),
+        settings: {
+          'checkpoints.directory': join(folder, 'secured/checkpoints'),
+          'runtime.socket': join(folder, 'none.sock'),
+          'server.tls.selfSigned': true,
+        },
+      })
+      const said = await terminal.paste(commands.replace(String(agent.port), String(secured.port)))
+      const { tlsFingerprint } = (await secured.request('GET', '/v1/node', { overSocket: true })).json() as Node
+      expect(said.trim().split('=')[1]).toBe(tlsFingerprint)
+      await secured.sigterm()
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: 'head -n 1 000001.jsonl',
+    run: async (commands, { terminal, folder }) => {
+      cpSync(join(folder, 'state/custody/000001.jsonl'), join(terminal.folder, '000001.jsonl'))
+      const [first = ''] = readFileSync(join(terminal.folder, '000001.jsonl'), 'utf8').split('\n')
+      const said = await terminal.paste(commands)
+      expect(said.split(' ')[0]).toBe((JSON.parse(first) as { hash: string }).hash)
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: 'verify-custody ./custody',
+    run: async (commands, { terminal, folder, agent }) => {
+      cpSync(join(folder, 'state/custody'), join(terminal.folder, 'custody'), { recursive: true })
+      cpSync(join(terminal.folder, 'custody/public-key.pem'), join(terminal.folder, 'pinned-key.pem'))
+      const head = agent.log().find(({ msg }) => msg === 'Custody log head')
+      writeFileSync(join(terminal.folder, 'head-from-the-log-stream.json'), JSON.stringify(head))
+      expect(await terminal.paste(commands)).not.toBe('')
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: 'openssl pkey -pubin',
+    run: async (commands, { terminal, folder, agent }) => {
+      cpSync(join(folder, 'state/custody/public-key.pem'), join(terminal.folder, 'public-key.pem'))
+      const { custody } = (await agent.request('GET', '/v1/node')).json() as Node
+      expect((await terminal.paste(commands)).split(' ')[0]).toBe(custody.keyId)
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: '/manifest > manifest.json',
+    run: async (commands, { terminal, checkpoint }) => {
+      await terminal.paste(commands)
+      expect(digestOf(join(terminal.folder, 'archive.tar'))).toBe(checkpoint.sha256)
+      expect(readFileSync(join(terminal.folder, 'public-key.pem'), 'utf8')).toContain('BEGIN PUBLIC KEY')
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: 'openssl pkeyutl -verify',
+    run: async (commands, { terminal }) => {
+      // With what the block before it has fetched.
+      const said = await terminal.paste(commands)
+      expect(said).toContain('Signature Verified Successfully')
+      expect(said).toContain('archive.tar: OK')
+    },
+  },
+  {
+    page: 'docs/http-api.md',
+    has: '/v1/captures?wait=true',
+    run: async (commands, { terminal }) => {
+      expect(JSON.parse(await terminal.paste(commands))).toMatchObject({ items: [{ identity: { pod: 'web-0' } }] })
+    },
+  },
+  {
+    page: 'docs/http-api.md',
+    has: 'sort=-sizeBytes',
+    run: async (commands, { terminal, checkpoint }) => {
+      const { items } = JSON.parse(await terminal.paste(commands)) as { items: { id: string }[] }
+      expect(items.map(({ id }) => id)).toContain(checkpoint.id)
+    },
+  },
+  {
+    page: 'docs/http-api.md',
+    has: '/archive',
+    run: async (commands, { terminal, checkpoint }) => {
+      const archive = join(terminal.folder, 'checkpoint.tar')
+      const whole = await terminal.paste(commands)
+      expect(whole.split(' ')[0]).toBe(checkpoint.sha256)
+      // Again with all of it there, which versions of curl call a success or a failure, and with a part.
+      await terminal.paste(commands).catch(() => undefined)
+      expect(digestOf(archive)).toBe(checkpoint.sha256)
+      writeFileSync(archive, readFileSync(archive).subarray(0, checkpoint.sizeBytes / 3))
+      expect(await terminal.paste(commands)).toBe(whole)
+      expect(readFileSync(archive)).toHaveLength(checkpoint.sizeBytes)
+    },
+  },
+  {
+    page: 'docs/http-api.md',
+    has: '/v1/watch',
+    run: async (commands, { terminal, agent }) => {
+      const capture = () => agent.request('POST', '/checkpoint/shop/web-0/counter')
+      const said = await terminal.pasteUntil(commands, /^event: \w+\ndata: \{"id":/m, async () => {
+        while (connectionsTo(agent.port) === 0) await sleep(20)
+        await capture()
+      })
+      expect(said).toMatch(/^id: [0-9A-Z]{26}-\d+$/m)
+    },
+  },
+  {
+    page: 'docs/operations.md',
+    has: '/etc/criu/runc.conf',
+    // What CRIU makes of it: test/e2e/tcp-established.test.ts.
+    run: async (commands, { terminal }) => {
+      await terminal.paste(commands.replaceAll('/etc/criu/', './'))
+      expect(readFileSync(join(terminal.folder, 'runc.conf'), 'utf8')).toBe('tcp-established\n')
+    },
+  },
+]
+
+/** Run against a real cluster by these files, which take them from the page. */
+export const IN_CLUSTER: readonly (Named & { readonly by: string })[] = [
+  { page: 'docs/operations.md', has: 'helm install', by: 'test/cluster/installed-chart.ts' },
+  { page: 'docs/operations.md', has: 'rm -rf /host', by: 'test/cluster/chart-life.test.ts' },
+  { page: 'docs/operations.md', has: 'port-forward "$agent"', by: 'test/cluster/cluster-users.ts' },
+  { page: 'docs/operations.md', has: 'create token me', by: 'test/cluster/cluster-users.ts' },
+]
+
+/** Run by nothing. Each is printed with its reason; there is none, and there should be none. */
+export const NOWHERE: readonly (Named & { readonly reason: string })[] = []
+
+interface Node {
+  readonly tlsFingerprint?: string
+  readonly custody: { readonly keyId: string }
+}
+
+/** How many connections to this port are established. */
+function connectionsTo(port: number): number {
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  return readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local = '', , state]) => local.endsWith(wanted) && state === '01').length
+}
+
+function digestOf(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex')
+}
