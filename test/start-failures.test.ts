@@ -43,6 +43,13 @@ const CASES: readonly Case[] = [
     hint: /checkpoints\.directory/,
   },
   {
+    what: 'a state directory below a file',
+    flags: ['--state.directory=/dev/null/state'],
+    code: 'StateUnavailable',
+    message: /^Cannot make folder "\/dev\/null\/state": a part of the path is not a directory \(ENOTDIR\)$/,
+    hint: /state\.directory/,
+  },
+  {
     what: 'a unix socket in /sys',
     flags: ['--server.socket=/sys/x'],
     code: 'SocketUnavailable',

@@ -116,7 +116,8 @@ const NONE: ReturnType<typeof parseBundle> = []
 /** Throws InvalidInputError. */
 function parseAuthorities(text: string, path: string) {
   const fail = (reason: string, cause?: unknown) => {
-    const details = { code: 'InvalidAuthorities', cause }
+    const hint = 'server.auth.clientCaFile must hold the certificates of the CAs as PEM, one after the other.'
+    const details = { code: 'InvalidAuthorities', hint, cause }
     return new InvalidInputError(`Cannot use the file of client authorities "${path}": ${reason}`, details)
   }
   let authorities: ReturnType<typeof parseBundle>

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { errorText, InvalidInputError } from '../shared/errors.ts'
+import { InvalidInputError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 
 export interface WatchedFileOptions<Parsed> {
   readonly path: string
@@ -58,8 +59,9 @@ async function read(path: string, what: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (cause) {
-    throw new InvalidInputError(`Cannot read ${what} "${path}": ${errorText(cause)}`, {
+    throw new InvalidInputError(`Cannot read ${what} "${path}": ${systemErrorReason(cause)}`, {
       code: 'FileUnreadable',
+      hint: 'See that it is there and that the agent may read it, or correct the setting that names it.',
       cause,
     })
   }

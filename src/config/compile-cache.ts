@@ -33,8 +33,12 @@ function makeFolder(folder: string): boolean {
 
 /** What lies in there is run. */
 function isOursAlone(folder: string): boolean {
-  const stat = lstatSync(folder, { throwIfNoEntry: false })
-  return stat?.isDirectory() === true && stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0
+  try {
+    const stat = lstatSync(folder)
+    return stat.isDirectory() && stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0
+  } catch {
+    return false
+  }
 }
 
 /** Of an earlier Node.js, or another processor. Where they cannot be removed, they are in nobody's way. */

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os'
 import { readPolicy } from '../retention/policy-parser.ts'
 import type { Policy } from '../retention/policy.ts'
-import { errorText, InvalidInputError, isSystemError } from '../shared/errors.ts'
+import { InvalidInputError, isSystemError } from '../shared/errors.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 import { toConfig, type Config, type Fallbacks } from './config.ts'
 import { readCommandLine } from './flag-source.ts'
 import { isLoopback, parseListenAddress } from './server-setting-types.ts'
@@ -93,7 +94,7 @@ function readConfigFile(path: string | undefined, readFile: (path: string) => st
 }
 
 function whyNotRead(error: unknown): string {
-  if (!isSystemError(error, 'ENOENT')) return `cannot be read: ${errorText(error)}`
+  if (!isSystemError(error, 'ENOENT')) return `cannot be read: ${systemErrorReason(error)}`
   return 'there is no such file; write it (docs/configuration.md), or leave --config out to run with the defaults'
 }
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { Clock } from '../shared/clock.ts'
 import { errorText, InvalidInputError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { systemErrorReason } from '../shared/system-error.ts'
 import { selfSignedCertificate, type CertificatePair } from './self-signed-certificate.ts'
 
 /** Where the certificate of the TLS listener comes from. */
@@ -85,7 +86,7 @@ async function readPem(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw invalid(`Cannot read TLS file "${path}": ${errorText(error)}`, error)
+    throw invalid(`Cannot read TLS file "${path}": ${systemErrorReason(error)}`, error)
   }
 }
 
@@ -98,7 +99,11 @@ function parse<Parsed>(path: string, parser: () => Parsed): Parsed {
 }
 
 function invalid(message: string, cause?: unknown): InvalidInputError {
-  return new InvalidInputError(message, { code: 'InvalidCertificate', cause })
+  return new InvalidInputError(message, {
+    code: 'InvalidCertificate',
+    hint: 'server.tls.certFile and server.tls.keyFile must be PEM files that the agent may read and that belong together.',
+    cause,
+  })
 }
 
 function fingerprintOf({ certificate }: CertificatePair): string {

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { errorText, isSystemError } from './errors.ts'
+import { isSystemError } from './errors.ts'
 import { systemErrorReason } from './system-error.ts'
 
 /**
@@ -32,7 +32,7 @@ export function whyNotWritable(directory: string): string | undefined {
     accessSync(directory, constants.W_OK | constants.X_OK)
     return undefined
   } catch (error) {
-    return isSystemError(error, 'ENOENT') ? errorText(error) : systemErrorReason(error)
+    return systemErrorReason(error)
   }
 }
 

@@ -2,6 +2,8 @@ import { errorText } from './errors.ts'
 
 /** What an operator calls it; the system's own texts name a call and a path that the message has already. */
 const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file or directory',
+  EISDIR: 'it is a directory',
   EACCES: 'permission denied',
   EPERM: 'the system does not permit it',
   EROFS: 'the file system is read-only',

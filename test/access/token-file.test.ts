@@ -28,6 +28,20 @@ const FILE = `users:
 `
 
 describe('the file of tokens', () => {
+  it('that is not there is told of with the next step', async () => {
+    const options = {
+      mode: 'tokens',
+      tokensFile: '/nonexistent/tokens',
+      clock: systemClock,
+      logger: silentLogger,
+    } as const
+    await expect(openAccess(options)).rejects.toMatchObject({
+      code: 'FileUnreadable',
+      message: 'Cannot read file of tokens "/nonexistent/tokens": there is no such file or directory (ENOENT)',
+      hint: expect.stringContaining('the setting that names it') as string,
+    })
+  })
+
   it('says whose token it is', async () => {
     const { who } = await open()
     expect(await who('adas-token')).toEqual({ user: 'ada', groups: ['ops'] })

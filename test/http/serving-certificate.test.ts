@@ -4,7 +4,6 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { selfSignedCertificate } from '../../src/http/self-signed-certificate.ts'
 import { loadServingCertificate } from '../../src/http/serving-certificate.ts'
 import { systemClock } from '../../src/shared/clock.ts'
-import { InvalidInputError } from '../../src/shared/errors.ts'
 import { recordingLogger } from './http-services.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
@@ -63,12 +62,12 @@ describe('loadServingCertificate', () => {
       )
 
     writeFileSync(source.keyFile, other.key)
-    expect(await refusal()).toEqual(
-      new InvalidInputError(
-        `Cannot use TLS certificate "${source.certFile}": the key in "${source.keyFile}" is not its key`,
-        { code: 'InvalidCertificate' },
-      ),
-    )
+    expect(await refusal()).toMatchObject({
+      name: 'InvalidInputError',
+      message: `Cannot use TLS certificate "${source.certFile}": the key in "${source.keyFile}" is not its key`,
+      code: 'InvalidCertificate',
+      hint: expect.stringContaining('server.tls.certFile') as string,
+    })
     writeFileSync(source.keyFile, 'damaged')
     expect((await refusal())?.message).toContain(`Cannot use TLS file "${source.keyFile}": `)
     writeFileSync(source.keyFile, pair.key)
@@ -78,7 +77,9 @@ describe('loadServingCertificate', () => {
 
   it('refuses a file that is not there', async () => {
     const source = { kind: 'files', certFile: '/nonexistent/c.pem', keyFile: '/nonexistent/k.pem' } as const
-    await expect(load({ source })).rejects.toThrow('Cannot read TLS file "/nonexistent/c.pem": ENOENT')
+    await expect(load({ source })).rejects.toThrow(
+      'Cannot read TLS file "/nonexistent/c.pem": there is no such file or directory (ENOENT)',
+    )
   })
 })
 

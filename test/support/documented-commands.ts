@@ -101,10 +101,19 @@ export const HERE: readonly RunHere[] = [
   {
     page: 'docs/custody.md',
     has: 'verify-custody ./custody',
-    run: async (commands, { terminal, folder, agent }) => {
-      cpSync(join(folder, 'state/custody'), join(terminal.folder, 'custody'), { recursive: true })
+    run: async (commands, { terminal, folder }) => {
+      // Of an agent that has stopped: its last line of the kind is of the whole log.
+      const stopped = await startAgentProcess({
+        folder: join(folder, 'stopped'),
+        settings: {
+          'checkpoints.directory': join(folder, 'stopped/checkpoints'),
+          'runtime.socket': join(folder, 'none.sock'),
+        },
+      })
+      await stopped.sigterm()
+      cpSync(join(folder, 'stopped/state/custody'), join(terminal.folder, 'custody'), { recursive: true })
       cpSync(join(terminal.folder, 'custody/public-key.pem'), join(terminal.folder, 'pinned-key.pem'))
-      const head = agent.log().find(({ msg }) => msg === 'Custody log head')
+      const head = stopped.log().findLast(({ msg }) => msg === 'Custody log head')
       writeFileSync(join(terminal.folder, 'head-from-the-log-stream.json'), JSON.stringify(head))
       expect(await terminal.paste(commands)).not.toBe('')
     },
