@@ -16,15 +16,14 @@ export const MAX_RECIPIENTS = 20
  * `TooManyRecipients`) or NotAllowedError (`EncryptionRequired`, `RecipientNotAllowed`).
  */
 export function chooseRecipients(rule: EncryptionRule, wanted: readonly string[]): readonly AgeRecipient[] {
-  const distinct = [...new Map(wanted.map(parseAgeRecipient).map((recipient) => [recipient.text, recipient])).values()]
-  if (distinct.length > MAX_RECIPIENTS) {
-    throw new InvalidInputError(
-      `Cannot encrypt to ${distinct.length} recipients: at most ${MAX_RECIPIENTS} are possible`,
-      {
-        code: 'TooManyRecipients',
-      },
-    )
+  // Before anything is parsed: each costs a key agreement to check.
+  const count = new Set(wanted).size
+  if (count > MAX_RECIPIENTS) {
+    throw new InvalidInputError(`Cannot encrypt to ${count} recipients: at most ${MAX_RECIPIENTS} are possible`, {
+      code: 'TooManyRecipients',
+    })
   }
+  const distinct = [...new Map(wanted.map(parseAgeRecipient).map((recipient) => [recipient.text, recipient])).values()]
   if (!rule.isRequired) return distinct
   if (distinct.length === 0) throw encryptionRequired(rule)
   const foreign = distinct.find(({ text }) => !rule.recipients.includes(text))
