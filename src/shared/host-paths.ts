@@ -1,8 +1,12 @@
 /** Devices, the kernel's own files and CRIU's settings are the same on every node. */
 const KNOWN_EVERYWHERE = /^\/(?:dev|proc|sys|etc\/criu)\//
 
-const QUOTED = /(["'`])(\/+(?:[^"'`\n/]*\/)+[^"'`\n/]*)\1/g
-const BARE = /(?<=^|[\s"'`([{=,:<])(?<!https?:)\/+(?:[^\s"'`:,;()[\]{}<>/]+\/)+[^\s"'`:,;()[\]{}<>/]*/gm
+// Each reads a character once, whatever stands behind it: what is a path of more than one part is looked at afterwards.
+const QUOTED = /(["'`])(\/[^"'`\n]*)\1/g
+const BARE = /(?<=^|[\s"'`([{=,:<])(?<!https?:)\/[^\s"'`:,;()[\]{}<>]*/gm
+
+/** A lone part, such as `/tmp`, says nothing of the node. */
+const SEVERAL_PARTS = /^\/+[^/]+\//
 
 /**
  * Text of runtimes and of the system for those who ask over the network: of a path of the node it keeps the last part,
@@ -15,7 +19,8 @@ export function withoutHostPaths(text: string): string {
 }
 
 function shorten(path: string): string {
-  if (KNOWN_EVERYWHERE.test(path)) return path
-  const parts = path.split('/').filter((part) => part !== '')
-  return `…/${parts.at(-1) ?? ''}`
+  if (!SEVERAL_PARTS.test(path) || KNOWN_EVERYWHERE.test(path)) return path
+  let end = path.length
+  while (path[end - 1] === '/') end -= 1
+  return `…/${path.slice(path.lastIndexOf('/', end - 1) + 1, end)}`
 }
