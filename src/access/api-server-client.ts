@@ -92,7 +92,8 @@ export class ApiServerClient implements ApiServer {
       // Its certificate or our token may have been replaced since the files were read.
       if (outcome.mayNeedFiles && !hasReread) {
         hasReread = true
-        await this.#read()
+        // By the next attempt, which tells of it where they cannot be read.
+        if (this.#access !== undefined) this.#access = { ...this.#access, readAt: Number.NEGATIVE_INFINITY }
         continue
       }
       const pause = outcome.isRepeatable ? delays.shift() : undefined
@@ -173,7 +174,11 @@ export class ApiServerClient implements ApiServer {
 
   async #readFiles(): Promise<Access> {
     const { tokenFile, caFile } = this.#options
-    const [token, ca] = await Promise.all([readFile(tokenFile, 'utf8'), readFile(caFile, 'utf8')])
+    const [token, ca] = await Promise.all([readFile(tokenFile, 'utf8'), readFile(caFile, 'utf8')]).catch(
+      (cause: unknown) => {
+        throw new ApiServerError("the agent's own token or authority for the API server cannot be read", { cause })
+      },
+    )
     const before = this.#access
     const isSameCa = before?.ca === ca
     const agent = isSameCa ? before.agent : makeAgent(ca)

@@ -67,6 +67,18 @@ describe('ApiServerClient', () => {
     expect(error.message).not.toMatch(/ENOENT|ECONN|\/tmp/)
   })
 
+  it.each(['token', 'authority'])('is unavailable when its %s is gone as it is to be read again', async (what) => {
+    const { server, ask, logger } = await open()
+    expect(await ask()).toMatchObject({ kind: 'TokenReview' })
+    // The API server refuses the token that is in memory, so the files are read again before their time.
+    server.agentToken = 'the-next-one'
+    rmSync(what === 'token' ? server.tokenFile : server.caFile)
+    const error = await expectUnavailable(ask())
+    expect(error.message).not.toMatch(/ENOENT|\/tmp/)
+    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { err: { code: 'ENOENT' } } }])
+    if (what === 'token') writeFileSync(server.tokenFile, 'the-next-one')
+  })
+
   it.each(['no JSON', '{"a":'.padEnd(2 * 1024 * 1024, ' ')])('takes no answer that cannot be one', async (garbage) => {
     const { server, ask } = await open()
     server.faults = { garbage }
