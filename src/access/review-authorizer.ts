@@ -46,7 +46,7 @@ export class ReviewAuthorizer implements Authorizer {
   async #ask(principal: Principal, question: Question): Promise<Found<boolean>> {
     const { api, allowTtlMs, denyTtlMs } = this.#options
     const isAllowed = await reviewAccess(api, principal, question)
-    return { value: isAllowed, ttlMs: isAllowed ? allowTtlMs : denyTtlMs }
+    return { value: isAllowed, ttlMs: isAllowed ? allowTtlMs : denyTtlMs, owner: principal.user }
   }
 
   /** A digest, since a caller's groups and names may be long and there are many entries. */

@@ -79,7 +79,7 @@ export class TokenAuthenticator {
     this.#good.add(digest)
     const [oldest] = this.#good
     if (this.#good.size > this.#maxEntries && oldest !== undefined) this.#good.delete(oldest)
-    return { value: principal, ttlMs }
+    return { value: principal, ttlMs, owner: principal.user }
   }
 
   async #roomForRefusal(): Promise<void> {

@@ -33,6 +33,33 @@ describe('ExpiringCache', () => {
     expect((await ask('b')).value).toBe(5)
   })
 
+  it('takes room from the owner who has most, and from nobody else', async () => {
+    const { cache, ask } = open()
+    await ask('of ada', 'ada')
+    for (let number = 0; number < 100; number += 1) await ask(`of eve: ${String(number)}`, 'eve')
+    expect(cache.size).toBe(3)
+    expect(cache.get('of ada', fail)).toMatchObject({ value: 1 })
+    for (const number of [98, 99]) {
+      expect(cache.get(`of eve: ${String(number)}`, fail)).toMatchObject({ value: number + 2 })
+    }
+    // Of those who have as much as each other one goes, and nobody more than that.
+    await ask('of bob', 'bob')
+    expect(cache.get('of ada', fail)).toMatchObject({ value: 1 })
+    expect(cache.size).toBe(3)
+  })
+
+  it('keeps count of what is kept, whatever ends it', async () => {
+    const { clock, cache, ask } = open()
+    for (let round = 0; round < 10; round += 1) {
+      for (const key of ['a', 'b', 'c']) await ask(key, 'eve')
+      clock.move(1000)
+    }
+    await ask('d', 'ada')
+    for (const key of ['a', 'b', 'c']) await ask(key, 'eve')
+    expect(cache.size).toBe(3)
+    expect(cache.get('d', fail)).toMatchObject({ value: 31 })
+  })
+
   it('does not trust a clock that was set back', async () => {
     const { clock, ask } = open()
     await ask('a')
@@ -53,7 +80,8 @@ function open() {
   const clock = movableClock()
   const cache = new ExpiringCache<number>({ clock, maxEntries: 3 })
   let count = 0
-  const ask = async (key: string) => cache.get(key, async () => ({ value: ++count, ttlMs: 1000 }))
+  const ask = async (key: string, owner?: string) =>
+    cache.get(key, async () => ({ value: ++count, ttlMs: 1000, ...(owner !== undefined && { owner }) }))
   return { clock, cache, ask }
 }
 

@@ -1,6 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openAccess } from '../../src/access/access.ts'
+import type { ApiServer } from '../../src/access/api-server-client.ts'
 import { GROUP } from '../../src/access/question.ts'
+import { ReviewAuthorizer } from '../../src/access/review-authorizer.ts'
+import { TokenAuthenticator } from '../../src/access/token-authenticator.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { TestApiServer } from '../support/api-server.ts'
 import { movableClock } from '../support/movable-clock.ts'
@@ -65,6 +68,45 @@ describe('a flood of tokens that are no good', () => {
 })
 
 describe("one user's flood of questions", () => {
+  it('drives nobody else out of what is remembered', async () => {
+    const asked: string[] = []
+    const api: ApiServer = {
+      send: async (_method, _path, body) => {
+        asked.push(JSON.stringify(body))
+        return { status: { allowed: true } }
+      },
+    }
+    const [allowTtlMs, denyTtlMs] = [TTL, TTL]
+    const authorizer = new ReviewAuthorizer({ api, clock: movableClock(), allowTtlMs, denyTtlMs, maxEntries: 100 })
+    const ask = async (user: string, namespace: string) => {
+      const question = { verb: 'list', group: GROUP, resource: 'checkpoints', namespace } as const
+      return authorizer.decide({ user, groups: [] }, question)
+    }
+    await ask('ada', 'shop')
+    for (let number = 0; number < 1000; number += 1) await ask('eve', `namespace-${String(number)}`)
+    expect(asked).toHaveLength(1001)
+    expect(await ask('ada', 'shop')).toMatchObject({ isAllowed: true })
+    expect(asked).toHaveLength(1001)
+    expect(authorizer.cacheSize).toBe(100)
+  })
+
+  it('of tokens that are no good drives out none that is', async () => {
+    let asked = 0
+    const api: ApiServer = {
+      send: async (_method, _path, body) => {
+        asked += 1
+        const isGood = JSON.stringify(body).includes('"good"')
+        return { status: isGood ? { authenticated: true, user: { username: 'ada' } } : { authenticated: false } }
+      },
+    }
+    const tokens = new TokenAuthenticator({ api, clock: movableClock(), audiences: [], ttlMs: TTL, maxEntries: 20 })
+    await tokens.authenticate('good')
+    for (let number = 0; number < 100; number += 1) await tokens.authenticate(`bad-${String(number)}`)
+    expect(asked).toBe(101)
+    expect(await tokens.authenticate('good')).toMatchObject({ value: { user: 'ada' } })
+    expect(asked).toBe(101)
+  })
+
   it('keeps nobody else waiting', async () => {
     const { server, access } = await open()
     server.grants.push({ to: 'ada', verbs: ['*'], resources: ['*'] })
