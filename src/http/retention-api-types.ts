@@ -78,7 +78,11 @@ export const sweepReport = z.object({
 })
 
 export const retentionStatus = z.object({
-  policy: z.looseObject({}).describe('The one in force, with times in milliseconds and sizes in bytes'),
+  policy: z
+    .looseObject({})
+    .describe(
+      'The one in force, as it would stand below `retention` in the configuration: what `POST /v1/retention/plan` takes. The shipped rule, which comes after all others, is not in it',
+    ),
   mistakes: z.array(z.string()).describe('Of a policy that was written since, and is not followed'),
   sweeping: z.boolean(),
   nextSweepAt: time.optional().describe('Absent: only when it is asked for, or the disk is nearly full'),

@@ -1,5 +1,5 @@
 import { validate as isSchedule } from 'node-cron'
-import { parseDuration, parsePercentage, parseSize } from '../shared/quantity.ts'
+import { formatPercentage, parseDuration, parsePercentage, parseSize } from '../shared/quantity.ts'
 import {
   SHIPPED_POLICY,
   SHIPPED_RULE,
@@ -155,7 +155,9 @@ function readDisk(section: SectionReader, mayDeleteAll: boolean): DiskPolicy {
   const given = section.value('highWatermark', parsePercentage)
   const highWatermark = given ?? shipped.highWatermark
   const lowWatermark =
-    section.value('lowWatermark', parsePercentage) ?? Math.min(shipped.lowWatermark, Math.max(0, highWatermark - 0.1))
+    section.value('lowWatermark', parsePercentage) ??
+    // As somebody could have written it: a part of the disk that no percentage gives would not survive being shown.
+    parsePercentage(formatPercentage(Math.min(shipped.lowWatermark, Math.max(0, highWatermark - 0.1))))
   const minFreeBytes = section.value('minFree', parseSize) ?? shipped.minFreeBytes
   if (lowWatermark > highWatermark) section.mistake('lowWatermark', 'it must not be more than highWatermark')
   if (lowWatermark === 0 && !mayDeleteAll)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import { refusalOf, type Newcomer } from '../../retention/admission.ts'
 import { readPolicy } from '../../retention/policy-parser.ts'
+import { writePolicy, type WrittenPolicy } from '../../retention/policy-writer.ts'
 import type { Policy } from '../../retention/policy.ts'
 import { errorText, InvalidInputError } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -46,8 +47,8 @@ export interface RetentionOptions {
 }
 
 export interface RetentionStatus {
-  /** The one in force. */
-  readonly policy: Policy
+  /** The one in force, as `plan` takes it. */
+  readonly policy: WrittenPolicy
   /** Of the policy that was written after it, and is not followed. */
   readonly mistakes: readonly string[]
   readonly isSweeping: boolean
@@ -172,7 +173,7 @@ export class Retention {
 
   status(): RetentionStatus {
     return {
-      policy: this.#policy,
+      policy: writePolicy(this.#policy),
       mistakes: this.#mistakes,
       isSweeping: this.#sweeper.isSweeping,
       nextSweepAt: this.#triggers.nextRun,

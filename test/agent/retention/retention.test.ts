@@ -3,6 +3,7 @@ import { rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import type { CustodyEntry } from '../../../src/custody/custody-entry.ts'
+import { readPolicy } from '../../../src/retention/policy-parser.ts'
 import { SHIPPED_POLICY, SHIPPED_RULE, type Policy } from '../../../src/retention/policy.ts'
 import { GonePodStore } from '../../../src/store/gone-pod-store.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
@@ -140,6 +141,21 @@ describe('retention of an agent', () => {
       policy: { schedule: '0 3 * * *' },
       mistakes: ['retention.rules: it must be a list'],
     })
+  })
+
+  it('shows its policy so that it can be asked about again: the plan is the same', async () => {
+    const value = {
+      disk: { highWatermark: '55%' },
+      rules: [{ match: { namespace: 'shop' }, maxCount: { perPod: 2 }, keepLast: 1 }],
+    }
+    const { policy } = readPolicy(value)
+    await using test = await startTestAgent({ retention: { policy } })
+    addArchives(test, 3)
+    await untilReady(test, 3)
+    const shown: unknown = JSON.parse(JSON.stringify(test.agent.retention.status().policy))
+    using planned = await test.agent.retention.plan({})
+    using again = await test.agent.retention.plan({ policy: shown })
+    expect(again.head).toEqual(planned.head)
   })
 
   it('plans by a policy that somebody asks about, unless it is wrong', async () => {
