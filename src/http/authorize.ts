@@ -121,15 +121,17 @@ function admit(permission: Permission, options: AuthorizeOptions): RequestHandle
   const { access, clock, judge, rates } = options
   return async (req, res, next) => {
     const identity = await identifyOrRefuse(req, access)
-    const { decision, decide, ...found } = await judgeRequest(req, identity, permission, options)
-    const again = async () => {
+    const identifyAgain = async () => {
       const now = await identify(req, access)
       // The same token, and somebody else's by now: no, thank you.
-      if (now === undefined || now.principal.user !== identity.principal.user) {
-        throw new NotAuthenticatedError('Cannot go on: the credentials are not good any more', {
-          code: 'Unauthenticated',
-        })
-      }
+      if (now !== undefined && now.principal.user === identity.principal.user) return now
+      throw new NotAuthenticatedError('Cannot go on: the credentials are not good any more', {
+        code: 'Unauthenticated',
+      })
+    }
+    const { decision, decide, ...found } = await judgeRequest(req, { ...identity, identifyAgain }, permission, options)
+    const again = async () => {
+      const now = await identifyAgain()
       return Math.min(now.until, (await decide(now)).until)
     }
     const until = Math.min(identity.until, decision.until)
@@ -152,7 +154,7 @@ const NOTHING_ASKED: Decision = { isAllowed: true, until: Number.POSITIVE_INFINI
 /** Throws NotAllowedError, NotFoundError, UnavailableError. */
 async function judgeRequest(
   req: Request,
-  identity: Identity,
+  identity: Identity & { readonly identifyAgain: () => Promise<Identity> },
   permission: Exclude<Permission, { readonly kind: 'open' }>,
   { judge, services }: AuthorizeOptions,
 ): Promise<Found> {
@@ -164,9 +166,11 @@ async function judgeRequest(
       return { decision: NOTHING_ASKED, decide: async () => NOTHING_ASKED }
     }
     case 'rows': {
-      const rows = new VisibleRows(judge, principal, permission.verb, namedNamespace(req.url))
+      const identifyAgain = async () => (await identity.identifyAgain()).principal
+      const named = namedNamespace(req.url)
+      const rows = new VisibleRows({ judge, principal, identifyAgain, verb: permission.verb, named })
       const decide = async () => {
-        const { until } = await rows.among(() => services.checkpoints.namespaces())
+        const { until } = await rows.amongAgain(() => services.checkpoints.namespaces())
         return { isAllowed: true, until }
       }
       return { rows, decision: NOTHING_ASKED, decide }

@@ -15,17 +15,29 @@ export interface Sight {
 /** How many namespaces are asked about at once. */
 const AT_ONCE = 16
 
+export interface VisibleRowsOptions {
+  readonly judge: Judge
+  readonly principal: Principal
+  /** The same user, with the groups it has by now; rejects where nobody is known any more. */
+  readonly identifyAgain: () => Promise<Principal>
+  readonly verb: Verb
+  /** The only namespace that was asked for. */
+  readonly named: string | undefined
+}
+
 /** Which rows of a list its caller may see. */
 export class VisibleRows {
   readonly #judge: Judge
-  readonly #principal: Principal
+  #principal: Principal
+  readonly #identifyAgain: () => Promise<Principal>
   readonly #verb: Verb
   /** The only one that was asked for. */
   readonly #named: string | undefined
 
-  constructor(judge: Judge, principal: Principal, verb: Verb, named: string | undefined) {
+  constructor({ judge, principal, identifyAgain, verb, named }: VisibleRowsOptions) {
     this.#judge = judge
     this.#principal = principal
+    this.#identifyAgain = identifyAgain
     this.#verb = verb
     this.#named = named
   }
@@ -67,8 +79,15 @@ export class VisibleRows {
     }
   }
 
-  /** Asked again each time, as far as the answers are not remembered. */
-  async sees(namespace: string | undefined): Promise<boolean> {
+  /** For whoever the caller is by now: it may have lost groups since the list was begun. */
+  async amongAgain(namespaces: () => Iterable<string> | Promise<Iterable<string>>): Promise<Sight> {
+    this.#principal = await this.#identifyAgain()
+    return this.among(namespaces)
+  }
+
+  /** Asked again each time, for whoever the caller is by then, as far as the answers are not remembered. */
+  async seesNow(namespace: string | undefined): Promise<boolean> {
+    this.#principal = await this.#identifyAgain()
     if (this.#named !== undefined && namespace !== this.#named) return false
     if (namespace === undefined) return (await this.#mayNode()).isAllowed
     const { isAllowed } = await this.#judge.mayAny(

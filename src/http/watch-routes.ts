@@ -143,7 +143,7 @@ function visibleEvents(
   let undecided = 0
   let before = Promise.resolve()
   const decide = async (event: NodeEvent) => {
-    if (event.type === 'resync' || (await rows.sees(namespaceOf(event)))) send(event)
+    if (event.type === 'resync' || (await rows.seesNow(namespaceOf(event)))) send(event)
   }
   return (event) => {
     if (undecided >= MAX_UNDECIDED) {

@@ -1,6 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { OPEN_TO_ALL, type Access } from '../../src/access/access.ts'
 import { openListeners } from '../../src/http/listeners.ts'
 import type { NodeEvent, CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
@@ -117,6 +118,53 @@ describe('GET /v1/watch', () => {
     await expect.poll(() => watched.count()).toBe(25)
     await openReader(port, { Authorization: 'Bearer ada' })
     await expect.poll(() => watched.count()).toBe(26)
+  })
+
+  it('shows what the groups of its user allow by now, not those it began with', async () => {
+    const watched = watching()
+    let groups: readonly string[] = ['shop-team', 'bank-team']
+    const access: Access = {
+      ...OPEN_TO_ALL,
+      authenticate: () => ({ principal: { user: 'ada', groups }, until: Number.POSITIVE_INFINITY }),
+      authorizer: {
+        decide: ({ groups: now }, { namespace = '' }) => ({
+          isAllowed: now.includes(`${namespace}-team`),
+          until: Number.POSITIVE_INFINITY,
+        }),
+      },
+    }
+    const checkpoints = { ...watched.changes.checkpoints, namespaces: () => ['shop', 'bank'] }
+    const reader = await openReader(await startApp({ access, checkpoints }))
+    await watched.begun
+    const removed = (id: string, namespace: string) => {
+      watched.send({ id, type: 'removed', checkpointId: 'a', namespace })
+    }
+    removed('1', 'bank')
+    await expect.poll(() => reader.events()).toHaveLength(1)
+    groups = ['shop-team']
+    removed('2', 'bank')
+    removed('3', 'shop')
+    await expect.poll(() => reader.events().map(({ id }) => id)).toEqual(['1', '3'])
+  })
+
+  it('is asked about again with the groups of its user by now', async () => {
+    const watched = watching()
+    let groups: readonly string[] = ['shop-team']
+    const soon = () => Date.now() + 150
+    const access: Access = {
+      ...OPEN_TO_ALL,
+      authenticate: () => ({ principal: { user: 'ada', groups }, until: soon() }),
+      authorizer: {
+        decide: ({ groups: now }, { namespace = '' }) => {
+          return { isAllowed: now.includes(`${namespace}-team`), until: soon() }
+        },
+      },
+    }
+    const checkpoints = { ...watched.changes.checkpoints, namespaces: shopAlone }
+    await openReader(await startApp({ access, checkpoints }))
+    await watched.begun
+    groups = []
+    await expect.poll(() => watched.count(), { timeout: 10_000 }).toBe(0)
   })
 
   it('sends a heartbeat, and keeps a reader that takes it', async () => {
