@@ -57,7 +57,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
   const app = createApp(
     {
       node: { status: () => agent.status(certificate?.fingerprint()) },
-      containers: { listRunning: () => agent.listRunning() },
+      containers: { look: () => agent.lookAtRunning() },
       captures,
       checkpoints,
       actions,
@@ -66,7 +66,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
         page: (query) => custody.page(query),
         verify: (head) => custody.verify(head),
         export: (after) => custody.export(after),
-        manifest: (id) => agent.manifest(id),
+        manifest: (checkpoint) => agent.manifest(checkpoint),
       },
       retention,
       kubelet,

@@ -38,7 +38,7 @@ import type { PermissionRepair } from './permissions.ts'
 import { PrivacyKeeper } from './privacy-keeper.ts'
 import { describeNode, type NodeStatus } from './node-status.ts'
 import { Retention } from './retention/retention.ts'
-import { listRunningContainers, type RunningContainer } from './running-containers.ts'
+import { RunningContainers, type RunningLook } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
 import { prepareStaging, type Staging } from './staging.ts'
 
@@ -47,7 +47,7 @@ export interface AgentCheckpoints {
   readonly get: (id: string) => Promise<Checkpoint>
   readonly namespaces: () => readonly string[]
   readonly members: (
-    id: string,
+    checkpoint: Checkpoint,
     page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
   ) => Promise<MemberPage>
   readonly watch: NodeEvents['watch']
@@ -72,6 +72,7 @@ export class Agent {
   readonly #runtime: CriClient
   readonly #monitor: RuntimeMonitor
   readonly #containers: NodeContainers
+  readonly #running: RunningContainers
   readonly #staging: Staging
   readonly #guard: FreezeGuard
   readonly #foreign: ForeignFreezes
@@ -156,6 +157,12 @@ export class Agent {
         this.metrics.countCapture(ended)
         if (ended.archive !== undefined) this.#ownLooks.add(this.#inventory.lookAt(Buffer.from(ended.archive.fileName)))
       },
+    })
+    this.#running = new RunningContainers({
+      runtime: this.#runtime,
+      containers: this.#containers,
+      store: this.#store,
+      captureInFlight: (containerId) => this.captures.findInFlight(containerId),
     })
     this.kubelet = new KubeletEndpoint({
       enabled: options.kubeletEndpoint,
@@ -285,8 +292,8 @@ export class Agent {
         return this.#checkpoints.get(id)
       },
       namespaces: () => this.#checkpoints.namespaces(),
-      members: (id, page) =>
-        listArchiveMembers(this.#checkpoints.get(id), { ...page, directory: this.#options.checkpointsDirectory }),
+      members: (checkpoint, page) =>
+        listArchiveMembers(checkpoint, { ...page, directory: this.#options.checkpointsDirectory }),
       watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),
     }
   }
@@ -314,13 +321,8 @@ export class Agent {
     })
   }
 
-  listRunning(): Promise<readonly RunningContainer[]> {
-    return listRunningContainers({
-      runtime: this.#runtime,
-      containers: this.#containers,
-      store: this.#store,
-      captureInFlight: (containerId) => this.captures.findInFlight(containerId),
-    })
+  lookAtRunning(): Promise<RunningLook> {
+    return this.#running.look()
   }
 
   health(): readonly HealthCheck[] {
@@ -336,10 +338,10 @@ export class Agent {
     })
   }
 
-  /** Signed, for the archive to travel with. */
-  manifest(id: string): DsseEnvelope {
+  /** Signed, for the archive to travel with; of the row that its reader was let in for. */
+  manifest(checkpoint: Checkpoint): DsseEnvelope {
     const { nodeName, version, clock } = this.#options
-    return signManifest(this.#checkpoints.get(id), {
+    return signManifest(checkpoint, {
       custody: this.custody,
       node: nodeName,
       agentVersion: version,

@@ -1,7 +1,8 @@
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
-import type { ContainerRuntime } from '../runtime/container-runtime.ts'
+import type { ContainerDetails, ContainerRuntime, ContainerUsage } from '../runtime/container-runtime.ts'
 import type { JobStore } from '../store/job-store.ts'
-import type { NodeContainers } from './node-containers.ts'
+import type { NodeContainer, NodeContainers } from './node-containers.ts'
+import { SharedWork } from './shared-work.ts'
 
 export interface RunningContainer {
   readonly identity: ContainerIdentity
@@ -14,6 +15,13 @@ export interface RunningContainer {
   readonly captureInFlight: string | undefined
 }
 
+/** What runs, at one moment. */
+export interface RunningLook {
+  readonly namespaces: readonly string[]
+  /** Those of the namespaces that are seen, by namespace, pod and container. The runtime is asked about no other. */
+  readonly describe: (sees: (namespace: string) => boolean) => Promise<readonly RunningContainer[]>
+}
+
 export interface RunningContainersSources {
   readonly runtime: ContainerRuntime
   readonly containers: NodeContainers
@@ -21,30 +29,50 @@ export interface RunningContainersSources {
   readonly captureInFlight: (containerId: string) => string | undefined
 }
 
-/** What can be checkpointed on this node, by namespace, pod and container. */
-export async function listRunningContainers(sources: RunningContainersSources): Promise<readonly RunningContainer[]> {
-  const { runtime, containers, store, captureInFlight } = sources
-  const [view, usage] = await Promise.all([
-    containers.read(),
+/** What can be checkpointed on this node. Callers who ask at once share each call to the runtime. */
+export class RunningContainers {
+  readonly #sources: RunningContainersSources
+  readonly #views = new SharedWork<readonly NodeContainer[]>()
+  readonly #usages = new SharedWork<ReadonlyMap<string, ContainerUsage>>()
+  readonly #details = new SharedWork<ContainerDetails | undefined>()
+
+  constructor(sources: RunningContainersSources) {
+    this.#sources = sources
+  }
+
+  async look(): Promise<RunningLook> {
+    const running = await this.#views.join('', async () => (await this.#sources.containers.read()).listRunning())
+    return {
+      namespaces: [...new Set(running.map(({ identity }) => identity.namespace))],
+      describe: (sees) => this.#describe(running.filter(({ identity }) => sees(identity.namespace))),
+    }
+  }
+
+  async #describe(visible: readonly NodeContainer[]): Promise<readonly RunningContainer[]> {
+    if (visible.length === 0) return []
+    const { runtime, store, captureInFlight } = this.#sources
     // Figures are an extra: a runtime that has none still lists its containers.
-    runtime.listUsage().catch(() => new Map<string, never>()),
-  ])
-  const running = await Promise.all(
-    view.listRunning().map(async ({ identity, image }) => {
-      const details = await runtime.findContainer(identity.containerId).catch(() => undefined)
-      const figures = usage.get(identity.containerId)
-      return {
-        identity,
-        image,
-        startedAt: details?.startedAt,
-        memoryBytes: figures?.memoryBytes,
-        writableLayerBytes: figures?.writableLayerBytes,
-        lastCheckpoint: store.findLastCheckpoint(identity),
-        captureInFlight: captureInFlight(identity.containerId),
-      }
-    }),
-  )
-  return running.toSorted((a, b) => compare(sortKey(a.identity), sortKey(b.identity)))
+    const usage = this.#usages.join('', () => runtime.listUsage().catch(() => new Map<string, never>()))
+    const described = await Promise.all(
+      visible.map(async ({ identity, image }) => {
+        const { containerId } = identity
+        const details = await this.#details.join(containerId, () =>
+          runtime.findContainer(containerId).catch(() => undefined),
+        )
+        const figures = (await usage).get(containerId)
+        return {
+          identity,
+          image,
+          startedAt: details?.startedAt,
+          memoryBytes: figures?.memoryBytes,
+          writableLayerBytes: figures?.writableLayerBytes,
+          lastCheckpoint: store.findLastCheckpoint(identity),
+          captureInFlight: captureInFlight(containerId),
+        }
+      }),
+    )
+    return described.toSorted((a, b) => compare(sortKey(a.identity), sortKey(b.identity)))
+  }
 }
 
 function sortKey({ namespace, pod, container }: ContainerIdentity): string {

@@ -44,7 +44,7 @@ export function checkpointRoutes(
     const checkpoint = permittedCheckpoint(req)
     if (position !== undefined) assertSameArchive(checkpoint, position)
     const skip = position?.skip ?? 0
-    const page = await unlessAborted(signal, checkpoints.members(checkpoint.id, { skip, limit, signal }))
+    const page = await unlessAborted(signal, checkpoints.members(checkpoint, { skip, limit, signal }))
     if (page === undefined) return
     const { members, remaining, problems } = page
     const body: MemberList = {

@@ -34,9 +34,12 @@ export interface CheckpointServices {
   readonly namespaces: () => readonly string[] | Promise<readonly string[]>
   /** Throws NotFoundError (`CheckpointNotFound`). */
   readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
-  /** Reads the archive. Throws NotFoundError. The signal aborts when nobody waits for the answer any more. */
+  /**
+   * Reads the archive. Throws ConflictError (`CheckpointChanged`) where its file is not that of this row any more. The
+   * signal aborts when nobody waits for the answer any more.
+   */
   readonly members: (
-    id: string,
+    checkpoint: Checkpoint,
     page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
   ) => Promise<{
     readonly members: readonly CheckpointMember[]

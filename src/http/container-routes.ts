@@ -5,7 +5,7 @@ import { visibleRows } from './authorize.ts'
 import { toIdentity } from './identity-response.ts'
 import { readQuery } from './request-input.ts'
 import type { HttpServices } from './services.ts'
-import type { RunningContainer } from './node-services.ts'
+import type { RunningContainer, RunningLook } from './node-services.ts'
 
 /** The running containers of the node. */
 export function containerRoutes(containers: HttpServices['containers']): Router {
@@ -13,9 +13,11 @@ export function containerRoutes(containers: HttpServices['containers']): Router 
 
   router.route('/v1/containers').get(async (req, res) => {
     readQuery(req, namespaceQuery)
-    const running = await containers.listRunning()
-    const { sees } = await visibleRows(req).among(() => running.map(({ identity }) => identity.namespace))
-    const visible = running.filter(({ identity }) => sees(identity.namespace))
+    let look: RunningLook | undefined
+    // Who may see the node, or a namespace that was named, is let in or refused before the runtime is asked anything.
+    const { sees } = await visibleRows(req).among(async () => (look = await containers.look()).namespaces)
+    look ??= await containers.look()
+    const visible = await look.describe(sees)
     const body: RunningContainerList = { items: visible.map(toResponse) }
     res.json(body)
   })

@@ -61,7 +61,7 @@ export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Route
 
   router.route('/v1/checkpoints/:id/manifest').get((req, res) => {
     readQuery(req, noQuery)
-    res.json(custody.manifest(permittedCheckpoint(req).id))
+    res.json(custody.manifest(permittedCheckpoint(req)))
   })
 
   return router

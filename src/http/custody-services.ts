@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Actor } from './actor.ts'
 
 /** The record of who did what, and what is signed with its key. */
@@ -13,7 +14,7 @@ export interface CustodyServices {
   /** Lines of the log, as they stand. */
   readonly export: (after: number) => AsyncIterable<Uint8Array>
   /** Throws NotFoundError, ConflictError (`DigestUnknown`). */
-  readonly manifest: (checkpointId: string) => DsseEnvelope
+  readonly manifest: (checkpoint: Checkpoint) => DsseEnvelope
 }
 
 export interface ChainEnd {

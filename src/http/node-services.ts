@@ -11,6 +11,13 @@ export interface RunningContainer {
   readonly captureInFlight: string | undefined
 }
 
+/** What runs, at one moment. */
+export interface RunningLook {
+  readonly namespaces: readonly string[]
+  /** In order, those of the namespaces that are seen; the runtime is asked about no other. */
+  readonly describe: (sees: (namespace: string) => boolean) => Promise<readonly RunningContainer[]>
+}
+
 export interface NodeStatus {
   readonly node: string
   readonly agentVersion: string

@@ -3,12 +3,12 @@ import type { CaptureServices, KubeletServices } from './capture-services.ts'
 import type { CheckpointActions, CheckpointServices } from './checkpoint-services.ts'
 import type { ContentServices } from './content-services.ts'
 import type { CustodyServices } from './custody-services.ts'
-import type { HealthServices, NodeStatus, RunningContainer } from './node-services.ts'
+import type { HealthServices, NodeStatus, RunningLook } from './node-services.ts'
 
 /** What the routes need of the agent. `agent/` provides it; tests pass plain functions. */
 export interface HttpServices {
   readonly node: { readonly status: () => Promise<NodeStatus> }
-  readonly containers: { readonly listRunning: () => Promise<readonly RunningContainer[]> }
+  readonly containers: { readonly look: () => Promise<RunningLook> }
   readonly captures: CaptureServices
   readonly checkpoints: CheckpointServices
   readonly actions: CheckpointActions

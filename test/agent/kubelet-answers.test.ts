@@ -21,7 +21,7 @@ async function serve(settings: AgentSettings = {}): Promise<ServedAgent> {
   const app = createApp(
     {
       node: { status: () => agent.status(undefined) },
-      containers: { listRunning: () => agent.listRunning() },
+      containers: { look: () => agent.lookAtRunning() },
       captures: agent.captures,
       checkpoints: agent.checkpoints,
       actions: agent.actions,
@@ -30,7 +30,7 @@ async function serve(settings: AgentSettings = {}): Promise<ServedAgent> {
         page: (query) => agent.custody.page(query),
         verify: (head) => agent.custody.verify(head),
         export: (after) => agent.custody.export(after),
-        manifest: (id) => agent.manifest(id),
+        manifest: (checkpoint) => agent.manifest(checkpoint),
       },
       retention: agent.retention,
       kubelet: agent.kubelet,

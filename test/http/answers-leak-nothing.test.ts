@@ -192,7 +192,7 @@ function allFail(failure: unknown, { id }: Operation): ServiceChanges {
   const reject = async () => fail()
   return {
     node: { status: reject },
-    containers: { listRunning: reject },
+    containers: { look: reject },
     captures: { request: reject, wait: reject, list: fail, get: fail, cancel: reject },
     checkpoints: {
       list: fail,

@@ -4,7 +4,7 @@ import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { CheckpointListQuery, CheckpointMember, CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
-import { checkpoint, counter, recordingLogger, startApp } from './http-services.ts'
+import { checkpoint, counter, recordingLogger, startApp, type ServiceChanges } from './http-services.ts'
 import { rawRequest } from './raw-request.ts'
 
 const whole = {
@@ -357,6 +357,28 @@ describe('GET /v1/checkpoints/{id}/members', () => {
     const gone = new NotFoundError('Cannot find checkpoint "x"', { code: 'CheckpointNotFound' })
     const answer = await reading(() => Promise.reject(gone), '')
     expect(answer.body).toMatchObject({ status: 404, code: 'CheckpointNotFound' })
+  })
+
+  it('reads the row that its caller was let in for, not the one that has taken its place since', async () => {
+    const rows = ['first', 'second'].map((generation) => checkpoint({ generation }))
+    const read: Checkpoint[] = []
+    const changes: ServiceChanges = {
+      checkpoints: {
+        get: () => rows.shift() ?? checkpoint(),
+        members: async (row) => {
+          read.push(row)
+          return { members: [], remaining: 0, problems: [] }
+        },
+      },
+      custody: {
+        manifest: (row) => {
+          read.push(row)
+          return { payloadType: '', payload: '', signatures: [] }
+        },
+      },
+    }
+    for (const part of ['members', 'manifest']) await call(changes, `GET /v1/checkpoints/x/${part}`)
+    expect(read.map(({ generation }) => generation)).toEqual(['first', 'second'])
   })
 
   it('stops reading for a caller that has left, and tells nobody of it', async () => {

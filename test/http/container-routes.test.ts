@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { RunningContainer } from '../../src/http/node-services.ts'
 import { UnavailableError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
-import { counter } from './http-services.ts'
+import { counter, lookOf } from './http-services.ts'
+import { accessOf } from './role-services.ts'
 
 const bare: RunningContainer = {
   identity: counter,
@@ -48,16 +49,58 @@ describe('GET /v1/containers', () => {
     expect(answer.body).toMatchObject({ items: [{ identity: { pod: identity.pod } }] })
   })
 
+  it('lets in, or refuses, before the runtime is asked anything', async () => {
+    let looks = 0
+    const seen: string[] = []
+    const their = { ...bare, identity: { ...counter, namespace: 'bank' } }
+    const containers = {
+      look: async () => {
+        looks += 1
+        const { namespaces, describe: all } = lookOf([bare, their])
+        return {
+          namespaces,
+          describe: async (sees: (namespace: string) => boolean) => {
+            const visible = await all(sees)
+            seen.push(...visible.map(({ identity }) => identity.namespace))
+            return visible
+          },
+        }
+      },
+    }
+    const access = accessOf({
+      nobody: [],
+      team: ['list checkpoints in shop'],
+      node: ['list checkpointnodes/checkpoints of node-a'],
+    })
+    const taken = () => {
+      const count = looks
+      looks = 0
+      return count
+    }
+    const ask = async (user: string, query = '') => {
+      const { status } = await call({ containers, access }, `GET /v1/containers${query}`, {
+        headers: { Authorization: `Bearer ${user}` },
+      })
+      return { status, looks: taken(), seen: seen.splice(0) }
+    }
+    expect(await ask('nobody', '?namespace=shop')).toEqual({ status: 403, looks: 0, seen: [] })
+    // Whose namespaces there are is the runtime's to say: two calls, which all who ask at once share.
+    expect(await ask('nobody')).toEqual({ status: 403, looks: 1, seen: [] })
+    expect(await ask('team')).toEqual({ status: 200, looks: 1, seen: ['shop'] })
+    expect(await ask('team', '?namespace=shop')).toEqual({ status: 200, looks: 1, seen: ['shop'] })
+    expect(await ask('node')).toEqual({ status: 200, looks: 1, seen: ['shop', 'bank'] })
+  })
+
   it('says that the runtime does not answer', async () => {
     const error = new UnavailableError('Cannot list containers', {
       code: 'RuntimeUnavailable',
       hint: 'See the runtime.',
     })
-    const answer = await call({ containers: { listRunning: () => Promise.reject(error) } }, 'GET /v1/containers')
+    const answer = await call({ containers: { look: () => Promise.reject(error) } }, 'GET /v1/containers')
     expect(answer.body).toMatchObject({ status: 503, code: 'RuntimeUnavailable', hint: 'See the runtime.' })
   })
 })
 
 function list(containers: readonly RunningContainer[]) {
-  return call({ containers: { listRunning: async () => containers } }, 'GET /v1/containers')
+  return call({ containers: { look: async () => lookOf(containers) } }, 'GET /v1/containers')
 }

@@ -9,6 +9,7 @@ import { createApp } from '../../src/http/app.ts'
 import type { RateLimits } from '../../src/http/rates.ts'
 import type { CaptureServices, KubeletServices } from '../../src/http/capture-services.ts'
 import type { CheckpointServices } from '../../src/http/checkpoint-services.ts'
+import type { RunningContainer, RunningLook } from '../../src/http/node-services.ts'
 import type { HttpServices } from '../../src/http/services.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 
@@ -66,7 +67,7 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
   return {
     kubelet: changes.kubelet ?? webPodKubelet(),
     node: changes.node ?? { status: unexpected('node.status') },
-    containers: changes.containers ?? { listRunning: unexpected('containers.listRunning') },
+    containers: changes.containers ?? { look: unexpected('containers.look') },
     captures: {
       request: unexpected('captures.request'),
       wait: unexpected('captures.wait'),
@@ -124,6 +125,14 @@ export function testApp(changes: ServiceChanges = {}, logger: Logger = silentLog
     ...(rates !== undefined && { rates }),
     ...(ending !== undefined && { ending }),
   })
+}
+
+/** A look that finds these. */
+export function lookOf(containers: readonly RunningContainer[]): RunningLook {
+  return {
+    namespaces: containers.map(({ identity }) => identity.namespace),
+    describe: async (sees) => containers.filter(({ identity }) => sees(identity.namespace)),
+  }
 }
 
 function unexpected(name: string): () => never {

@@ -4,7 +4,7 @@ import type { Principal } from '../../src/access/principal.ts'
 import { resourceName } from '../../src/access/question.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { NotFoundError, UnavailableError } from '../../src/shared/errors.ts'
-import { checkpoint, counter, job, succeeded, type ServiceChanges } from './http-services.ts'
+import { checkpoint, counter, job, lookOf, succeeded, type ServiceChanges } from './http-services.ts'
 
 /** What a role allows, as `verb resource` with the namespace or the node behind it. */
 export type Roles = Readonly<Record<string, readonly string[]>>
@@ -92,7 +92,7 @@ export function serve({ isDown = false } = {}): ServiceChanges {
   }
   return {
     access: accessOf(ROLES, { isDown }),
-    containers: { listRunning: async () => running },
+    containers: { look: async () => lookOf(running) },
     node: {
       status: async () => ({
         node: 'node-a',

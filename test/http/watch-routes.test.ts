@@ -150,7 +150,6 @@ describe('GET /v1/watch', () => {
   it('is asked about again with the groups of its user by now', async () => {
     const watched = watching()
     let groups: readonly string[] = ['shop-team']
-    const soon = () => Date.now() + 150
     const access: Access = {
       ...OPEN_TO_ALL,
       authenticate: () => ({ principal: { user: 'ada', groups }, until: soon() }),
@@ -326,6 +325,10 @@ async function flood(watched: ReturnType<typeof watching>): Promise<void> {
 
 async function turns(count = 20): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function soon() {
+  return Date.now() + 150
 }
 
 function shopAlone() {

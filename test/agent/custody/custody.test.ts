@@ -204,7 +204,7 @@ describe('the manifest', () => {
     const page = readFileSync(join(import.meta.dirname, '../../../docs/custody.md'), 'utf8')
     const commands = [...page.matchAll(/```console\n([^`]*)```/g)].map(([, text = '']) => text)
     const script = `set -e\n${commands.find((text) => text.includes('DSSEv1')) ?? 'false'}`
-    const manifest = test.agent.manifest(checkpointId)
+    const manifest = test.agent.manifest(await test.agent.checkpoints.get(checkpointId))
     const folder = test.folder.path
     const { custody } = await test.agent.status(undefined)
     writeFileSync(join(folder, 'public-key.pem'), custody.publicKey)
