@@ -32,6 +32,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
     kubeletEndpoint: config.server.kubeletEndpoint,
     capture: config.capture,
     content: config.content,
+    inspection: config.inspection,
     custody: config.custody,
     retention: config.retention,
     freezeGuard: config.freezeGuard,

@@ -31,6 +31,7 @@ export interface AgentOptions {
     readonly requireEncryption: boolean
     readonly recipients: readonly string[]
   }
+  readonly inspection: { readonly concurrency: number; readonly perUser: number }
   readonly custody: { readonly maxBytes: number }
   readonly retention: { readonly policy: Policy }
   readonly freezeGuard: {

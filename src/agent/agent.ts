@@ -12,6 +12,7 @@ import type { CheckpointQuery } from '../store/checkpoint-query.ts'
 import { CheckpointStore, type CheckpointPage } from '../store/checkpoint-store.ts'
 import { makePrivateFolder, openDatabase } from '../store/database.ts'
 import { JobStore } from '../store/job-store.ts'
+import { Admission } from './admission/admission.ts'
 import type { AgentOptions } from './agent-options.ts'
 import { Captures } from './capture/captures.ts'
 import type { CaptureTools } from './capture/capture-run.ts'
@@ -48,7 +49,7 @@ export interface AgentCheckpoints {
   readonly namespaces: () => readonly string[]
   readonly members: (
     checkpoint: Checkpoint,
-    page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
+    page: { readonly user: string; readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
   ) => Promise<MemberPage>
   readonly watch: NodeEvents['watch']
 }
@@ -78,6 +79,7 @@ export class Agent {
   readonly #foreign: ForeignFreezes
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
+  readonly #admission: Admission
   readonly #contentCustody: ContentCustody
   readonly #events = new NodeEvents()
   readonly #ownLooks = new OwnLooks()
@@ -216,9 +218,11 @@ export class Agent {
       logger,
     })
     this.#contentCustody = new ContentCustody({ custody: this.custody, logger })
+    this.#admission = new Admission({ content: options.content, inspection: options.inspection })
     this.contents = new Contents({
       directory: checkpointsDirectory,
-      limits: options.content,
+      admission: this.#admission,
+      maxHoldMs: options.content.maxHoldMs,
       encryption: { isRequired: options.content.requireEncryption, recipients: options.content.recipients },
       recorder: this.#contentCustody,
       logger,
@@ -227,6 +231,7 @@ export class Agent {
       directory: checkpointsDirectory,
       clock,
       logger,
+      inspections: this.#admission.inspections,
       record: (entry) => this.custody.recordAction(entry),
       findRecordedSha256: (checkpoint) => this.custody.findRecordedSha256(checkpoint),
       isInUse: (id) => this.contents.readers.isInUse(id),
@@ -292,8 +297,10 @@ export class Agent {
         return this.#checkpoints.get(id)
       },
       namespaces: () => this.#checkpoints.namespaces(),
-      members: (checkpoint, page) =>
-        listArchiveMembers(checkpoint, { ...page, directory: this.#options.checkpointsDirectory }),
+      members: (checkpoint, { user, ...page }) =>
+        this.#admission.inspections.run(user, page.signal, () =>
+          listArchiveMembers(checkpoint, { ...page, directory: this.#options.checkpointsDirectory }),
+        ),
       watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),
     }
   }

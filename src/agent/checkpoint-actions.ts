@@ -4,11 +4,13 @@ import { ConflictError, errorText } from '../shared/errors.ts'
 import { withoutHostPaths } from '../shared/host-paths.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
+import type { Place, Places } from './admission/places.ts'
 import { pathOf } from './archive-file.ts'
 import { generationOf } from './file-generation.ts'
 import { HashQueue } from './hash-queue.ts'
 import { assertNotManaged, readPin, removePin, writePin } from './pins.ts'
 import { assertRemovable, removeArchive } from './removal.ts'
+import { SharedWork } from './shared-work.ts'
 import { verifyArchive, type Verification } from './verification.ts'
 
 /** Who does it. */
@@ -32,6 +34,8 @@ export interface CheckpointActionsOptions {
   readonly directory: string
   readonly clock: Clock
   readonly logger: Logger
+  /** Whoever reads an archive to its end has a place of these. */
+  readonly inspections: Pick<Places, 'enter'>
   /** Resolves once the entry is on the disk; where it rejects nothing is done. */
   readonly record: (entry: ActionEntry) => Promise<void>
   /** The digest that the custody log has for this very file. */
@@ -51,6 +55,7 @@ interface Order {
 export class CheckpointActions {
   readonly #options: CheckpointActionsOptions
   readonly #hashes = new HashQueue()
+  readonly #verifications = new SharedWork<Verification>()
 
   constructor(options: CheckpointActionsOptions) {
     this.#options = options
@@ -84,15 +89,12 @@ export class CheckpointActions {
     return this.#refreshed(checkpoint)
   }
 
-  async verify(checkpoint: Checkpoint, { actor }: Order): Promise<Verification> {
-    const { directory, clock, findRecordedSha256, hold } = this.#options
-    const letGo = hold(checkpoint.id)
-    const found = await verifyArchive(checkpoint, {
-      directory,
-      hashes: this.#hashes,
-      recordedSha256: findRecordedSha256(checkpoint),
-      now: clock.now(),
-    }).finally(letGo)
+  /** Each of those who share a reading has an entry of their own. Throws CallerLeftError. */
+  async verify(
+    checkpoint: Checkpoint,
+    { actor, signal }: Order & { readonly signal: AbortSignal },
+  ): Promise<Verification> {
+    const found = await this.#verifyOnce(checkpoint, actor.user, signal)
     const { sha256, index, custody, isIntact } = found
     const detail = { sha256, index, custody, intact: isIntact }
     await this.#record({ actor, action: 'verify', checkpoint, outcome: 'done', detail })
@@ -100,6 +102,50 @@ export class CheckpointActions {
       await this.#record({ actor, action: 'tampering', checkpoint, outcome: 'done', detail })
     }
     return found
+  }
+
+  /** One reading of one file, whoever asks for it: only who begins it needs a place. */
+  async #verifyOnce(checkpoint: Checkpoint, user: string, signal: AbortSignal): Promise<Verification> {
+    const { id, generation, sha256 = '' } = checkpoint
+    // With the digest that it is compared with, since that may have become known just now.
+    const key = [id, generation, sha256].join(' ')
+    const begin = (place: Place) =>
+      this.#verifications.join(key, (ending) => this.#verify(checkpoint, place, ending), signal)
+    for (;;) {
+      if (this.#verifications.isRunning(key)) return this.#verifications.join(key, joinOnly, signal)
+      const place = await this.#placeToVerify(key, user, signal)
+      if (place !== undefined && !this.#verifications.isRunning(key)) return begin(place)
+      place?.leave()
+    }
+  }
+
+  /** Undefined where somebody else has begun the same meanwhile. */
+  async #placeToVerify(key: string, user: string, signal: AbortSignal): Promise<Place | undefined> {
+    return this.#verifications.unlessBegun(key, async (begun) => {
+      try {
+        return await this.#options.inspections.enter(user, AbortSignal.any([signal, begun]))
+      } catch (error) {
+        if (begun.aborted && !signal.aborted) return undefined
+        throw error
+      }
+    })
+  }
+
+  async #verify(checkpoint: Checkpoint, place: Place, signal: AbortSignal): Promise<Verification> {
+    const { directory, clock, findRecordedSha256, hold } = this.#options
+    const letGo = hold(checkpoint.id)
+    try {
+      return await verifyArchive(checkpoint, {
+        directory,
+        hashes: this.#hashes,
+        recordedSha256: findRecordedSha256(checkpoint),
+        now: clock.now(),
+        signal,
+      })
+    } finally {
+      letGo()
+      place.leave()
+    }
   }
 
   async remove(checkpoint: Checkpoint, { actor }: Order): Promise<void> {
@@ -143,6 +189,10 @@ export class CheckpointActions {
   #record(entry: ActionEntry): Promise<void> {
     return this.#options.record(entry)
   }
+}
+
+async function joinOnly(): Promise<never> {
+  throw new Error('What is running is not begun again')
 }
 
 function changed(id: string): ConflictError {

@@ -22,11 +22,20 @@ export class HashLane {
     return this.#waiting.length + (this.#current === undefined ? 0 : 1)
   }
 
-  /** Never rejects: a worker that dies fails the order it was at. */
-  hash(order: HashOrder): Promise<HashAnswer> {
-    if (this.#isClosed) return Promise.resolve({ kind: 'stopped' })
+  /** Never rejects: a worker that dies fails the order it was at. `stopped` once the signal aborts. */
+  hash(order: HashOrder, signal?: AbortSignal): Promise<HashAnswer> {
+    if (this.#isClosed || signal?.aborted === true) return Promise.resolve({ kind: 'stopped' })
     const { promise, resolve } = Promise.withResolvers<HashAnswer>()
-    this.#waiting.push({ order, resolve })
+    const stop = () => this.#stop(waiting)
+    const waiting: Waiting = {
+      order,
+      resolve: (answer) => {
+        signal?.removeEventListener('abort', stop)
+        resolve(answer)
+      },
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    this.#waiting.push(waiting)
     this.#next()
     return promise
   }
@@ -40,6 +49,17 @@ export class HashLane {
     this.#worker = undefined
     await worker?.terminate()
     this.#answer({ kind: 'stopped' })
+  }
+
+  /** What is under way ends where the worker next looks whether it is still wanted. */
+  #stop(waiting: Waiting): void {
+    if (waiting === this.#current) {
+      Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
+      return
+    }
+    const at = this.#waiting.indexOf(waiting)
+    if (at !== -1) this.#waiting.splice(at, 1)
+    waiting.resolve({ kind: 'stopped' })
   }
 
   #next(): void {
@@ -88,7 +108,10 @@ export class HashLane {
     const current = this.#current
     this.#current = undefined
     current?.resolve(answer)
-    if (!this.#isClosed) this.#next()
+    if (this.#isClosed) return
+    // It was for the order that has ended now; the worker has no other yet.
+    Atomics.store(new Int32Array(this.#stopFlag), 0, 0)
+    this.#next()
   }
 
   #endIdleWorker(): void {

@@ -14,9 +14,9 @@ export class HashQueue {
     return this.#large.length + this.#others.length
   }
 
-  /** Never rejects: a thread that dies fails the order it was at. */
-  hash(order: HashOrder): Promise<HashAnswer> {
-    return (sizeOf(order.generation) < LARGE_BYTES ? this.#others : this.#large).hash(order)
+  /** Never rejects: a thread that dies fails the order it was at. `stopped` once the signal aborts. */
+  hash(order: HashOrder, signal?: AbortSignal): Promise<HashAnswer> {
+    return (sizeOf(order.generation) < LARGE_BYTES ? this.#others : this.#large).hash(order, signal)
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
-import { ConflictError } from '../shared/errors.ts'
+import { CallerLeftError, ConflictError } from '../shared/errors.ts'
 import { lookAtArchive, pathOf } from './archive-file.ts'
 import { generationOf } from './file-generation.ts'
 import type { HashQueue } from './hash-queue.ts'
@@ -25,19 +25,22 @@ export interface VerificationOptions {
   /** The digest in the custody log for this file, if any. */
   readonly recordedSha256: string | undefined
   readonly now: Date
+  /** Aborts when nobody waits for it any more. */
+  readonly signal: AbortSignal
 }
 
 /** Throws ConflictError when the file changes meanwhile, or cannot be read to its end. */
 export async function verifyArchive(
   checkpoint: Checkpoint,
-  { directory, hashes, recordedSha256, now }: VerificationOptions,
+  { directory, hashes, recordedSha256, now, signal }: VerificationOptions,
 ): Promise<Verification> {
   const { rawName, sha256: indexed } = checkpoint
   const path = pathOf(directory, rawName)
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   if (stat?.isFile() !== true) throw changed(checkpoint)
   const generation = generationOf(stat)
-  const answer = await hashes.hash({ path, generation })
+  const answer = await hashes.hash({ path, generation }, signal)
+  if (signal.aborted) throw new CallerLeftError()
   if (answer.kind === 'failed') {
     throw new ConflictError(`Cannot verify checkpoint "${checkpoint.id}": it cannot be read to its end`, {
       code: 'NotReadable',

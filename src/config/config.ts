@@ -43,6 +43,7 @@ export interface Config {
     /** `age1…`, each once. */
     readonly recipients: readonly string[]
   }
+  readonly inspection: { readonly concurrency: number; readonly perUser: number }
   readonly custody: { readonly maxBytes: number }
   readonly retention: {
     readonly policy: Policy
@@ -69,6 +70,14 @@ export interface LimitsConfig {
   readonly capturesPerMinute: number
   /** Of one user. */
   readonly contentPerMinute: number
+  /** Of one user. */
+  readonly inspectionsPerMinute: number
+  /** Of one user. */
+  readonly verifiesPerMinute: number
+  /** Of one user. */
+  readonly changesPerMinute: number
+  /** Of one user. */
+  readonly accessPerMinute: number
 }
 
 export type AuthConfig =
@@ -128,6 +137,10 @@ export function toConfig(values: SettingValues, { fallbacks, policy, configFile 
         connections: values['server.limits.connections'],
         capturesPerMinute: values['server.limits.capturesPerMinute'],
         contentPerMinute: values['server.limits.contentPerMinute'],
+        inspectionsPerMinute: values['server.limits.inspectionsPerMinute'],
+        verifiesPerMinute: values['server.limits.verifiesPerMinute'],
+        changesPerMinute: values['server.limits.changesPerMinute'],
+        accessPerMinute: values['server.limits.accessPerMinute'],
       },
       auth: toAuth(values, fallbacks),
       tls: toTls(values),
@@ -149,6 +162,10 @@ export function toConfig(values: SettingValues, { fallbacks, policy, configFile 
       maxHoldMs: values['content.maxHold'],
       requireEncryption: values['content.requireEncryption'],
       recipients: values['content.recipients'],
+    },
+    inspection: {
+      concurrency: values['inspection.concurrency'],
+      perUser: values['inspection.perUser'],
     },
     custody: { maxBytes: values['custody.maxSize'] },
     retention: { policy, file: configFile },

@@ -88,7 +88,27 @@ export const SETTINGS = {
   'server.limits.contentPerMinute': {
     schema: integer({ min: 1, max: 100000 }),
     defaultText: '600',
-    meaning: 'how many downloads and other readings of content one user may begin in a minute',
+    meaning: 'how many downloads, of archives and of members, one user may begin in a minute',
+  },
+  'server.limits.inspectionsPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '120',
+    meaning: 'how often one user may have an archive looked into in a minute: members, a member, rootfs diff',
+  },
+  'server.limits.verifiesPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '12',
+    meaning: 'how many verifications one user may begin in a minute',
+  },
+  'server.limits.changesPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '120',
+    meaning: 'how many pins, unpins and removals one user may ask for in a minute',
+  },
+  'server.limits.accessPerMinute': {
+    schema: integer({ min: 1, max: 100000 }),
+    defaultText: '60',
+    meaning: 'how often one user may ask in a minute what it may do',
   },
   'server.auth.mode': {
     schema: mode('kubernetes', 'tokens', 'none'),
@@ -201,7 +221,7 @@ export const SETTINGS = {
   'content.concurrency': {
     schema: integer({ min: 1, max: 1000 }),
     defaultText: '8',
-    meaning: 'how many downloads and other readings of content may go on at once',
+    meaning: 'how many downloads may go on at once; further ones wait for up to 10 seconds',
   },
   'content.perUser': {
     schema: integer({ min: 1, max: 1000 }),
@@ -222,6 +242,17 @@ export const SETTINGS = {
     schema: recipientList(),
     defaultText: '',
     meaning: 'public keys of age that content.requireEncryption allows, with commas between them',
+  },
+  'inspection.concurrency': {
+    schema: integer({ min: 1, max: 64 }),
+    defaultText: '2',
+    meaning:
+      'how many archives may be looked into or verified for callers at once; further callers wait for up to 10 seconds',
+  },
+  'inspection.perUser': {
+    schema: integer({ min: 1, max: 64 }),
+    defaultText: '1',
+    meaning: 'how many of them for one user',
   },
   'custody.maxSize': {
     schema: size(),

@@ -17,7 +17,7 @@ import { kubeletGuard } from './kubelet-access.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
-import { Rates, UNLIMITED, type RateLimits } from './rates.ts'
+import { Rates, type RateLimits } from './rates.ts'
 import { requestLog } from './request-log.ts'
 import { retentionRoutes } from './retention-routes.ts'
 import { rootfsDiffRoutes } from './rootfs-diff-routes.ts'
@@ -30,15 +30,15 @@ export interface AppOptions {
   readonly access: Access
   /** The one by which answers of `access` end. */
   readonly clock?: Clock
-  /** Without them everybody may begin as much as they like. */
-  readonly rates?: RateLimits
+  /** Without one everybody may begin as much as they like. */
+  readonly rates?: Partial<RateLimits>
   /** Aborts when the agent begins to end: answers that go on for ever end then. */
   readonly ending?: AbortSignal
 }
 
 /** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
 export function createApp(services: HttpServices, options: AppOptions): Express {
-  const { logger, nodeName, access, clock = systemClock, ending, rates: limits = UNLIMITED } = options
+  const { logger, nodeName, access, clock = systemClock, ending, rates: limits = {} } = options
   const judge = new Judge(access.authorizer, nodeName)
   const rates = new Rates(judge, limits)
   const app = express()

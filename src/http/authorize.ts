@@ -12,7 +12,7 @@ import { principalOf } from './caller.ts'
 import { otherMethods, unknownRoute } from './error-handler.ts'
 import { forbiddenOrMissing, type Judge, type Wanted } from './judge.ts'
 import { askAgain } from './long-answer.ts'
-import { operations } from './openapi-operations.ts'
+import { operations, type Operation } from './openapi-operations.ts'
 import type { Permission } from './permission.ts'
 import type { Rates } from './rates.ts'
 import type { HttpServices } from './services.ts'
@@ -49,8 +49,9 @@ const grants = new WeakMap<IncomingMessage, Grant>()
 export function authorize(options: AuthorizeOptions): RequestHandler {
   const { access } = options
   const router = Router({ caseSensitive: true, strict: true })
-  for (const { method, path, permission } of operations) {
-    if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(permission, options))
+  for (const operation of operations) {
+    const { method, path, permission } = operation
+    if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(operation, options))
   }
   const refuseOthers = (refuse: RequestHandler): RequestHandler => {
     return async (req, res, next) => {
@@ -116,7 +117,10 @@ function present<Value>(value: Value | undefined): Value {
   return value
 }
 
-function admit(permission: Permission, options: AuthorizeOptions): RequestHandler {
+function admit(
+  { permission, counts = [], countsWithoutDigest = [] }: Operation,
+  options: AuthorizeOptions,
+): RequestHandler {
   if (permission.kind === 'open') return (_req, _res, next) => next('router')
   const { access, clock, judge, rates } = options
   return async (req, res, next) => {
@@ -136,8 +140,9 @@ function admit(permission: Permission, options: AuthorizeOptions): RequestHandle
     }
     const until = Math.min(identity.until, decision.until)
     grants.set(req, { judge, again, until, ...found })
+    const isDigestUnknown = found.checkpoint !== undefined && found.checkpoint.sha256 === undefined
+    for (const what of [...counts, ...(isDigestUnknown ? countsWithoutDigest : [])]) rates.count(req, res, what)
     const isContent = permission.kind === 'checkpoint' && permission.content === true
-    if (isContent) rates.count(req, res, 'content')
     const isLong = isContent || (permission.kind === 'node' && permission.isLong === true)
     if (isLong) whileAllowed(req, res, { end: () => res.destroy(), clock, until })
     next('router')

@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { noQuery } from './api-types.ts'
 import { pinRequest, type CheckpointResponse, type VerificationResponse } from './checkpoint-api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
-import { actorOf } from './caller.ts'
+import { actorOf, presenceOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
 import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
@@ -39,9 +39,10 @@ export function checkpointActionRoutes(
     })
 
   router.route('/v1/checkpoints/:id/verify').post(async (req, res) => {
+    const signal = presenceOf(res)
     readQuery(req, noQuery)
     const checkpoint = permittedCheckpoint(req)
-    const found = await actions.verify(checkpoint, { actor: actorOf(req, res) })
+    const found = await actions.verify(checkpoint, { actor: actorOf(req, res), signal })
     res.json(toVerificationResponse(checkpoint, found))
   })
 

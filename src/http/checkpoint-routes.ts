@@ -4,7 +4,7 @@ import { noQuery } from './api-types.ts'
 import { type CheckpointList } from './checkpoint-api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
 import { permittedCheckpoint, visibleRows } from './authorize.ts'
-import { presenceOf } from './caller.ts'
+import { callerOf, presenceOf } from './caller.ts'
 import { readListQuery, writeContinue } from './checkpoint-list-query.ts'
 import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
@@ -44,7 +44,10 @@ export function checkpointRoutes(
     const checkpoint = permittedCheckpoint(req)
     if (position !== undefined) assertSameArchive(checkpoint, position)
     const skip = position?.skip ?? 0
-    const page = await unlessAborted(signal, checkpoints.members(checkpoint, { skip, limit, signal }))
+    const page = await unlessAborted(
+      signal,
+      checkpoints.members(checkpoint, { user: callerOf(req), skip, limit, signal }),
+    )
     if (page === undefined) return
     const { members, remaining, problems } = page
     const body: MemberList = {

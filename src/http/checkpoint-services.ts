@@ -12,7 +12,14 @@ export interface CheckpointActions {
   ) => Promise<Checkpoint>
   /** Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
   readonly unpin: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<Checkpoint>
-  readonly verify: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<Verification>
+  /**
+   * Those who ask for the same at once share one reading, which ends when the signals of all have aborted. Throws
+   * UnavailableError (`TooManyInspections`) and CallerLeftError.
+   */
+  readonly verify: (
+    checkpoint: Checkpoint,
+    order: { readonly actor: Actor; readonly signal: AbortSignal },
+  ) => Promise<Verification>
   /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
   readonly remove: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<void>
 }
@@ -35,12 +42,12 @@ export interface CheckpointServices {
   /** Throws NotFoundError (`CheckpointNotFound`). */
   readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
   /**
-   * Reads the archive. Throws ConflictError (`CheckpointChanged`) where its file is not that of this row any more. The
-   * signal aborts when nobody waits for the answer any more.
+   * Reads the archive. Throws ConflictError (`CheckpointChanged`) where its file is not that of this row any more, and
+   * UnavailableError (`TooManyInspections`). The signal aborts when nobody waits for the answer any more.
    */
   readonly members: (
     checkpoint: Checkpoint,
-    page: { readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
+    page: { readonly user: string; readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
   ) => Promise<{
     readonly members: readonly CheckpointMember[]
     readonly remaining: number

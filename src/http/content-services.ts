@@ -11,12 +11,12 @@ export interface ContentServices {
    * (`EncryptionRequired`, `RecipientNotAllowed`).
    */
   readonly openArchive: (checkpoint: Checkpoint, request: EncryptableRequest) => Promise<OpenContent>
-  /** The same, and NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). `member` is a name of the list. */
+  /** The same, and UnavailableError (`TooManyInspections`), NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). `member` is a name of the list. */
   readonly openMember: (
     checkpoint: Checkpoint,
     request: EncryptableRequest & { readonly member: string },
   ) => Promise<OpenContent>
-  /** The same as for an archive; there is no encrypted form. */
+  /** The same as for an archive, but UnavailableError (`TooManyInspections`); there is no encrypted form. */
   readonly readRootfsDiff: (
     checkpoint: Checkpoint,
     request: ContentRequest & { readonly skip: number; readonly limit: number },

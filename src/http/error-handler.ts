@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express'
 import {
   AgentError,
+  CallerLeftError,
   ConflictError,
   InvalidInputError,
   NotAllowedError,
@@ -14,6 +15,7 @@ import type { Logger } from '../shared/logger.ts'
 import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
 import type { Problem } from './api-types.ts'
 import { STATUS_CODES } from './node-http.ts'
+import { retryAfterSeconds } from './retry-after.ts'
 import { shownText } from './shown-text.ts'
 
 const STATUS_BY_ERROR = [
@@ -40,6 +42,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['PreconditionFailed', 412],
   ['RangeNotSatisfiable', 416],
   ['TooManyDownloads', 429],
+  ['TooManyInspections', 429],
   ['TooManyRequests', 429],
   ['CheckpointNotImplemented', 501],
   ['RuntimeNotInitialized', 503],
@@ -53,6 +56,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
 const RETRY_AFTER_SECONDS = new Map([
   ['QueueFull', 30],
   ['TooManyDownloads', 10],
+  ['TooManyInspections', 5],
   ['TooManyWatchers', 30],
   ['AuthorizationUnavailable', 5],
 ])
@@ -67,6 +71,11 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       next(thrown)
       return
     }
+    if (thrown instanceof CallerLeftError || (res.destroyed && isAbortError(thrown))) {
+      // Nobody is there any more to be told.
+      res.destroy()
+      return
+    }
     const error = asAgentError(thrown)
     if (error === undefined) {
       logger.error({ err: thrown, requestId: res.get('x-request-id'), method: req.method }, 'Request failed')
@@ -76,10 +85,12 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       })
       return
     }
-    const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
-    if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter))
-    if (error instanceof NotAuthenticatedError) res.set('WWW-Authenticate', 'Bearer realm="checkpoint-agent"')
     const status = statusOf(error)
+    const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
+    if (retryAfter !== undefined) {
+      res.set('Retry-After', String(status === 429 ? retryAfterSeconds(retryAfter) : retryAfter))
+    }
+    if (error instanceof NotAuthenticatedError) res.set('WWW-Authenticate', 'Bearer realm="checkpoint-agent"')
     sendProblem(res, {
       ...error.extra,
       ...problemType(error.code, status),
@@ -123,6 +134,10 @@ function shownFailure(
 
 function statusOf(error: AgentError): number {
   return STATUS_BY_CODE.get(error.code) ?? STATUS_BY_ERROR.find(([type]) => error instanceof type)?.[1] ?? 500
+}
+
+function isAbortError(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'AbortError'
 }
 
 /** Express and its body parser throw errors of their own for what is wrong with a request. */

@@ -6,6 +6,7 @@ import * as contents from './content-api-types.ts'
 import * as custody from './custody-api-types.ts'
 import * as nodes from './node-api-types.ts'
 import type { Permission } from './permission.ts'
+import type { Rated } from './rates.ts'
 import * as retention from './retention-api-types.ts'
 
 /** One route as the OpenAPI document describes it. */
@@ -17,6 +18,10 @@ export interface Operation {
   readonly summary: string
   /** What its caller needs; `authorize.ts` asks for it before the route is called. */
   readonly permission: Permission
+  /** What of its user it is counted as, once it is allowed. */
+  readonly counts?: readonly Rated[]
+  /** The same where the digest of the checkpoint is not known. */
+  readonly countsWithoutDigest?: readonly Rated[]
   readonly description?: string
   readonly query?: z.ZodObject
   readonly headers?: readonly { readonly name: string; readonly description: string }[]
@@ -47,6 +52,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   413: 'The body is too large',
   415: 'The body is not JSON',
   416: 'There are no such bytes; `Content-Range` says how many there are',
+  422: 'To look into this archive costs more than one archive may',
   429: 'Too many at once, or within a minute; `Retry-After` says when to ask again',
   500: 'The runtime failed, or the agent did',
   501: 'The runtime of this node cannot take checkpoints',
@@ -214,9 +220,10 @@ export const operations: readonly Operation[] = [
     id: 'deleteCheckpoint',
     summary: 'Remove an archive',
     permission: { kind: 'checkpoint', verb: 'delete' },
+    counts: ['change'],
     description: 'Refused while it is pinned, read or written.',
     headers: [IF_MATCH],
-    answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 503) },
+    answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 429, 503) },
   },
   {
     method: 'put',
@@ -224,13 +231,14 @@ export const operations: readonly Operation[] = [
     id: 'pinCheckpoint',
     summary: 'Keep an archive until it is unpinned',
     permission: { kind: 'checkpoint', verb: 'update' },
+    counts: ['change'],
     description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
     headers: [IF_MATCH],
     body: checkpoints.pinRequest,
     isBodyOptional: true,
     answers: {
       200: { description: 'The checkpoint, pinned', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
-      ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 429, 503),
     },
   },
   {
@@ -239,11 +247,12 @@ export const operations: readonly Operation[] = [
     id: 'unpinCheckpoint',
     summary: 'Unpin an archive',
     permission: { kind: 'checkpoint', verb: 'update' },
+    counts: ['change'],
     description: 'Removes a marker of this agent or of a person, never one that an operator manages.',
     headers: [IF_MATCH],
     answers: {
       200: { description: 'The checkpoint, without a pin', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
-      ...problems(...READ_PROBLEMS, 404, 409, 412, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 412, 429, 503),
     },
   },
   {
@@ -252,9 +261,10 @@ export const operations: readonly Operation[] = [
     id: 'verifyCheckpoint',
     summary: 'Read an archive to its end and compare it with what is recorded',
     permission: { kind: 'checkpoint', verb: 'get' },
+    counts: ['verify'],
     answers: {
       200: { description: 'What was found; `intact` says it in one word', schema: checkpoints.verificationResponse },
-      ...problems(...READ_PROBLEMS, 404, 409, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 422, 429, 503),
     },
   },
   {
@@ -263,11 +273,12 @@ export const operations: readonly Operation[] = [
     id: 'listCheckpointMembers',
     summary: 'What is in an archive, in its order',
     permission: { kind: 'checkpoint', verb: 'get' },
+    counts: ['inspection'],
     description: 'Read from the archive each time. `continue` belongs to the file as it was.',
     query: contents.memberListQuery,
     answers: {
       200: { description: 'A page of members', schema: contents.memberList },
-      ...problems(...READ_PROBLEMS, 404, 409, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 422, 429, 503),
     },
   },
   {
@@ -276,6 +287,7 @@ export const operations: readonly Operation[] = [
     id: 'getCheckpointArchive',
     summary: 'Download an archive',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
+    counts: ['content'],
     description:
       'HEAD gives the same headers. Compressed or encrypted, the answer has no length, no ranges and an `ETag` of its own. ' +
       'It ends early, as an error, when the file is replaced or removed meanwhile.',
@@ -298,6 +310,7 @@ export const operations: readonly Operation[] = [
     id: 'getCheckpointMember',
     summary: 'The bytes of one member of an archive',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
+    counts: ['content', 'inspection'],
     description:
       'Straight from the archive, packed or not. `name` is one of the list; its slashes may stand as they are.',
     query: contents.contentQuery,
@@ -306,7 +319,7 @@ export const operations: readonly Operation[] = [
       200: { ...CONTENT_ANSWER, description: 'The content of the member' },
       206: { ...CONTENT_ANSWER, description: 'Part of it', headers: [...CONTENT_ANSWER.headers, 'Content-Range'] },
       304: { description: 'It is as it was', headers: ['ETag'] },
-      ...problems(...CONTENT_PROBLEMS),
+      ...problems(...CONTENT_PROBLEMS, 422),
     },
   },
   {
@@ -315,11 +328,12 @@ export const operations: readonly Operation[] = [
     id: 'listRootfsDiff',
     summary: 'What the container had written over its image',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
+    counts: ['inspection'],
     description: 'Read from the archive each time, nothing is unpacked. `continue` belongs to the file as it was.',
     query: contents.rootfsDiffQuery,
     answers: {
       200: { description: 'A page of changes', schema: contents.rootfsDiffResponse },
-      ...problems(...READ_PROBLEMS, 404, 409, 429, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 422, 429, 503),
     },
   },
   {
@@ -346,11 +360,12 @@ export const operations: readonly Operation[] = [
     id: 'getManifest',
     summary: 'A signed statement about an archive',
     permission: { kind: 'checkpoint', verb: 'get' },
+    countsWithoutDigest: ['inspection'],
     description:
       'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
     answers: {
       200: { description: 'The envelope', schema: custody.dsseEnvelope },
-      ...problems(...READ_PROBLEMS, 404, 409),
+      ...problems(...READ_PROBLEMS, 404, 409, 429),
     },
   },
   {
@@ -390,8 +405,12 @@ export const operations: readonly Operation[] = [
     summary: 'What the caller may do',
     description: 'In the namespace, or in all of them where none is named, and on this node as a whole.',
     permission: { kind: 'authenticated' },
+    counts: ['access'],
     query: nodes.accessQuery,
-    answers: { 200: { description: 'Each permission', schema: nodes.accessResponse }, ...problems(400, 401, 500, 503) },
+    answers: {
+      200: { description: 'Each permission', schema: nodes.accessResponse },
+      ...problems(400, 401, 429, 500, 503),
+    },
   },
   {
     method: 'get',

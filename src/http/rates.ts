@@ -3,51 +3,72 @@ import { UnavailableError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { principalOf } from './caller.ts'
 import type { Judge } from './judge.ts'
+import { retryAfterSeconds } from './retry-after.ts'
 import { UserRate } from './user-rate.ts'
 
-/** How often one user may begin what costs the node most. */
+/** How often one user may begin what costs the node, its log or the API server most. */
 export interface RateLimits {
   readonly capturesPerMinute: number
   readonly contentPerMinute: number
+  readonly inspectionsPerMinute: number
+  readonly verifiesPerMinute: number
+  readonly changesPerMinute: number
+  readonly accessPerMinute: number
 }
 
 export const UNLIMITED: RateLimits = {
   capturesPerMinute: Number.POSITIVE_INFINITY,
   contentPerMinute: Number.POSITIVE_INFINITY,
+  inspectionsPerMinute: Number.POSITIVE_INFINITY,
+  verifiesPerMinute: Number.POSITIVE_INFINITY,
+  changesPerMinute: Number.POSITIVE_INFINITY,
+  accessPerMinute: Number.POSITIVE_INFINITY,
 }
 
-export type Rated = 'capture' | 'content'
+/** By their settings, and in the words in which a user is told of them. */
+const KINDS = {
+  capture: { setting: 'capturesPerMinute', words: 'captures' },
+  content: { setting: 'contentPerMinute', words: 'readings of content' },
+  inspection: { setting: 'inspectionsPerMinute', words: 'looks into archives' },
+  verify: { setting: 'verifiesPerMinute', words: 'verifications' },
+  change: { setting: 'changesPerMinute', words: 'pins, unpins and removals' },
+  access: { setting: 'accessPerMinute', words: 'questions about permissions' },
+} as const satisfies Readonly<Record<string, { readonly setting: keyof RateLimits; readonly words: string }>>
 
-const WORDS = { capture: 'captures', content: 'readings of content' } as const
+export type Rated = keyof typeof KINDS
 
 /** Counts what users begin. Root of the node, and everybody where nobody has a name, are not counted. */
 export class Rates {
   readonly #judge: Judge
   readonly #limits: RateLimits
-  readonly #rates: Readonly<Record<Rated, UserRate>>
+  readonly #rates = new Map<Rated, UserRate>()
 
-  constructor(judge: Judge, limits: RateLimits) {
+  /** What is not limited may be begun as often as anybody likes. */
+  constructor(judge: Judge, limits: Partial<RateLimits>) {
     this.#judge = judge
-    this.#limits = limits
-    this.#rates = {
-      capture: new UserRate({ perMinute: limits.capturesPerMinute }),
-      content: new UserRate({ perMinute: limits.contentPerMinute }),
-    }
+    this.#limits = { ...UNLIMITED, ...limits }
   }
 
   /** Throws UnavailableError (`TooManyRequests`), and tells the answer when to ask again. */
   count(req: IncomingMessage, res: ServerResponse, what: Rated): void {
     const principal = principalOf(req)
     if (this.#judge.isUnlimited(principal)) return
-    const wait = Math.ceil(this.#rates[what].take(principal.user) / 1000)
-    if (wait === 0) return
-    const key = what === 'capture' ? 'capturesPerMinute' : 'contentPerMinute'
+    const waitMs = this.#rateOf(what).take(principal.user)
+    if (waitMs === 0) return
+    const { setting, words } = KINDS[what]
+    const wait = String(retryAfterSeconds(waitMs / 1000))
     const user = escapeUnreadable(principal.user)
-    const why = `"${user}" has begun ${String(this.#limits[key])} ${WORDS[what]} within a minute`
-    res.setHeader('Retry-After', String(wait))
+    const why = `"${user}" has begun ${String(this.#limits[setting])} ${words} within a minute`
+    res.setHeader('Retry-After', wait)
     throw new UnavailableError(`Cannot do this now: ${why}`, {
       code: 'TooManyRequests',
-      hint: `Ask again in ${String(wait)} s, or have server.limits.${key} raised.`,
+      hint: `Ask again in ${wait} s, or have server.limits.${setting} raised.`,
     })
+  }
+
+  #rateOf(what: Rated): UserRate {
+    const rate = this.#rates.get(what) ?? new UserRate({ perMinute: this.#limits[KINDS[what].setting] })
+    this.#rates.set(what, rate)
+    return rate
   }
 }

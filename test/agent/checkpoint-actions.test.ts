@@ -8,6 +8,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -15,14 +16,23 @@ import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Admission } from '../../src/agent/admission/admission.ts'
 import { lookAtArchive } from '../../src/agent/archive-file.ts'
-import { CheckpointActions, type ActionEntry } from '../../src/agent/checkpoint-actions.ts'
+import {
+  CheckpointActions,
+  type ActionEntry,
+  type CheckpointActionsOptions,
+} from '../../src/agent/checkpoint-actions.ts'
 import { readPin } from '../../src/agent/pins.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { systemClock } from '../../src/shared/clock.ts'
+import { CallerLeftError } from '../../src/shared/errors.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { writeArchive } from '../support/archive-builder.ts'
 
+/** Of a caller who does not leave. */
+const PRESENT = new AbortController().signal
+const LIMITS = { concurrency: 2, perUser: 1 }
 const ACTOR = { user: 'ada', groups: ['responders'], requestId: 'r-1' }
 const NAME = 'checkpoint-web-0_shop-counter-2026-01-31T12:00:00Z.tar'
 
@@ -34,6 +44,7 @@ let recordFails: boolean
 let isInUse: boolean
 let recordedSha256: string | undefined
 let actions: CheckpointActions
+let admission: Admission
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'checkpoint-actions-'))
@@ -44,10 +55,16 @@ beforeEach(() => {
   recordFails = false
   isInUse = false
   recordedSha256 = undefined
-  actions = new CheckpointActions({
+  admission = new Admission({ content: LIMITS, inspection: LIMITS, times: { maxWaitMs: 300 } })
+  actions = new CheckpointActions(actionOptions())
+})
+
+function actionOptions(): CheckpointActionsOptions {
+  return {
     directory,
     clock: systemClock,
     logger: silentLogger,
+    inspections: admission.inspections,
     record: (entry) => {
       if (recordFails) return Promise.reject(new Error('the custody log is full'))
       entries.push(entry)
@@ -57,8 +74,8 @@ beforeEach(() => {
     isInUse: () => isInUse,
     hold: () => () => undefined,
     refresh: () => look(),
-  })
-})
+  }
+}
 
 afterEach(async () => {
   await actions.close()
@@ -212,6 +229,7 @@ describe('removing', () => {
       directory,
       clock: systemClock,
       logger: silentLogger,
+      inspections: admission.inspections,
       record: (entry) => {
         entries.push(entry)
         if (entry.outcome === 'intended') renameSync(other, path)
@@ -234,6 +252,7 @@ describe('removing', () => {
       directory,
       clock: systemClock,
       logger: silentLogger,
+      inspections: admission.inspections,
       record: ({ outcome }) => (outcome === 'done' ? Promise.reject(new Error('full')) : Promise.resolve()),
       findRecordedSha256: () => undefined,
       isInUse: () => false,
@@ -250,7 +269,7 @@ describe('verifying', () => {
   it('finds an archive as it was recorded', async () => {
     const sha256 = digestOf(path)
     recordedSha256 = sha256
-    const found = await actions.verify({ ...(await there()), sha256 }, { actor: ACTOR })
+    const found = await actions.verify({ ...(await there()), sha256 }, { actor: ACTOR, signal: PRESENT })
     expect(found).toMatchObject({
       sha256,
       index: 'same',
@@ -270,24 +289,79 @@ describe('verifying', () => {
     bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000)
     writeFileSync(path, bytes)
     utimesSync(path, mtime, mtime)
-    const found = await actions.verify(before, { actor: ACTOR })
+    const found = await actions.verify(before, { actor: ACTOR, signal: PRESENT })
     expect(found).toMatchObject({ sha256: digestOf(path), index: 'different', isIntact: false })
     expect(recorded()).toEqual(['verify done', 'tampering done'])
   })
 
   it('says that nothing was recorded yet', async () => {
-    const found = await actions.verify(await there(), { actor: ACTOR })
+    const found = await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })
     expect(found).toMatchObject({ index: undefined, custody: undefined, isIntact: true })
   })
 
   it('finds what is cut off', async () => {
     writeFileSync(path, readFileSync(path).subarray(0, 4096))
-    expect(await actions.verify(await there(), { actor: ACTOR })).toMatchObject({ isIntact: false })
+    expect(await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })).toMatchObject({ isIntact: false })
+  })
+
+  it('reads an archive once for all who ask at the same time, and has an entry for each of them', async () => {
+    const checkpoint = await there()
+    // All places but one are taken: whoever joins needs none.
+    await admission.inspections.enter('somebody else', PRESENT)
+    let held = 0
+    const counting = new CheckpointActions({
+      ...actionOptions(),
+      hold: () => {
+        held += 1
+        return () => undefined
+      },
+    })
+    const users = ['ada', 'ada', 'bob', 'eve']
+    const answers = users.map((user) => counting.verify(checkpoint, { actor: { user, groups: [] }, signal: PRESENT }))
+    const found = await Promise.all(answers)
+    expect(new Set(found.map(({ sha256 }) => sha256))).toEqual(new Set([digestOf(path)]))
+    expect(held).toBe(1)
+    expect(entries.map(({ action, actor }) => `${action} by ${actor.user}`).toSorted()).toEqual(
+      users.map((user) => `verify by ${user}`),
+    )
+    expect(admission.inspections.takenCount).toBe(1)
+    await counting.close()
+  })
+
+  it('ends when the last of its callers has left, without an entry, and gives the place back', async () => {
+    truncateSync(path, 64 * 1024 ** 3)
+    const checkpoint = await there()
+    const callers = Array.from({ length: 3 }, () => new AbortController())
+    const answers = callers.map(({ signal }) => actions.verify(checkpoint, { actor: ACTOR, signal }))
+    const settled = Promise.allSettled(answers)
+    callers[0]?.abort()
+    callers[1]?.abort()
+    await expect(answers[0]).rejects.toBeInstanceOf(CallerLeftError)
+    expect(admission.inspections.takenCount).toBe(1)
+    callers[2]?.abort()
+    expect((await settled).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    // Its bytes would take a minute.
+    await expect.poll(() => admission.inspections.takenCount, { timeout: 20_000 }).toBe(0)
+    expect(recorded()).toEqual([])
+    truncateSync(path, 4096)
+    expect(await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })).toMatchObject({ isIntact: false })
+  }, 30_000)
+
+  it('is refused where its user has one going on, or all places are taken', async () => {
+    const place = await admission.inspections.enter(ACTOR.user, PRESENT)
+    await expect(actions.verify(await there(), { actor: ACTOR, signal: PRESENT })).rejects.toMatchObject({
+      code: 'TooManyInspections',
+      hint: expect.stringContaining('inspection.perUser') as string,
+    })
+    place.leave()
+    expect(await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })).toMatchObject({ isIntact: true })
   })
 
   it('is refused for what is gone', async () => {
     const checkpoint = await there()
     rmSync(path)
-    await expect(actions.verify(checkpoint, { actor: ACTOR })).rejects.toMatchObject({ code: 'CheckpointChanged' })
+    await expect(actions.verify(checkpoint, { actor: ACTOR, signal: PRESENT })).rejects.toMatchObject({
+      code: 'CheckpointChanged',
+    })
   })
 })

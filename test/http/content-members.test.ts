@@ -158,3 +158,30 @@ describe('a hostile archive', () => {
     expect((await download(server.url('/members/x'))).status).toBe(404)
   })
 })
+
+it('is found in a place for looking into archives, and sent in one for streams', async () => {
+  const inspection = { concurrency: 1, perUser: 1 }
+  const server = await serveContent({ bytes: tar, limits: { concurrency: 1 }, inspection, times: { maxWaitMs: 300 } })
+  const [user, present] = ['system:anonymous', new AbortController().signal]
+  const looking = await server.admission.inspections.enter(user, present)
+  for (const below of ['/rootfs-diff', '/members/nope']) {
+    const { status, headers, body } = await download(server.url(below))
+    expect(status).toBe(429)
+    expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(5)
+    expect(JSON.parse(body.toString())).toMatchObject({
+      code: 'TooManyInspections',
+      hint: expect.stringContaining('inspection.perUser') as string,
+    })
+  }
+  expect((await download(server.url('/archive'))).status).toBe(200)
+  looking.leave()
+  expect((await download(server.url('/members/nope'))).status).toBe(404)
+  // The bytes of a member are a stream like any other once it is found.
+  const reading = await server.admission.streams.enter(user, present)
+  expect((await download(server.url('/rootfs-diff'))).status).toBe(200)
+  const member = await download(server.url('/members/first'))
+  expect([member.status, JSON.parse(member.body.toString())]).toMatchObject([429, { code: 'TooManyDownloads' }])
+  reading.leave()
+  expect((await download(server.url('/members/first'))).status).toBe(200)
+  expect([server.admission.streams.takenCount, server.admission.inspections.takenCount]).toEqual([0, 0])
+})

@@ -51,7 +51,7 @@ export interface ServiceChanges {
   /** Nor this; everybody may do everything without it. */
   readonly access?: Access
   /** Nor these; nobody is counted without them. */
-  readonly rates?: RateLimits
+  readonly rates?: Partial<RateLimits>
   readonly node?: HttpServices['node']
   readonly containers?: HttpServices['containers']
   readonly actions?: Partial<HttpServices['actions']>

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { Admission } from '../../src/agent/admission/admission.ts'
+import type { PlaceLimits, PlaceTimes } from '../../src/agent/admission/places.ts'
 import { lookAtArchive } from '../../src/agent/archive-file.ts'
 import { Contents, type ContentsOptions } from '../../src/agent/content/contents.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from '../../src/agent/content/content-recorder.ts'
@@ -18,7 +20,9 @@ export interface ContentServerOptions {
   /** The archive. */
   readonly bytes: Uint8Array
   readonly fileName?: string
-  readonly limits?: Partial<ContentsOptions['limits']>
+  readonly limits?: Partial<PlaceLimits & { readonly maxHoldMs: number }>
+  readonly inspection?: PlaceLimits
+  readonly times?: Partial<PlaceTimes>
   readonly encryption?: ContentsOptions['encryption']
   readonly recorder?: Partial<ContentRecorder>
   /** Over what is read from the file; by default it is `ready`, with its digest. */
@@ -32,6 +36,7 @@ export interface ContentServer {
   /** Of the archive. */
   readonly path: string
   readonly contents: Contents
+  readonly admission: Admission
   readonly intents: readonly ContentIntent[]
   readonly outcomes: readonly ContentOutcome[]
   /** The row of the index. */
@@ -47,9 +52,13 @@ export async function serveContent(options: ContentServerOptions): Promise<Conte
   writeFileSync(path, options.bytes, { mode: 0o600 })
   const intents: ContentIntent[] = []
   const outcomes: ContentOutcome[] = []
+  const limits = { concurrency: 8, perUser: 8, maxHoldMs: 60_000, ...options.limits }
+  const { inspection = { concurrency: 8, perUser: 8 }, times = {} } = options
+  const admission = new Admission({ content: limits, inspection, times })
   const contents = new Contents({
     directory: folder,
-    limits: { concurrency: 8, perUser: 8, maxHoldMs: 60_000, ...options.limits },
+    admission,
+    maxHoldMs: limits.maxHoldMs,
     encryption: options.encryption ?? { isRequired: false, recipients: [] },
     recorder: {
       begin: async (intent) => {
@@ -69,6 +78,7 @@ export async function serveContent(options: ContentServerOptions): Promise<Conte
     folder,
     path,
     contents,
+    admission,
     intents,
     outcomes,
     checkpoint: {

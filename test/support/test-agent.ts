@@ -9,9 +9,10 @@ import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
 import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
 
-export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | 'freezeGuard'>> & {
+export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | 'inspection' | 'freezeGuard'>> & {
   readonly capture?: Partial<AgentOptions['capture']>
   readonly content?: Partial<AgentOptions['content']>
+  readonly inspection?: Partial<AgentOptions['inspection']>
   readonly freezeGuard?: Partial<AgentOptions['freezeGuard']>
 }
 
@@ -72,6 +73,7 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
       recipients: [],
       ...settings.content,
     },
+    inspection: { concurrency: 2, perUser: 1, ...settings.inspection },
     custody: { maxBytes: 1024 ** 3 },
     // A sweep comes when a test asks for it, and never for the sake of the disk that tests happen to run on.
     retention: { policy: QUIET_POLICY, ...settings.retention },

@@ -13,6 +13,8 @@ import {
   UnavailableError,
 } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
+import type { Admission } from '../admission/admission.ts'
+import type { Place } from '../admission/places.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
 import { pumpBytes, SourceEndedError } from './byte-pump.ts'
 import type { ByteSink } from './byte-sink.ts'
@@ -21,13 +23,13 @@ import { openContentFile, type ContentFile } from './content-file.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from './content-recorder.ts'
 import { encryptingSink } from './encrypting-sink.ts'
 import { assertPlainAllowed, chooseRecipients, type EncryptionRule } from './encryption-rule.ts'
-import { ReaderLimit, type ReaderLimits } from './reader-limit.ts'
 import { Readers } from './readers.ts'
 import { type Seal, sealHere, SealingThreads } from './sealing-threads.ts'
 
 export interface ContentsOptions {
   readonly directory: string
-  readonly limits: ReaderLimits & { readonly maxHoldMs: number }
+  readonly admission: Admission
+  readonly maxHoldMs: number
   readonly encryption: EncryptionRule
   readonly recorder: ContentRecorder
   readonly logger: Logger
@@ -71,36 +73,35 @@ export interface SendOrder {
 export class Contents {
   readonly readers: Readers
   readonly #options: ContentsOptions
-  readonly #limit: ReaderLimit
   readonly #sealing = new SealingThreads()
   readonly #open = new Set<Promise<void>>()
 
   constructor(options: ContentsOptions) {
     this.#options = options
-    this.#limit = new ReaderLimit(options.limits)
-    this.readers = new Readers(options.limits.maxHoldMs)
+    this.readers = new Readers(options.maxHoldMs)
   }
 
   /** Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`), UnavailableError (`TooManyDownloads`), and for recipients. */
   async openArchive(checkpoint: Checkpoint, request: EncryptableRequest): Promise<OpenContent> {
     const recipients = chooseRecipients(this.#options.encryption, request.recipients)
-    const reading = await this.#beginReading(checkpoint, request)
+    const reading = await this.#beginReading(checkpoint, request, 'streams')
     const source = reading.file.source(request.signal)
     return this.#openContent({ ...reading, source, recipients, about: { what: 'archive' } })
   }
 
-  /** The same, and NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). */
+  /** The same, and UnavailableError (`TooManyInspections`), NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). */
   async openMember(
     checkpoint: Checkpoint,
     request: EncryptableRequest & { readonly member: string },
   ): Promise<OpenContent> {
     const recipients = chooseRecipients(this.#options.encryption, request.recipients)
-    const reading = await this.#beginReading(checkpoint, request)
+    const reading = await this.#beginReading(checkpoint, request, 'inspections')
     try {
       const archive = reading.file.source(request.signal)
       const member = await findMember(archive, request.member, request.signal)
       if (member === undefined) throw memberNotFound(checkpoint, request.member)
       if (member.type !== 'file') throw notAFile(checkpoint, request.member, member.type)
+      await reading.moveTo('streams')
       const source = await memberSource(archive, member)
       return this.#openContent({ ...reading, source, recipients, about: { what: 'member', member: request.member } })
     } catch (error) {
@@ -114,7 +115,7 @@ export class Contents {
     request: ContentRequest & { readonly skip: number; readonly limit: number },
   ): Promise<RootfsDiff & { readonly isComplete: boolean }> {
     assertPlainAllowed(this.#options.encryption)
-    const reading = await this.#beginReading(checkpoint, request)
+    const reading = await this.#beginReading(checkpoint, request, 'inspections')
     const { actor, skip, limit, signal } = request
     const intent: ContentIntent = { actor, checkpoint, what: 'rootfs-diff', recipients: [] }
     try {
@@ -137,21 +138,38 @@ export class Contents {
     await this.#sealing.close()
   }
 
-  async #beginReading(checkpoint: Checkpoint, { actor, acceptsIncomplete, signal }: ContentRequest): Promise<Reading> {
-    const leave = await this.#limit.enter(actor.user)
+  async #beginReading(
+    checkpoint: Checkpoint,
+    { actor, acceptsIncomplete, signal }: ContentRequest,
+    kind: PlaceKind,
+  ): Promise<Reading> {
+    const { admission } = this.#options
+    let place = await admission[kind].enter(actor.user, signal)
     const letGo = this.readers.hold(checkpoint.id)
     const closed = Promise.withResolvers<void>()
     this.#open.add(closed.promise)
     const end = () => {
       letGo()
-      leave()
+      place.leave()
       this.#open.delete(closed.promise)
       closed.resolve()
     }
     try {
       const file = await openContentFile(checkpoint, { directory: this.#options.directory, acceptsIncomplete })
       let closing: Promise<void> | undefined
-      return { file, checkpoint, actor, signal, close: () => (closing ??= file.close().finally(end)) }
+      return {
+        file,
+        checkpoint,
+        actor,
+        signal,
+        place: () => place,
+        // Given back first: who held one kind while waiting for the other could keep both from everybody.
+        moveTo: async (next) => {
+          place.leave()
+          place = await admission[next].enter(actor.user, signal)
+        },
+        close: () => (closing ??= file.close().finally(end)),
+      }
     } catch (error) {
       end()
       throw error
@@ -187,26 +205,32 @@ export class Contents {
   }
 
   async #send(
-    { file, source, recipients, signal }: ContentToSend,
+    { file, source, recipients, signal, place }: ContentToSend,
     order: SendOrder,
     intent: ContentIntent,
   ): Promise<void> {
     let sentBytes = 0
     let sink: ByteSink | undefined
+    let hasGivenWay = false
+    const stream = place().stream(() => {
+      hasGivenWay = true
+      sink?.close()
+    })
     try {
       const { first, end, coding } = order
       const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
       sink = wrap(order.start(), { recipients, seal, coding })
       const onProgress = (bytes: number) => {
         sentBytes += bytes
+        stream.taken(bytes)
       }
       const isConverted = recipients.length > 0 || coding !== undefined
       await pumpBytes({ source, first, end, sink, assertSame: file.assertSame, isConverted, onProgress })
       await sink.end()
     } catch (thrown) {
-      const hasLeft = signal.aborted || thrown instanceof CallerLeftError
+      const hasLeft = !hasGivenWay && (signal.aborted || thrown instanceof CallerLeftError)
       sink?.close()
-      const error = explain(thrown, file)
+      const error = hasGivenWay ? gaveWay(intent.checkpoint) : explain(thrown, file)
       if (!hasLeft) {
         this.#options.logger.warn({ id: intent.checkpoint.id, error: errorText(error) }, 'A download ended early')
       }
@@ -256,8 +280,13 @@ interface Reading {
   readonly checkpoint: Checkpoint
   readonly actor: ActionActor
   readonly signal: AbortSignal
+  readonly place: () => Place
+  /** Throws like `enter`; the place before is given back. */
+  readonly moveTo: (kind: PlaceKind) => Promise<void>
   readonly close: () => Promise<void>
 }
+
+type PlaceKind = 'streams' | 'inspections'
 
 interface ContentToSend extends Reading {
   readonly source: ByteSource
@@ -294,6 +323,13 @@ function explain(error: unknown, file: ContentFile): unknown {
     return changed
   }
   return error
+}
+
+function gaveWay({ id }: Checkpoint): UnavailableError {
+  return new UnavailableError(
+    `Cannot go on sending checkpoint "${id}": its reader took less than 64 KiB a second while others waited`,
+    { code: 'TooManyDownloads', hint: 'Go on where it ended, with "Range", or have content.concurrency raised.' },
+  )
 }
 
 function memberNotFound({ id }: Checkpoint, member: string): NotFoundError {

@@ -139,7 +139,10 @@ describe('the custody log of an agent', () => {
     bytes[at] = (bytes[at] ?? 0) ^ 1
     writeFileSync(path, bytes)
     await vi.waitUntil(() => ofAction(test, 'tampering').length > 0, { timeout: 20_000 })
-    const found = await test.agent.actions.verify(await test.agent.checkpoints.get(checkpointId), { actor: ALICE })
+    const found = await test.agent.actions.verify(await test.agent.checkpoints.get(checkpointId), {
+      signal: new AbortController().signal,
+      actor: ALICE,
+    })
     expect(found).toMatchObject({ custody: 'different', isIntact: false })
     const reports = ofAction(test, 'tampering').filter(({ actor }) => actor.user !== 'alice')
     expect(reports).toMatchObject([{ checkpoint: { id: checkpointId }, detail: { problem, recordedSha256: recorded } }])
