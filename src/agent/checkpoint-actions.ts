@@ -11,6 +11,7 @@ import { HashQueue } from './hash-queue.ts'
 import { assertNotManaged, readPin, removePin, writePin } from './pins.ts'
 import { assertRemovable, removeArchive } from './removal.ts'
 import { SharedWork } from './shared-work.ts'
+import { Turns } from './turns.ts'
 import { verifyArchive, type Verification } from './verification.ts'
 
 /** Who does it. */
@@ -55,6 +56,8 @@ interface Order {
 export class CheckpointActions {
   readonly #options: CheckpointActionsOptions
   readonly #hashes = new HashQueue()
+  /** Two drafts of one marker would be one file. */
+  readonly #pinTurns = new Turns()
   readonly #verifications = new SharedWork<Verification>()
 
   constructor(options: CheckpointActionsOptions) {
@@ -62,7 +65,15 @@ export class CheckpointActions {
   }
 
   /** What somebody else has pinned already stays as it is. */
-  async pin(checkpoint: Checkpoint, { actor, reason }: Order & { readonly reason?: string }): Promise<Checkpoint> {
+  async pin(checkpoint: Checkpoint, order: Order & { readonly reason?: string }): Promise<Checkpoint> {
+    return this.#pinTurns.run(checkpoint.id, () => this.#pin(checkpoint, order))
+  }
+
+  async unpin(checkpoint: Checkpoint, order: Order): Promise<Checkpoint> {
+    return this.#pinTurns.run(checkpoint.id, () => this.#unpin(checkpoint, order))
+  }
+
+  async #pin(checkpoint: Checkpoint, { actor, reason }: Order & { readonly reason?: string }): Promise<Checkpoint> {
     const { directory, clock } = this.#options
     const before = this.#assertThere(checkpoint)
     assertNotManaged(before)
@@ -79,7 +90,7 @@ export class CheckpointActions {
     return this.#refreshed(checkpoint)
   }
 
-  async unpin(checkpoint: Checkpoint, { actor }: Order): Promise<Checkpoint> {
+  async #unpin(checkpoint: Checkpoint, { actor }: Order): Promise<Checkpoint> {
     const { directory } = this.#options
     const before = this.#assertThere(checkpoint)
     if (before === undefined) return checkpoint

@@ -119,6 +119,19 @@ describe('pinning', () => {
     expect((await actions.pin(await there(), { actor: ACTOR, reason: 'second' })).pin?.reason).toBe('second')
   })
 
+  it('is done in turn where many ask for it at once, and the last one counts', async () => {
+    const checkpoint = await there()
+    const asked = Array.from({ length: 20 }, (_, number) =>
+      number % 5 === 4
+        ? actions.unpin(checkpoint, { actor: ACTOR })
+        : actions.pin(checkpoint, { actor: ACTOR, reason: `number ${String(number)}` }),
+    )
+    const last = actions.pin(checkpoint, { actor: ACTOR, reason: 'the last' })
+    await Promise.all(asked)
+    expect((await last).pin).toEqual({ by: 'us', reason: 'the last' })
+    expect(recorded()).toHaveLength(21)
+  })
+
   it('leaves the marker of a person as it is', async () => {
     writeFileSync(marker, 'please keep. Bob')
     expect((await actions.pin(await there(), { actor: ACTOR, reason: 'mine' })).pin).toEqual({ by: 'manual' })

@@ -212,14 +212,15 @@ export class Contents {
     let sentBytes = 0
     let sink: ByteSink | undefined
     let hasGivenWay = false
-    const stream = place().stream(() => {
-      hasGivenWay = true
-      sink?.close()
-    })
     try {
       const { first, end, coding } = order
       const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
-      sink = wrap(order.start(), { recipients, seal, coding })
+      const started = wrap(order.start(), { recipients, seal, coding })
+      sink = started
+      const stream = place().stream(() => {
+        hasGivenWay = true
+        started.close()
+      })
       const onProgress = (bytes: number) => {
         sentBytes += bytes
         stream.taken(bytes)
