@@ -18,6 +18,7 @@ export class SharedWork<Result> {
 
   /** Joins the run of this key, or begins it. Rejects with CallerLeftError once `signal` aborts; the signal of `work` does when all have left. */
   async join(key: string, work: (signal: AbortSignal) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    if (signal?.aborted === true) throw new CallerLeftError()
     const run = this.#runs.get(key) ?? this.#begin(key, work)
     run.callers += 1
     try {
@@ -65,7 +66,6 @@ async function untilAborted<Result>(result: Promise<Result>, signal: AbortSignal
   if (signal === undefined) return result
   const left = Promise.withResolvers<never>()
   const leave = () => left.reject(new CallerLeftError())
-  if (signal.aborted) leave()
   signal.addEventListener('abort', leave, { once: true })
   try {
     return await Promise.race([result, left.promise])
