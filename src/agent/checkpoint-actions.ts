@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs'
 import type { Checkpoint, CheckpointPin } from '../checkpoint/checkpoint.ts'
-import { ConflictError, errorText } from '../shared/errors.ts'
+import { CallerLeftError, ConflictError, errorText } from '../shared/errors.ts'
 import { withoutHostPaths } from '../shared/host-paths.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -120,13 +120,15 @@ export class CheckpointActions {
     const { id, generation, sha256 = '' } = checkpoint
     // With the digest that it is compared with, since that may have become known just now.
     const key = [id, generation, sha256].join(' ')
-    const begin = (place: Place) =>
-      this.#verifications.join(key, (ending) => this.#verify(checkpoint, place, ending), signal)
     for (;;) {
       if (this.#verifications.isRunning(key)) return this.#verifications.join(key, joinOnly, signal)
       const place = await this.#placeToVerify(key, user, signal)
-      if (place !== undefined && !this.#verifications.isRunning(key)) return begin(place)
-      place?.leave()
+      if (place === undefined) continue
+      if (!signal.aborted && !this.#verifications.isRunning(key)) {
+        return this.#verifications.join(key, (ending) => this.#verify(checkpoint, place, ending), signal)
+      }
+      place.leave()
+      if (signal.aborted) throw new CallerLeftError()
     }
   }
 

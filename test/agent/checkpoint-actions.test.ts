@@ -347,6 +347,7 @@ describe('verifying', () => {
     const callers = Array.from({ length: 3 }, () => new AbortController())
     const answers = callers.map(({ signal }) => actions.verify(checkpoint, { actor: ACTOR, signal }))
     const settled = Promise.allSettled(answers)
+    await expect.poll(() => admission.inspections.takenCount).toBe(1)
     callers[0]?.abort()
     callers[1]?.abort()
     await expect(answers[0]).rejects.toBeInstanceOf(CallerLeftError)
@@ -359,6 +360,18 @@ describe('verifying', () => {
     truncateSync(path, 4096)
     expect(await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })).toMatchObject({ isIntact: false })
   }, 30_000)
+
+  it('gives back the place of a caller who left as it got it', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const caller = new AbortController()
+      const answer = actions.verify(await there(), { actor: ACTOR, signal: caller.signal })
+      for (let turn = 0; turn < round % 5; turn += 1) await Promise.resolve()
+      caller.abort()
+      await expect(answer).rejects.toBeInstanceOf(CallerLeftError)
+    }
+    await expect.poll(() => admission.inspections.takenCount).toBe(0)
+    expect(admission.inspections.waitingCount).toBe(0)
+  })
 
   it('is refused where its user has one going on, or all places are taken', async () => {
     const place = await admission.inspections.enter(ACTOR.user, PRESENT)

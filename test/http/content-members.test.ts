@@ -183,5 +183,6 @@ it('is found in a place for looking into archives, and sent in one for streams',
   expect([member.status, JSON.parse(member.body.toString())]).toMatchObject([429, { code: 'TooManyDownloads' }])
   reading.leave()
   expect((await download(server.url('/members/first'))).status).toBe(200)
-  expect([server.admission.streams.takenCount, server.admission.inspections.takenCount]).toEqual([0, 0])
+  const taken = () => [server.admission.streams.takenCount, server.admission.inspections.takenCount]
+  await expect.poll(taken).toEqual([0, 0])
 })
