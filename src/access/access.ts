@@ -21,6 +21,8 @@ export interface Access {
   readonly authorizer: Authorizer
   /** Whether a caller may show a certificate. */
   readonly takesCertificates: boolean
+  /** Whether the port serves programs on this machine only: no web page, no other host name. */
+  readonly isLoopbackOnly?: boolean
   /** Looks for changes at once, for tests and signals. */
   readonly refresh: () => Promise<void>
   readonly stop: () => void
@@ -47,7 +49,7 @@ export interface KubernetesAccess {
 
 /** Throws InvalidInputError for files that cannot be used. The API server need not answer yet. */
 export async function openAccess(options: AccessOptions): Promise<Access> {
-  if (options.mode === 'none') return OPEN_TO_ALL
+  if (options.mode === 'none') return { ...OPEN_TO_ALL, isLoopbackOnly: true }
   return options.mode === 'tokens' ? openTokenFile(options) : openKubernetes(options)
 }
 

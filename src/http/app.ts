@@ -15,6 +15,7 @@ import { requireHost } from './host-header.ts'
 import { Judge } from './judge.ts'
 import { kubeletGuard } from './kubelet-access.ts'
 import { kubeletRoutes } from './kubelet-routes.ts'
+import { loopbackGuard } from './loopback-guard.ts'
 import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { Rates, type RateLimits } from './rates.ts'
@@ -49,6 +50,7 @@ export function createApp(services: HttpServices, options: AppOptions): Express 
 
   app.use(requestLog(logger))
   app.use(requireHost())
+  if (access.isLoopbackOnly === true) app.use(loopbackGuard())
   app.use(kubeletRoutes(services.kubelet, { logger, rates, guard: kubeletGuard(access, judge) }))
   // Nobody gets past it without the permission that the operation declares.
   app.use(authorize({ access, judge, rates, services, clock }))

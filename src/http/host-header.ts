@@ -1,14 +1,16 @@
 import type { RequestHandler } from 'express'
 import { InvalidInputError } from '../shared/errors.ts'
 
-/** HTTP/1.1 demands a host. Node would refuse its absence without a word about it. */
+/** HTTP/1.1 demands one host. Node would refuse its absence without a word about it, and take the first of two. */
 export function requireHost(): RequestHandler {
   return (req, res, next) => {
-    if (req.httpVersion === '1.0' || req.headers.host !== undefined) {
+    const hosts = req.headersDistinct['host']?.length ?? 0
+    if (hosts === 1 || (hosts === 0 && req.httpVersion === '1.0')) {
       next()
       return
     }
     res.set('Connection', 'close')
-    throw new InvalidInputError('Cannot read the request: it has no Host header', { code: 'InvalidRequest' })
+    const reason = hosts === 0 ? 'it has no Host header' : 'it has more than one Host header'
+    throw new InvalidInputError(`Cannot read the request: ${reason}`, { code: 'InvalidRequest' })
   }
 }

@@ -1,0 +1,80 @@
+import { Router, type Request, type RequestHandler } from 'express'
+import { BlockList, isIPv4, isIPv6 } from 'node:net'
+import { NotAllowedError } from '../shared/errors.ts'
+import { isLocalRoot } from './caller.ts'
+import { operations } from './openapi-operations.ts'
+
+/** Characters of a foreign host or origin that an error quotes. */
+const MAX_QUOTED = 100
+
+/**
+ * Protects an agent without access control from web pages: any page in a browser on this machine can send requests to
+ * a loopback port. Refuses, on every route but health, requests that name another host than this machine (DNS
+ * rebinding) or that a page of another origin caused. Throws NotAllowedError. Browsers cannot reach the unix socket.
+ */
+export function loopbackGuard(): RequestHandler {
+  const router = Router({ caseSensitive: true, strict: true })
+  for (const { path, permission } of operations) {
+    if (permission.kind === 'open') router.get(path, (_req, _res, next) => next('router'))
+  }
+  router.use((req, _res, next) => {
+    if (!isLocalRoot(req)) {
+      assertLoopbackHost(req)
+      assertOwnOrigin(req)
+    }
+    next()
+  })
+  return (req, res, next) => router(req, res, next)
+}
+
+function assertLoopbackHost(req: Request): void {
+  const named = [req.headers.host ?? '', targetAuthority(req.originalUrl)]
+  const foreign = named.find((authority) => authority !== undefined && !isLoopbackAuthority(authority))
+  if (foreign === undefined) return
+  const reason = foreign === '' ? 'the request names no host' : `the request is for the host "${quoted(foreign)}"`
+  throw new NotAllowedError(`Cannot answer: ${reason}, and without access control only this machine is served`, {
+    code: 'ForeignHost',
+    hint: 'Use http://localhost:PORT or http://127.0.0.1:PORT, or turn on access control with server.auth.mode.',
+  })
+}
+
+function assertOwnOrigin(req: Request): void {
+  const { origin: origins = [], 'sec-fetch-site': sites = [] } = req.headersDistinct
+  const own = `${req.protocol}://${targetAuthority(req.originalUrl) ?? req.headers.host ?? ''}`
+  const foreign = origins.find((origin) => !isSameOrigin(origin, own))
+  const isCausedElsewhere = sites.some((site) => site !== 'none' && site !== 'same-origin')
+  if (foreign === undefined && !isCausedElsewhere) return
+  const source = foreign === undefined ? 'another site' : `the origin "${quoted(foreign)}"`
+  throw new NotAllowedError(`Cannot answer: the request comes from a web page of ${source}`, {
+    code: 'ForeignOrigin',
+    hint: 'Without access control no web page may use the agent: use curl, or turn on access control with server.auth.mode.',
+  })
+}
+
+/** The host and port of an absolute request target (`GET http://host/path`), which counts more than the Host header. */
+function targetAuthority(target: string): string | undefined {
+  return /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(target)?.[1]
+}
+
+const loopbackV6 = new BlockList()
+loopbackV6.addAddress('::1', 'ipv6')
+
+/**
+ * Accepts `localhost`, addresses of 127.0.0.0/8 in four plain decimal parts and `[::1]` in any spelling, each with or
+ * without a port. Other names are refused even where they usually lead here: somebody else's DNS may decide on them.
+ */
+function isLoopbackAuthority(authority: string): boolean {
+  const { host, v6 } = /^(?:(?<host>[a-z0-9.]+)|\[(?<v6>[0-9a-f:.]+)\])(?::\d{1,5})?$/i.exec(authority)?.groups ?? {}
+  if (v6 !== undefined) return isIPv6(v6) && loopbackV6.check(v6, 'ipv6')
+  return host !== undefined && (host.toLowerCase() === 'localhost' || (isIPv4(host) && host.startsWith('127.')))
+}
+
+/** The default port may be written in one and left out in the other. */
+function isSameOrigin(origin: string, own: string): boolean {
+  const parsed = URL.parse(origin)
+  return parsed !== null && parsed.origin === origin.toLowerCase() && parsed.origin === URL.parse(own)?.origin
+}
+
+function quoted(text: string): string {
+  return text.length <= MAX_QUOTED ? text : `${text.slice(0, MAX_QUOTED)}…`
+}
