@@ -104,17 +104,20 @@ describe('without access control', () => {
   })
 
   it.each([
-    { target: `http://localhost:9443${ROUTE}`, host: 'localhost:9443', status: 200 },
-    { target: `HTTP://127.0.0.1${ROUTE}`, host: 'localhost', status: 200 },
-    { target: `http://evil.example${ROUTE}`, host: 'localhost', status: 403 },
-    { target: `http://localhost${ROUTE}`, host: 'evil.example', status: 403 },
-    { target: `http://localhost@evil.example${ROUTE}`, host: 'localhost', status: 403 },
-    { target: `http://evil.example?${ROUTE}`, host: 'localhost', status: 403 },
-    { target: `http:///evil.example${ROUTE}`, host: 'localhost', status: 403 },
-  ])('the target $target with the host $host is a $status', async ({ target, host, status }) => {
-    const answer = ask([`Host: ${host}`], { target })
-    if (status === 403) expect(await refusalOf(answer)).toBe('ForeignHost')
-    else expect((await answer).status).toBe(status)
+    { target: `http://localhost:9443${ROUTE}`, host: 'localhost:9443' },
+    { target: `HTTP://127.0.0.1${ROUTE}`, host: 'localhost' },
+  ])('the target $target with the host $host is answered', async ({ target, host }) => {
+    expect((await ask([`Host: ${host}`], { target })).status).toBe(200)
+  })
+
+  it.each([
+    { target: `http://evil.example${ROUTE}`, host: 'localhost' },
+    { target: `http://localhost${ROUTE}`, host: 'evil.example' },
+    { target: `http://localhost@evil.example${ROUTE}`, host: 'localhost' },
+    { target: `http://evil.example?${ROUTE}`, host: 'localhost' },
+    { target: `http:///evil.example${ROUTE}`, host: 'localhost' },
+  ])('the target $target with the host $host is refused', async ({ target, host }) => {
+    expect(await refusalOf(ask([`Host: ${host}`], { target }))).toBe('ForeignHost')
   })
 
   it.each([
@@ -239,7 +242,7 @@ function portOf(server: Server): number {
 /** The code of a refusal that is as it should be. */
 async function refusalOf(answer: Promise<RawAnswer>): Promise<string> {
   const { status, headers, body } = await answer
-  expect(status, body).toBe(403)
+  expect(status).toBe(403)
   expect(Object.keys(headers).filter((name) => name.startsWith('access-control-'))).toEqual([])
   const { code, hint } = problem.parse(JSON.parse(body))
   expect(hint).toBeTruthy()
