@@ -1,0 +1,53 @@
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readdirSync, renameSync, rmdirSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { HOSTILE_ARCHIVES, smallBomb, sparseHead, type Bytes } from './attack-archives.ts'
+
+const MIB = 1024 * 1024
+
+/** How many of the small ones come beside the others, all at once. */
+const SWARM = 150
+
+export interface HostileArchive {
+  readonly fileName: string
+  readonly sizeBytes: number
+}
+
+/** Makes them outside of the directory, on its file system; `publish` lets them appear, all at once. */
+export async function makeHostileArchives(directory: string) {
+  const workshop = mkdtempSync(`${directory}-`)
+  const archives: HostileArchive[] = []
+  const make = (name: string, write: (file: number) => number) => {
+    const fileName = `checkpoint-${name}_evil-x-2026-06-12T10:00:00Z.tar`
+    const file = openSync(join(workshop, fileName), 'w', 0o600)
+    const sizeBytes = write(file)
+    closeSync(file)
+    archives.push({ fileName, sizeBytes })
+  }
+  for (const [name, build] of Object.entries(HOSTILE_ARCHIVES)) {
+    const bytes = await build()
+    make(name, (file) => writeAll(file, bytes))
+  }
+  make('sparse', (file) => {
+    ftruncateSync(file, 1024 * MIB)
+    writeSync(file, sparseHead(), 0, undefined, 0)
+    return 1024 * MIB
+  })
+  const small = smallBomb()
+  for (let index = 0; index < SWARM; index += 1) make(`swarm-${String(index)}`, (file) => writeAll(file, small))
+  return {
+    archives,
+    publish: () => {
+      for (const fileName of readdirSync(workshop)) renameSync(join(workshop, fileName), join(directory, fileName))
+      rmdirSync(workshop)
+    },
+  }
+}
+
+function writeAll(file: number, bytes: Bytes): number {
+  let sizeBytes = 0
+  for (const part of bytes instanceof Uint8Array ? [bytes] : bytes) {
+    for (let at = 0; at < part.length; at += writeSync(file, part, at));
+    sizeBytes += part.length
+  }
+  return sizeBytes
+}
