@@ -80,7 +80,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
     address: config.server.address ?? '',
     socket: config.server.socket ?? '',
     ...(certificate !== undefined && { certificate }),
-    takesCertificates: access.takesCertificates,
+    ...(access.clientAuthorities !== undefined && { clientAuthorities: access.clientAuthorities }),
     maxConnections: config.server.limits.connections,
     logger,
   })

@@ -4,7 +4,8 @@ import type { Logger } from '../shared/logger.ts'
 import { ApiServerClient, type ApiServer } from './api-server-client.ts'
 import { AuthoritiesSource } from './authorities-source.ts'
 import { CertificateAuthenticator } from './certificate-authenticator.ts'
-import { parseBundle } from './certificate-chain.ts'
+import { parseBundle } from './certificate-bundle.ts'
+import type { TrustedAuthorities } from './client-authorities.ts'
 import { bearerToken, type Credentials, type Identity } from './credentials.ts'
 import { ANONYMOUS, RESERVED_USERS } from './principal.ts'
 import type { Authorizer } from './question.ts'
@@ -12,7 +13,7 @@ import { ReviewAuthorizer } from './review-authorizer.ts'
 import { TokenAuthenticator } from './token-authenticator.ts'
 import { parseTokenFile } from './token-file.ts'
 import { TokenFileAccess } from './token-file-access.ts'
-import { watchFile } from './watched-file.ts'
+import { watchFile, type WatchedFile } from './watched-file.ts'
 
 /** Who asks, and what may they do. */
 export interface Access {
@@ -21,6 +22,8 @@ export interface Access {
   readonly authorizer: Authorizer
   /** Whether a caller may show a certificate. */
   readonly takesCertificates: boolean
+  /** Which CAs client certificates must lead to, where they are taken. */
+  readonly clientAuthorities?: TrustedAuthorities
   /** Whether the port serves programs on this machine only: no web page, no other host name. */
   readonly isLoopbackOnly?: boolean
   /** Looks for changes at once, for tests and signals. */
@@ -97,10 +100,11 @@ async function openKubernetes(
       ? undefined
       : await watchFile({ path: clientCaFile, what, parse: (text) => parseAuthorities(text, clientCaFile), logger })
   const api = new ApiServerClient({ ...options.api, logger })
-  const { authorities, ...access } = kubernetesAccess({ ...options, api, ofFile: () => file?.current() ?? NONE })
+  const { authorities, ...access } = kubernetesAccess({ ...options, api, ...(file !== undefined && { file }) })
   authorities.start()
   return {
     ...access,
+    clientAuthorities: authorities,
     refresh: async () => {
       await file?.refresh()
       await authorities.refresh()
@@ -112,8 +116,6 @@ async function openKubernetes(
     },
   }
 }
-
-const NONE: ReturnType<typeof parseBundle> = []
 
 /** Throws InvalidInputError. */
 function parseAuthorities(text: string, path: string) {
@@ -136,13 +138,17 @@ function parseAuthorities(text: string, path: string) {
 function kubernetesAccess(
   options: Omit<KubernetesAccess, 'api'> & {
     readonly api: ApiServer
-    readonly ofFile: () => ReturnType<typeof parseBundle>
+    readonly file?: WatchedFile<ReturnType<typeof parseBundle>>
     readonly clock: Clock
     readonly logger: Logger
   },
 ) {
-  const { api, clock, logger, ofFile, clusterCertificates, audiences, tokenTtlMs, allowTtlMs, denyTtlMs } = options
-  const authorities = new AuthoritiesSource({ ofFile, logger, ...(clusterCertificates && { api }) })
+  const { api, clock, logger, file, clusterCertificates, audiences, tokenTtlMs, allowTtlMs, denyTtlMs } = options
+  const authorities = new AuthoritiesSource({
+    logger,
+    ...(file !== undefined && { file }),
+    ...(clusterCertificates && { api }),
+  })
   const certificates = new CertificateAuthenticator({ authorities, clock, logger })
   const tokens = new TokenAuthenticator({ api, clock, audiences, ttlMs: tokenTtlMs })
 

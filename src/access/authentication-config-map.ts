@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ApiServer } from './api-server-client.ts'
 import { ApiServerError } from './api-server-error.ts'
-import { parseBundle } from './certificate-chain.ts'
+import { parseBundle } from './certificate-bundle.ts'
 import { NO_AUTHORITIES, type Authorities } from './client-authorities.ts'
 
 const PATH = '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication'

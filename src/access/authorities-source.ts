@@ -4,13 +4,16 @@ import type { Logger } from '../shared/logger.ts'
 import type { ApiServer } from './api-server-client.ts'
 import { ApiServerError } from './api-server-error.ts'
 import { readAuthenticationConfigMap } from './authentication-config-map.ts'
-import { NO_AUTHORITIES, type Authorities } from './client-authorities.ts'
+import { NO_AUTHORITIES, type Authorities, type TrustedAuthorities } from './client-authorities.ts'
 
 export interface AuthoritiesSourceOptions {
   /** Absent: the cluster's own authorities are not asked for. */
   readonly api?: ApiServer
-  /** Those of the file, as they are now. */
-  readonly ofFile: () => readonly X509Certificate[]
+  /** Those of a file, which may change. */
+  readonly file?: {
+    readonly current: () => readonly X509Certificate[]
+    readonly onChange: (listener: () => void) => void
+  }
   readonly logger: Logger
 }
 
@@ -23,11 +26,12 @@ const FIRST_REFRESH_MS = 5_000
 const NOT_THERE: ReadonlySet<number | undefined> = new Set([403, 404])
 
 /** The authorities that are trusted now: of the file and of the cluster. A new object whenever one of them is another. */
-export class AuthoritiesSource {
+export class AuthoritiesSource implements TrustedAuthorities {
   readonly #options: AuthoritiesSourceOptions
   #ofCluster: Authorities = NO_AUTHORITIES
-  #ofFile: readonly X509Certificate[]
-  #current: Authorities
+  #current: Authorities = NO_AUTHORITIES
+  readonly #known = new Map<string, X509Certificate>()
+  readonly #listeners: (() => void)[] = []
   #isComplete: boolean
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
@@ -36,8 +40,8 @@ export class AuthoritiesSource {
 
   constructor(options: AuthoritiesSourceOptions) {
     this.#options = options
-    this.#ofFile = options.ofFile()
-    this.#current = { ...NO_AUTHORITIES, clients: this.#ofFile }
+    this.#join()
+    options.file?.onChange(() => this.#join())
     this.#isComplete = options.api === undefined
   }
 
@@ -47,12 +51,21 @@ export class AuthoritiesSource {
   }
 
   current(): Authorities {
-    const ofFile = this.#options.ofFile()
-    if (ofFile !== this.#ofFile) {
-      this.#ofFile = ofFile
-      this.#join()
-    }
     return this.#current
+  }
+
+  /** Every certificate that was ever among them, by its fingerprint. */
+  known(): ReadonlyMap<string, X509Certificate> {
+    return this.#known
+  }
+
+  all(): readonly X509Certificate[] {
+    const { clients, frontProxy } = this.#current
+    return [...clients, ...frontProxy.authorities]
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener)
   }
 
   /** Begins to look; does not wait for the first answer. */
@@ -88,7 +101,9 @@ export class AuthoritiesSource {
 
   #join(): void {
     const { clients, frontProxy } = this.#ofCluster
-    this.#current = { clients: [...this.#ofFile, ...clients], frontProxy }
+    this.#current = { clients: [...(this.#options.file?.current() ?? []), ...clients], frontProxy }
+    for (const certificate of this.all()) this.#known.set(certificate.fingerprint256, certificate)
+    for (const listener of this.#listeners) listener()
   }
 
   async #keepLooking(): Promise<void> {

@@ -2,34 +2,37 @@ import type { X509Certificate } from 'node:crypto'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 import { ApiServerError } from './api-server-error.ts'
-import { verifyClientChain, type ChainVerdict } from './certificate-chain.ts'
+import { findAnchors, type Anchors } from './certificate-anchors.ts'
 import { subjectOf } from './certificate-subject.ts'
 import type { Authorities } from './client-authorities.ts'
-import type { Credentials, Identity } from './credentials.ts'
+import type { Credentials, Identity, ShownCertificates } from './credentials.ts'
 import { readFrontProxyHeaders } from './front-proxy-headers.ts'
 import { AUTHENTICATED_GROUP, type Principal } from './principal.ts'
 
 export interface CertificateAuthenticatorOptions {
-  readonly authorities: { readonly current: () => Authorities; readonly isComplete: boolean }
+  readonly authorities: {
+    readonly current: () => Authorities
+    readonly known: () => ReadonlyMap<string, X509Certificate>
+    readonly isComplete: boolean
+  }
   readonly clock: Clock
   readonly logger: Logger
 }
 
-interface Verdicts {
-  readonly authorities: Authorities
-  readonly at: number
-  readonly asProxy: ChainVerdict
-  readonly asClient: ChainVerdict
-  readonly client: Principal | undefined
+/** What holds for a connection as long as it lives. */
+interface Verdict {
+  readonly anchors: Anchors
+  readonly subject: Principal | undefined
 }
 
-/** How long a verdict on one connection's certificate holds while the authorities stay the same. */
-const VERDICT_MS = 60_000
-
-/** Finds out who shows a client certificate: a proxy that speaks for somebody, or a user. */
+/**
+ * Finds out who shows a client certificate: a proxy that speaks for somebody, or a user. OpenSSL has verified the chain
+ * at the handshake, against users' and proxies' CAs together; which of the two it leads to is told apart here, and
+ * anew for each request, since a CA may be removed while the connection lives.
+ */
 export class CertificateAuthenticator {
   readonly #options: CertificateAuthenticatorOptions
-  readonly #verdicts = new WeakMap<X509Certificate, Verdicts>()
+  readonly #verdicts = new WeakMap<ShownCertificates, Verdict>()
 
   constructor(options: CertificateAuthenticatorOptions) {
     this.#options = options
@@ -37,51 +40,46 @@ export class CertificateAuthenticator {
 
   /** Undefined: there is none, or it is no good. Throws ApiServerError where the authorities are not known yet. */
   authenticate({ certificates, headers }: Credentials): Identity | undefined {
-    const [leaf] = certificates
-    if (leaf === undefined) return undefined
-    const { asProxy, asClient, client, authorities } = this.#verdictsOn(leaf, certificates)
-    const { frontProxy } = authorities
-    if (asProxy.isTrusted && isAllowedName(leaf, frontProxy.allowedNames)) {
-      const named = readFrontProxyHeaders(headers, frontProxy)
-      if (named !== undefined) return { principal: authenticated(named), until: asProxy.until }
+    if (certificates === undefined) return undefined
+    const { authorities, clock } = this.#options
+    const { anchors, subject } = this.#verdictOn(certificates)
+    const { clients, frontProxy } = authorities.current()
+    if (anchors.isUsable && anchors.until > clock.now().getTime() && subject !== undefined) {
+      const { fingerprints, until } = anchors
+      if (isAnchoredIn(frontProxy.authorities, fingerprints) && frontProxy.allowedNames.includes(subject.user)) {
+        const named = readFrontProxyHeaders(headers, frontProxy)
+        if (named !== undefined) return { principal: authenticated(named), until }
+      }
+      if (isAnchoredIn(clients, fingerprints)) return { principal: authenticated(subject), until }
     }
-    if (asClient.isTrusted && client !== undefined) return { principal: client, until: asClient.until }
-    if (!this.#options.authorities.isComplete) {
+    if (!authorities.isComplete) {
       throw new ApiServerError('the authorities that client certificates are checked against are not known yet')
     }
     return undefined
   }
 
-  #verdictsOn(leaf: X509Certificate, certificates: readonly X509Certificate[]): Verdicts {
-    const authorities = this.#options.authorities.current()
-    const now = this.#options.clock.now()
-    const known = this.#verdicts.get(leaf)
-    if (known !== undefined && isFresh(known, authorities, now.getTime())) return known
-    const subject = subjectOf(leaf)
-    const verdicts: Verdicts = {
-      authorities,
-      at: now.getTime(),
-      asProxy: verifyClientChain(certificates, authorities.frontProxy.authorities, now),
-      asClient: verifyClientChain(certificates, authorities.clients, now),
-      client: subject && authenticated(subject),
+  #verdictOn(certificates: ShownCertificates): Verdict {
+    const known = this.#verdicts.get(certificates)
+    if (known !== undefined) return known
+    const { authorities, clock, logger } = this.#options
+    const { sent, problem } = certificates
+    const anchors: Anchors =
+      problem === undefined
+        ? findAnchors(sent, authorities.known(), clock.now())
+        : { isUsable: false, reason: `OpenSSL says ${problem}` }
+    const [leaf] = sent
+    const verdict = { anchors, subject: leaf && subjectOf(leaf) }
+    this.#verdicts.set(certificates, verdict)
+    if (!anchors.isUsable) {
+      logger.info({ subject: verdict.subject?.user, reason: anchors.reason }, 'Client certificate is not good')
     }
-    this.#verdicts.set(leaf, verdicts)
-    if (!verdicts.asProxy.isTrusted && !verdicts.asClient.isTrusted) {
-      const { reason } = verdicts.asClient
-      this.#options.logger.info({ subject: subject?.user, reason }, 'Client certificate is not good')
-    }
-    return verdicts
+    return verdict
   }
 }
 
-function isFresh({ authorities, at, asProxy, asClient }: Verdicts, current: Authorities, now: number): boolean {
-  const hasEnded = (verdict: ChainVerdict) => verdict.isTrusted && verdict.until <= now
-  return authorities === current && now >= at && now - at < VERDICT_MS && !hasEnded(asProxy) && !hasEnded(asClient)
-}
-
-function isAllowedName(leaf: X509Certificate, names: readonly string[]): boolean {
-  const subject = subjectOf(leaf)
-  return subject !== undefined && names.includes(subject.user)
+function isAnchoredIn(authorities: readonly X509Certificate[], fingerprints: readonly string[]): boolean {
+  const trusted = new Set(authorities.map(({ fingerprint256 }) => fingerprint256))
+  return fingerprints.every((fingerprint) => trusted.has(fingerprint))
 }
 
 function authenticated(principal: Principal): Principal {

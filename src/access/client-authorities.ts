@@ -16,6 +16,13 @@ export interface Authorities {
   readonly frontProxy: FrontProxy
 }
 
+/** All of them together, for the TLS layer. */
+export interface TrustedAuthorities {
+  readonly all: () => readonly X509Certificate[]
+  /** Calls back when they have changed. */
+  readonly onChange: (listener: () => void) => void
+}
+
 export const NO_AUTHORITIES: Authorities = {
   clients: [],
   frontProxy: { authorities: [], allowedNames: [], userHeaders: [], groupHeaders: [], extraPrefixes: [] },

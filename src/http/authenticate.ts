@@ -1,12 +1,10 @@
-import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import type { Access } from '../access/access.ts'
 import type { Credentials, Identity } from '../access/credentials.ts'
 import { LOCAL_ROOT } from '../access/principal.ts'
 import { NotAuthenticatedError } from '../shared/errors.ts'
 import { isLocalRoot, rememberPrincipal } from './caller.ts'
+import { certificatesOf } from './client-certificates.ts'
 
 /** Who asks, also noted with the request; undefined for nobody we know. Throws UnavailableError. */
 export async function identify(req: IncomingMessage, access: Access): Promise<Identity | undefined> {
@@ -35,29 +33,4 @@ function credentialsOf(req: IncomingMessage): Credentials {
     certificates: certificatesOf(req.socket),
     headers: req.headersDistinct,
   }
-}
-
-/** More than any chain has; the other side chooses how many it sends. */
-const MAX_CERTIFICATES = 10
-
-const shown = new WeakMap<Socket, readonly X509Certificate[]>()
-
-function certificatesOf(socket: Socket): readonly X509Certificate[] {
-  if (!(socket instanceof TLSSocket)) return []
-  let certificates = shown.get(socket)
-  if (certificates === undefined) {
-    certificates = readCertificates(socket)
-    shown.set(socket, certificates)
-  }
-  return certificates
-}
-
-function readCertificates(socket: TLSSocket): X509Certificate[] {
-  const certificates: X509Certificate[] = []
-  let next = socket.getPeerX509Certificate()
-  while (next !== undefined && certificates.length < MAX_CERTIFICATES) {
-    certificates.push(next)
-    next = next.issuerCertificate
-  }
-  return certificates
 }

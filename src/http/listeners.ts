@@ -1,13 +1,14 @@
-import { constants } from 'node:crypto'
 import type { RequestListener, Server, ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { TrustedAuthorities } from '../access/client-authorities.ts'
 import { InvalidInputError, isSystemError, UnavailableError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { systemErrorReason } from '../shared/system-error.ts'
 import { markAsLocalRoot } from './caller.ts'
 import { answerClientErrors } from './client-error.ts'
+import { clientVerification, noteClientCertificates } from './client-certificates.ts'
 import { limitConnections } from './connection-limit.ts'
 import { createServer as createPlainServer } from './node-http.ts'
 import type { ServingCertificate } from './serving-certificate.ts'
@@ -20,8 +21,8 @@ export interface ListenOptions {
   readonly socket: string
   /** Plain HTTP without one. */
   readonly certificate?: ServingCertificate
-  /** Whether callers may show certificates of their own. None has to, and a bad one is answered, not cut off. */
-  readonly takesCertificates?: boolean
+  /** The CAs of callers' certificates, where they may show any. None has to, and a bad one is answered, not cut off. */
+  readonly clientAuthorities?: TrustedAuthorities
   /** How many the TCP listener holds; without it any number. */
   readonly maxConnections?: number
   readonly logger: Logger
@@ -96,13 +97,16 @@ export async function openListeners(app: RequestListener, options: ListenOptions
 }
 
 function tcpServer(app: RequestListener, options: ListenOptions): Server {
-  const { certificate, takesCertificates = false, logger, limits } = options
+  const { certificate, clientAuthorities, logger, limits } = options
   if (certificate === undefined) return createPlainServer({ ...LIMITS, ...limits }, app)
   const secure = () => {
     const { key, certificate: cert } = certificate.current()
-    // A session that is resumed brings its certificate along without a proof, and only part of its chain: so none is.
-    const secureOptions = takesCertificates ? constants.SSL_OP_NO_TICKET : 0
-    return { key, cert, minVersion: 'TLSv1.2', secureOptions } as const
+    return {
+      key,
+      cert,
+      minVersion: 'TLSv1.2',
+      ...(clientAuthorities && clientVerification(clientAuthorities)),
+    } as const
   }
   const server = createTlsServer(
     {
@@ -110,13 +114,17 @@ function tcpServer(app: RequestListener, options: ListenOptions): Server {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       ...limits,
       ...secure(),
-      requestCert: takesCertificates,
-      // The TLS layer knows one list of authorities and there are two: `access/certificate-chain.ts` verifies.
+      requestCert: clientAuthorities !== undefined,
+      // What OpenSSL says of them is noted, and the request is answered: it may have a token.
       rejectUnauthorized: false,
     },
     app,
   )
   certificate.onChange(() => server.setSecureContext(secure()))
+  if (clientAuthorities !== undefined) {
+    clientAuthorities.onChange(() => server.setSecureContext(secure()))
+    noteClientCertificates(server, clientAuthorities)
+  }
   server.on('tlsClientError', (error, socket) => {
     logger.debug({ err: error }, 'TLS handshake failed')
     // What `answerClientErrors` has to say would wait for the end of the handshake, which never comes.

@@ -150,7 +150,7 @@ async function open() {
     await server[Symbol.asyncDispose]()
   })
   const who = async (token: string, connection: object = {}) => {
-    const shown = { authorization: `Bearer ${token}`, connection, certificates: [], headers: {} }
+    const shown = { authorization: `Bearer ${token}`, connection, certificates: undefined, headers: {} }
     return (await access.authenticate(shown))?.principal.user
   }
   let number = 0

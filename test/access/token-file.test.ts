@@ -125,7 +125,7 @@ async function open() {
     rmSync(folder, { recursive: true })
   })
   const who = async (token: string) => {
-    const credentials = { authorization: `Bearer ${token}`, certificates: [], headers: {} }
+    const credentials = { authorization: `Bearer ${token}`, certificates: undefined, headers: {} }
     return (await access.authenticate(credentials))?.principal
   }
   return { path, access, who }

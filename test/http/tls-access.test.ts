@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -70,6 +71,32 @@ describe('the TLS port', () => {
     await access.refresh()
     expect((await ask('/v1/node', { certificate, agent })).status).toBe(401)
     expect((await ask('/v1/node', { certificate: await next.issue({ subject: 'CN=grace' }) })).status).toBe(200)
+  })
+
+  it('has a caller whose certificate was refused connect again when the authorities have changed', async () => {
+    const { server, access, ask } = await open()
+    const next = await TestAuthority.make({ subject: 'CN=next' })
+    const certificate = await next.issue({ subject: 'CN=grace' })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    onTestFinished(() => agent.destroy())
+    const statuses = [(await ask('/v1/node', { certificate, agent })).status]
+    server.configMap = { ...server.configMap, 'client-ca-file': next.certificate }
+    await access.refresh()
+    for (let call = 0; call < 2; call += 1) statuses.push((await ask('/v1/node', { certificate, agent })).status)
+    expect(statuses).toEqual([401, 401, 200])
+  })
+
+  it('renegotiates nothing: a certificate is not exchanged behind the verdict on it', async () => {
+    const { port, clients } = await open()
+    const { key, certificate: cert } = await clients.issue({ subject: 'CN=grace' })
+    const socket = connect({ host: '127.0.0.1', port, key, cert, rejectUnauthorized: false, maxVersion: 'TLSv1.2' })
+    await once(socket, 'secureConnect')
+    const outcome = await new Promise<string>((resolve) => {
+      socket.on('error', () => resolve('refused'))
+      socket.renegotiate({ rejectUnauthorized: false }, (error) => resolve(error === null ? 'done' : 'refused'))
+    })
+    socket.destroy()
+    expect(outcome).toBe('refused')
   })
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)(
@@ -269,7 +296,7 @@ async function open({ onCapture }: { onCapture?: (actor: unknown) => void } = {}
       refresh: async () => {},
       stop: () => {},
     },
-    takesCertificates: access.takesCertificates,
+    ...(access.clientAuthorities !== undefined && { clientAuthorities: access.clientAuthorities }),
     logger: silentLogger,
   })
   onTestFinished(async () => {
