@@ -217,7 +217,7 @@ export class Agent {
       clock,
       logger,
     })
-    this.#contentCustody = new ContentCustody({ custody: this.custody, logger })
+    this.#contentCustody = new ContentCustody({ custody: this.custody, node: options.nodeName, logger })
     this.#admission = new Admission({ content: options.content, inspection: options.inspection })
     this.contents = new Contents({
       directory: checkpointsDirectory,

@@ -86,7 +86,7 @@ export function checkHealth({
 
 const NEARLY_FULL = 0.8
 
-function custodyCheck({ sizeBytes, maxBytes, trouble }: CustodyLogState): HealthCheck {
+function custodyCheck({ sizeBytes, maxBytes, reserveBytes, trouble }: CustodyLogState): HealthCheck {
   if (trouble !== undefined) {
     return degraded(
       'custody',
@@ -94,10 +94,12 @@ function custodyCheck({ sizeBytes, maxBytes, trouble }: CustodyLogState): Health
       'See that the disk of state.directory works and has room, and that the log is below custody.maxSize.',
     )
   }
-  if (sizeBytes < maxBytes * NEARLY_FULL) return ok('custody')
+  const openBytes = maxBytes - reserveBytes
+  if (sizeBytes < openBytes * NEARLY_FULL) return ok('custody')
+  const refused = sizeBytes < openBytes ? '' : ': no content is given'
   return degraded(
     'custody',
-    `${Math.floor((sizeBytes / maxBytes) * 100)}% of custody.maxSize`,
+    `${Math.floor((sizeBytes / maxBytes) * 100)}% of custody.maxSize${refused}`,
     'Raise custody.maxSize, or move the oldest files of the log to another place.',
   )
 }

@@ -3,9 +3,15 @@ import { createHash, hash as oneHash } from 'node:crypto'
 /** Who did it: a caller of the API, or the agent itself. */
 export interface CustodyActor {
   readonly user: string
+  /** Not all of them where `groupCount` is there. */
   readonly groups: readonly string[]
   readonly address?: string
   readonly requestId?: string
+  /** SHA-256 of a name that was cut. */
+  readonly userSha256?: string
+  readonly groupCount?: number
+  /** SHA-256 of all groups, each followed by a NUL. */
+  readonly groupsSha256?: string
 }
 
 export type CustodyAction =
@@ -66,13 +72,10 @@ export const AGENT_ACTOR: CustodyActor = { user: 'system:checkpoint-agent', grou
 
 export const CHAIN_BEGIN: ChainEnd = { seq: 0, hash: '0'.repeat(64) }
 
-/** Nothing that is worth an entry needs more; what others chose to be longer is left out. */
-const MAX_LINE_BYTES = 64 * 1024
-
 /**
  * The entry in its place, and its line. A line is compact JSON with its fields in this order; its hash is the SHA-256 of
  * the line without `,"hash":"…"`, so that anybody can make it again with `sed` and `sha256sum`, or with any JSON tool
- * that keeps the order of fields.
+ * that keeps the order of fields. The draft has gone through `boundDraft`.
  */
 export function sealEntry(
   draft: CustodyDraft,
@@ -89,10 +92,7 @@ export function sealEntry(
     outcome: draft.outcome,
     previous: place.after.hash,
   }
-  const text = toPlainJson(unsealed)
-  if (Buffer.byteLength(text) > MAX_LINE_BYTES) {
-    return sealEntry({ ...draft, detail: { leftOutBytes: Buffer.byteLength(text) } }, place)
-  }
+  const text = JSON.stringify(unsealed)
   const hash = hashOf(text)
   return { entry: { ...unsealed, hash }, line: `${text.slice(0, -1)},"hash":"${hash}"}\n` }
 }
@@ -127,23 +127,6 @@ export function readLine(line: Buffer): LineReading {
 }
 
 const SEAL_BYTES = ',"hash":""}'.length + 64
-
-/** JSON tools differ in how they write control characters and halves of pairs; a text with one of them is shown escaped. */
-function toPlainJson(value: object): string {
-  const text = JSON.stringify(value)
-  return NEEDS_ESCAPES.test(text) ? JSON.stringify(value, plainText) : text
-}
-
-/** As JSON writes them; `\\` and `\"` are written the same everywhere. */
-// oxlint-disable-next-line no-control-regex
-const NEEDS_ESCAPES = /[\u007F-\u009F]|\\[^"\\]/
-
-function plainText(_key: string, value: unknown): unknown {
-  if (typeof value !== 'string') return value
-  return value.replaceAll(/[\p{Cc}\p{Cs}]/gu, (character) => {
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`
-  })
-}
 
 function hashOf(text: string): string {
   return oneHash('sha256', text)

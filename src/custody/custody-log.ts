@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto'
 import { join } from 'node:path'
 import type { Clock } from '../shared/clock.ts'
-import { errorText, UnavailableError } from '../shared/errors.ts'
+import { errorText } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { nodeDisk, replaceFile, type CustodyDisk } from './custody-disk.ts'
 import {
@@ -15,6 +15,9 @@ import {
 import { readHead, signHead } from './custody-head.ts'
 import { HEAD_FILE, PUBLIC_KEY_FILE, segmentOf, segmentPath, segmentsAmong } from './custody-segments.ts'
 import { createSegment, markNoted, openTail, type CustodyTail } from './custody-tail.ts'
+import { boundDraft, unwritable } from './draft-bounds.ts'
+import { cannotWrite, isDiskFailure, LogFileGoneError, stackOf } from './log-failure.ts'
+import { roomBytes, reserveBytes, type CustodyRoom } from './log-room.ts'
 import type { SigningKey } from './signing-key.ts'
 
 export interface CustodyLogOptions {
@@ -36,6 +39,8 @@ export interface CustodyLogOptions {
 export interface CustodyLogState {
   readonly sizeBytes: number
   readonly maxBytes: number
+  /** The part of `maxBytes` that content, pins and verifications may not use. */
+  readonly reserveBytes: number
   /** Why nothing can be written at the moment. */
   readonly trouble: string | undefined
   /** Entries that nobody will ever find: the disk failed for longer than they could be kept in memory. */
@@ -98,7 +103,14 @@ export class CustodyLog {
   get state(): CustodyLogState {
     const { maxBytes } = this.#options
     const sizeBytes = this.#earlierBytes + (this.#tail?.sizeBytes ?? 0)
-    return { sizeBytes, maxBytes, trouble: this.#trouble?.text, lostEntries: this.#lost, entries: this.#entries }
+    return {
+      sizeBytes,
+      maxBytes,
+      reserveBytes: reserveBytes(maxBytes),
+      trouble: this.#trouble?.text,
+      lostEntries: this.#lost,
+      entries: this.#entries,
+    }
   }
 
   /** The last entry that is on the disk; undefined before the log was opened. */
@@ -116,15 +128,15 @@ export class CustodyLog {
   }
 
   /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`); nothing is written then. */
-  async append(draft: CustodyDraft): Promise<CustodyEntry> {
-    const [entry] = await this.appendAll([draft])
+  async append(draft: CustodyDraft, room: CustodyRoom = 'open'): Promise<CustodyEntry> {
+    const [entry] = await this.appendAll([draft], room)
     if (entry === undefined) throw new Error('The custody log has answered for nothing')
     return entry
   }
 
   /** The same for several: one write and one fsync. Where it throws, part of them may be written all the same. */
-  async appendAll(drafts: readonly CustodyDraft[]): Promise<readonly CustodyEntry[]> {
-    await this.#assertRoom()
+  async appendAll(drafts: readonly CustodyDraft[], room: CustodyRoom): Promise<readonly CustodyEntry[]> {
+    await this.#assertRoom(room)
     return await Promise.all(this.#enqueue(drafts, false))
   }
 
@@ -165,11 +177,17 @@ export class CustodyLog {
 
   #enqueue(drafts: readonly CustodyDraft[], isOwed: boolean): readonly Promise<CustodyEntry>[] {
     if (this.#isClosed) {
-      const error = unavailable('the agent is ending', 'Ask again when it has been started anew.')
+      const error = cannotWrite('the agent is ending', 'Ask again when it has been started anew.')
       return drafts.map(() => Promise.reject(error))
     }
-    const time = this.#options.clock.now()
-    const added = drafts.map((draft) => ({ draft, time, done: Promise.withResolvers<CustodyEntry>(), isOwed }))
+    const { clock, node } = this.#options
+    const time = clock.now()
+    const added = drafts.map((draft) => ({
+      draft: boundDraft(draft, node),
+      time,
+      done: Promise.withResolvers<CustodyEntry>(),
+      isOwed,
+    }))
     this.#waiting.push(...added)
     this.#begin()
     return added.map(({ done }) => done.promise)
@@ -209,8 +227,8 @@ export class CustodyLog {
     }
     this.#owed = []
     this.#recovered()
-    for (const entry of sealed.entries) this.#options.onEntry?.(entry)
     this.#entries += sealed.entries.length
+    for (const entry of sealed.entries) this.#announce(entry)
     for (const [index, { done }] of batch.entries()) {
       const entry = sealed.entries[first.length + index]
       if (entry !== undefined) done.resolve(entry)
@@ -224,12 +242,36 @@ export class CustodyLog {
     const lines: string[] = []
     let end = from
     for (const { draft, time } of items) {
-      const { entry, line } = sealEntry(draft, { after: end, time, node: this.#options.node })
+      const { entry, line } = this.#sealOne(draft, { after: end, time, node: this.#options.node })
       entries.push(entry)
       lines.push(line)
       end = { seq: entry.seq, hash: entry.hash }
     }
     return { entries, bytes: Buffer.from(lines.join('')), end }
+  }
+
+  #sealOne(draft: CustodyDraft, place: { readonly after: ChainEnd; readonly time: Date; readonly node: string }) {
+    try {
+      return sealEntry(draft, place)
+    } catch (error) {
+      this.#options.logger.error(
+        { action: draft.action, error: errorText(error), stack: stackOf(error) },
+        'Cannot write an entry of the custody log as it is: this is an error in the agent',
+      )
+      return sealEntry(unwritable(draft, error), place)
+    }
+  }
+
+  /** The entry is on the disk: an error in what is told of it must not have it written again. */
+  #announce(entry: CustodyEntry): void {
+    try {
+      this.#options.onEntry?.(entry)
+    } catch (error) {
+      this.#options.logger.error(
+        { seq: entry.seq, error: errorText(error), stack: stackOf(error) },
+        'Cannot take note of an entry of the custody log: this is an error in the agent',
+      )
+    }
   }
 
   /** The first entry of every segment but the very first: without it nobody would miss the lines at its beginning. */
@@ -244,7 +286,7 @@ export class CustodyLog {
     if (this.#tail === undefined) return await this.#open(await this.#readHead())
     const tail = this.#tail
     const there = await this.#disk.look(segmentPath(this.folder, tail.segment))
-    if (there === undefined) throw new Error(`${tail.segment.name} is gone`)
+    if (there === undefined) throw new LogFileGoneError(`${tail.segment.name} is gone`)
     if (this.#mustMend && there.inode === tail.inode && there.sizeBytes >= tail.sizeBytes) {
       await tail.file.truncate(tail.sizeBytes)
       await tail.file.sync()
@@ -303,32 +345,38 @@ export class CustodyLog {
     this.#earlierBytes = bytes
   }
 
-  async #assertRoom(): Promise<void> {
-    const isNearlyFull = () => this.state.sizeBytes >= this.#options.maxBytes * 0.8
-    if (isNearlyFull() && performance.now() - this.#measuredAt > MEASURE_EVERY_MS) {
+  async #assertRoom(room: CustodyRoom): Promise<void> {
+    if (room === 'always') return
+    const limitBytes = roomBytes(this.#options.maxBytes, room)
+    if (this.state.sizeBytes >= limitBytes * 0.8 && performance.now() - this.#measuredAt > MEASURE_EVERY_MS) {
       await this.#measure().catch(() => undefined)
     }
-    if (this.state.sizeBytes < this.#options.maxBytes) return
-    throw unavailable(
-      'the log is full',
+    if (this.state.sizeBytes < limitBytes) return
+    throw cannotWrite(
+      room === 'open' ? 'the log is full but for the reserve for captures and removals' : 'the log is full',
       'Copy the oldest files of its folder to a safe place and remove them here, or raise custody.maxSize.',
     )
   }
 
   #fail(batch: readonly Waiting[], error: unknown): void {
     const { clock, logger } = this.#options
-    const text = errorText(error)
-    if (this.#trouble?.text !== text) logger.error({ error: text }, 'The custody log cannot be written')
+    const isDisk = isDiskFailure(error)
+    const text = isDisk ? errorText(error) : `an error in the agent: ${errorText(error)}`
+    if (this.#trouble?.text !== text) {
+      logger.error({ error: text, ...(!isDisk && { stack: stackOf(error) }) }, 'The custody log cannot be written')
+    }
     this.#trouble = { since: this.#trouble?.since ?? clock.now(), text, refused: this.#trouble?.refused ?? 0 }
     for (const waiting of batch) {
       if (waiting.isOwed) this.#owe(waiting)
       else this.#trouble.refused += 1
       waiting.done.reject(
-        unavailable(
-          `its disk fails (${text})`,
-          'See that the disk of state.directory is there, writable and not full; the agent tries again by itself.',
-          error,
-        ),
+        isDisk
+          ? cannotWrite(
+              `its disk fails (${text})`,
+              'See that the disk of state.directory is there, writable and not full; the agent tries again by itself.',
+              error,
+            )
+          : cannotWrite(text, 'Report it with the lines of the agent log; the agent tries again by itself.', error),
       )
     }
     if (this.#isClosed) return
@@ -362,7 +410,8 @@ export class CustodyLog {
   }
 
   #timed(draft: CustodyDraft): Pick<Waiting, 'draft' | 'time'> {
-    return { draft, time: this.#options.clock.now() }
+    const { clock, node } = this.#options
+    return { draft: boundDraft(draft, node), time: clock.now() }
   }
 
   async #markNoted(): Promise<void> {
@@ -396,12 +445,4 @@ export class CustodyLog {
     if (this.#end === undefined) return
     this.#options.logger.info({ seq: this.#end.seq, hash: this.#end.hash, head: this.signedHead() }, 'Custody log head')
   }
-}
-
-function unavailable(what: string, hint: string, cause?: unknown): UnavailableError {
-  return new UnavailableError(`Cannot write the custody log: ${what}`, {
-    code: 'CustodyUnavailable',
-    hint,
-    ...(cause !== undefined && { cause }),
-  })
 }

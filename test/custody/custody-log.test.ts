@@ -12,7 +12,9 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { nodeDisk, type CustodyDisk } from '../../src/custody/custody-disk.ts'
+import { sealEntry } from '../../src/custody/custody-entry.ts'
 import { verifyCustody } from '../../src/custody/custody-verify.ts'
+import { reserveBytes } from '../../src/custody/log-room.ts'
 import { loadSigningKey } from '../../src/custody/signing-key.ts'
 import { recordingLogger } from '../support/test-agent.ts'
 import { custodyLog, custodyPlace, draft, writtenLog } from './custody-fixture.ts'
@@ -46,6 +48,10 @@ function faultyDisk() {
     },
   })
   return { disk, faults }
+}
+
+function failToTakeNote(): never {
+  throw new TypeError('is not iterable')
 }
 
 describe('CustodyLog', () => {
@@ -245,6 +251,114 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     await next.append(draft(100))
     await next.close()
     expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true })
+  })
+
+  it('keeps a reserve that content may not use, and captures and removals may', async () => {
+    const place = custodyPlace()
+    const log = custodyLog(place, { maxBytes: 20_000 })
+    await log.start()
+    expect(log.state.reserveBytes).toBe(10_000)
+    const fill = async (room: 'open' | 'reserve') => {
+      for (let number = 0; number < 100; number += 1) await log.append(draft(number), room)
+    }
+    await expect(fill('open')).rejects.toMatchObject({ code: 'CustodyUnavailable', hint: expect.any(String) })
+    expect(log.state.sizeBytes).toBeLessThan(11_000)
+    await log.append(draft(1), 'reserve')
+    await expect(log.append(draft(1), 'open')).rejects.toMatchObject({ code: 'CustodyUnavailable' })
+    await expect(fill('reserve')).rejects.toMatchObject({ message: expect.stringContaining('full') })
+    expect(log.state.sizeBytes).toBeLessThan(21_000)
+    await log.append(draft(1), 'always')
+    await log.close()
+    expect(log.state.trouble).toBeUndefined()
+  })
+
+  it.each([
+    { maxBytes: 1024 ** 3, reserve: 1024 ** 3 * 0.1 },
+    { maxBytes: 64 * 1024 ** 2, reserve: 16 * 1024 ** 2 },
+    { maxBytes: 20 * 1024 ** 2, reserve: 10 * 1024 ** 2 },
+  ])('reserves $reserve of $maxBytes bytes', ({ maxBytes, reserve }) => {
+    expect(reserveBytes(maxBytes)).toBe(reserve)
+  })
+
+  it('writes an entry that says so for a draft that cannot be written, and goes on for everybody', async () => {
+    const place = custodyPlace()
+    const logger = recordingLogger()
+    const log = custodyLog(place, { logger, retryMs: 10 })
+    await log.start()
+    const groups = Array.from({ length: 2_000 }, (_, index) => `group-${index}-${'\ud800é'.repeat(60)}`)
+    const broken = {
+      get number(): never {
+        throw new TypeError('is not a function')
+      },
+    }
+    const entries = await Promise.all([
+      log.append(draft(1, { actor: { user: 'mallory\ud800', groups } })),
+      log.append(draft(2, { detail: broken })),
+      log.appendOwed(draft(3, { detail: { count: 1n } })),
+      log.append(draft(4)),
+    ])
+    expect(new Set(entries.map((entry) => entry?.seq))).toEqual(new Set([1, 2, 3, 4]))
+    expect(entries[0]).toMatchObject({ actor: { user: 'mallory\\u{d800}', groupCount: 2_000 } })
+    expect(entries[1]).toMatchObject({ detail: { notWritable: 'is not a function' } })
+    expect(entries[2]).toMatchObject({ detail: { count: '1' } })
+    expect(log.state.trouble).toBeUndefined()
+    await log.close()
+    expect(custodyEntries(place.folder)).toHaveLength(4)
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: 4 })
+  })
+
+  it('writes an entry once, also where an error in the agent comes from being told of it', async () => {
+    const place = custodyPlace()
+    const logger = recordingLogger()
+    const log = custodyLog(place, { logger, onEntry: failToTakeNote, retryMs: 10 })
+    await log.start()
+    expect(await log.append(draft(1))).toMatchObject({ seq: 1 })
+    expect(await log.appendOwed(draft(2))).toMatchObject({ seq: 2 })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await log.close()
+    expect(log.state.trouble).toBeUndefined()
+    expect(custodyEntries(place.folder).map(({ detail }) => detail?.['number'])).toEqual([1, 2])
+    expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(2)
+  })
+
+  it('calls an error in the agent that, and not a failing disk', async () => {
+    const place = custodyPlace()
+    let isBroken = false
+    const disk: CustodyDisk = {
+      ...nodeDisk,
+      look: (path) => {
+        if (isBroken) throw new TypeError('undefined is not a function')
+        return nodeDisk.look(path)
+      },
+    }
+    const log = custodyLog(place, { disk })
+    await log.start()
+    isBroken = true
+    await expect(log.append(draft(1))).rejects.toMatchObject({
+      code: 'CustodyUnavailable',
+      message: expect.stringContaining('an error in the agent'),
+    })
+    expect(log.state.trouble).toContain('an error in the agent')
+    isBroken = false
+    await log.append(draft(2))
+    await log.close()
+  })
+
+  it('appends to a log of an earlier version, and reads it', async () => {
+    const place = custodyPlace()
+    await writtenLog(place, 1)
+    // A line as that version wrote it: with all groups, however long.
+    const groups = Array.from({ length: 500 }, (_, index) => `group-${index}-${'x'.repeat(80)}`)
+    const [first] = custodyEntries(place.folder)
+    const old = sealEntry(draft(2, { actor: { user: 'alice', groups } }), {
+      after: { seq: 1, hash: first?.hash ?? '' },
+      time: new Date(),
+      node: 'node-a',
+    })
+    appendFileSync(join(place.folder, '000001.jsonl'), old.line)
+    await writtenLog(place, 1)
+    expect(custodyEntries(place.folder)).toHaveLength(3)
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: 3 })
   })
 
   it('reads at its start no more than the last two files', async () => {

@@ -4,6 +4,7 @@ import type { ActionActor } from '../checkpoint-actions.ts'
 /** What somebody is about to be given. */
 export interface ContentIntent {
   readonly actor: ActionActor
+  /** With generation and size of the file as it was opened. */
   readonly checkpoint: Checkpoint
   readonly what: 'archive' | 'member' | 'rootfs-diff'
   readonly member?: string
@@ -14,7 +15,7 @@ export interface ContentIntent {
   readonly recipients: readonly string[]
 }
 
-/** How it ended. `sentBytes` are those of the plain content that were handed to the connection. */
+/** How it ended. `sentBytes` counts the plain content that may have left: it was handed to the connection. */
 export interface ContentOutcome {
   readonly intent: ContentIntent
   readonly result: 'sent' | 'left' | 'failed'
@@ -24,7 +25,7 @@ export interface ContentOutcome {
 
 /** Who writes down what was given to whom. */
 export interface ContentRecorder {
-  /** Resolves once the intent is on the disk; where it rejects nothing is given. */
+  /** Resolves once an entry on the disk covers the intent; where it rejects nothing is given. */
   readonly begin: (intent: ContentIntent) => Promise<void>
   /** What has been given cannot be taken back: an error here is only logged. */
   readonly end: (outcome: ContentOutcome) => Promise<void>

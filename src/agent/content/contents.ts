@@ -117,7 +117,8 @@ export class Contents {
     assertPlainAllowed(this.#options.encryption)
     const reading = await this.#beginReading(checkpoint, request, 'inspections')
     const { actor, skip, limit, signal } = request
-    const intent: ContentIntent = { actor, checkpoint, what: 'rootfs-diff', recipients: [] }
+    const opened = asOpened(checkpoint, reading.file)
+    const intent: ContentIntent = { actor, checkpoint: opened, what: 'rootfs-diff', recipients: [] }
     try {
       await this.#recordBegin(intent)
       const diff = await this.#recorded(intent, signal, async () => {
@@ -192,7 +193,7 @@ export class Contents {
         const { first, end, coding } = order
         const intent: ContentIntent = {
           actor,
-          checkpoint,
+          checkpoint: asOpened(checkpoint, file),
           ...about,
           range: { first, end, sizeBytes },
           ...(coding !== undefined && { coding }),
@@ -215,14 +216,16 @@ export class Contents {
     try {
       const { first, end, coding } = order
       const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
-      const started = wrap(order.start(), { recipients, seal, coding })
+      // Counted before it is handed over: what was not written to its end may have left all the same.
+      const started = countingSink(wrap(order.start(), { recipients, seal, coding }), (bytes) => {
+        sentBytes += bytes
+      })
       sink = started
       const stream = place().stream(() => {
         hasGivenWay = true
         started.close()
       })
       const onProgress = (bytes: number) => {
-        sentBytes += bytes
         stream.taken(bytes)
       }
       const isConverted = recipients.length > 0 || coding !== undefined
@@ -307,6 +310,24 @@ interface Form {
 function wrap(sink: ByteSink, { recipients, seal, coding }: Form): ByteSink {
   if (recipients.length > 0) return encryptingSink(sink, { recipients, seal })
   return coding === undefined ? sink : compressingSink(sink, coding)
+}
+
+function countingSink(sink: ByteSink, onBytes: (bytes: number) => void): ByteSink {
+  return {
+    write: (piece) => {
+      onBytes(piece.length)
+      return sink.write(piece)
+    },
+    end: () => sink.end(),
+    close: () => sink.close(),
+  }
+}
+
+/** What is known of the file that was opened: one that grows is another generation than the one in the index. */
+function asOpened(checkpoint: Checkpoint, { generation, sizeBytes }: ContentFile): Checkpoint {
+  if (generation === checkpoint.generation) return checkpoint
+  const { sha256: _, ...rest } = checkpoint
+  return { ...rest, generation, sizeBytes }
 }
 
 /** A file that was cut while it was read ends too early: then it is another one by now, and that is what to say. */

@@ -1,178 +1,240 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { roomForDetail } from '../../custody/draft-bounds.ts'
+import { cutText, jsonBytes } from '../../custody/plain-json.ts'
 import { errorText } from '../../shared/errors.ts'
-import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from '../content/content-recorder.ts'
+import { covers, growAnnounced, rangeText, type ByteInterval } from './byte-interval.ts'
+import { SentContent } from './content-window.ts'
 import { custodyCheckpoint, type Custody } from './custody.ts'
 
 export interface ContentCustodyOptions {
-  readonly custody: Pick<Custody, 'record' | 'note'>
+  readonly custody: Pick<Custody, 'recordContent' | 'note'>
+  readonly node: string
   readonly logger: Logger
-  readonly windowMs?: number
+  /** How long after its last request a window ends. */
+  readonly idleMs?: number
+  /** How long a window takes new requests. */
+  readonly maxAgeMs?: number
+  readonly maxWindows?: number
 }
 
-/** What one client was given of one archive within a minute: one entry before its first byte, one at its end. */
+/**
+ * What one user at one address may be sent of one archive: an interval that is on the disk before its first byte leaves.
+ * Requests inside it write nothing; it ends with an entry about what was sent.
+ */
 interface Window {
+  readonly key: string
   readonly intent: ContentIntent
-  readonly recorded: Promise<{ readonly seq: number }>
-  readonly ranges: Range[]
-  isOpen: boolean
+  readonly openedMs: number
+  readonly sent: SentContent
   readers: number
-  requests: number
-  sentBytes: number
-  result: ContentOutcome['result']
-  error: string | undefined
-  readonly idle: { resolve: () => void; promise: Promise<void> }
+  /** On the disk. */
+  announced: ByteInterval | undefined
+  /** Number of the entry that announced it first. */
+  intentSeq: number | undefined
+  /** On its way to the disk. */
+  announcing: { readonly interval: ByteInterval; readonly done: Promise<void> } | undefined
+  idleTimer: NodeJS.Timeout | undefined
 }
 
-interface Range {
-  first: number
-  end: number
-}
+const IDLE_MS = 60_000
+/** Who reads all day is told of several times. */
+const MAX_AGE_MS = 10 * 60_000
+/** Each may owe the log one more entry, which must fit into its reserve. */
+const MAX_WINDOWS = 1_000
 
-const WINDOW_MS = 60_000
-/** More than a client needs that resumes; the others are counted. */
-const MAX_RANGES = 200
-
-/** Puts on record who was given which bytes; the many ranges of one download are one story. */
+/** Keeps the record of who was given which bytes: it always covers what may have left, also after a kill. */
 export class ContentCustody implements ContentRecorder {
   readonly #options: ContentCustodyOptions
+  /** Those that take requests, the one that was used last at the end. */
   readonly #windows = new Map<string, Window>()
   readonly #byIntent = new WeakMap<ContentIntent, Window>()
+  /** Those whose end is not on record yet. */
+  readonly #open = new Set<Window>()
   readonly #ending = new Set<Promise<void>>()
-  readonly #stop = new AbortController()
 
   constructor(options: ContentCustodyOptions) {
     this.#options = options
   }
 
   begin = async (intent: ContentIntent): Promise<void> => {
-    const key = keyOf(intent)
-    const open = this.#windows.get(key)
-    const window = open?.isOpen === true ? open : this.#open(key, intent)
+    const window = this.#windowOf(intent)
+    clearTimeout(window.idleTimer)
     window.readers += 1
-    window.requests += 1
-    this.#byIntent.set(intent, window)
     try {
-      await window.recorded
+      await this.#announce(window, neededOf(intent))
     } catch (error) {
-      if (this.#windows.get(key) === window) this.#windows.delete(key)
+      this.#leave(window)
       throw error
     }
+    window.sent.begin(intent)
+    this.#byIntent.set(intent, window)
   }
 
-  end = async ({ intent, result, sentBytes, error }: ContentOutcome): Promise<void> => {
-    const window = this.#byIntent.get(intent)
+  end = async (outcome: ContentOutcome): Promise<void> => {
+    const window = this.#byIntent.get(outcome.intent)
     if (window === undefined) return
-    window.readers -= 1
-    window.sentBytes += sentBytes
-    if (result !== 'sent') window.result = result
-    if (error !== undefined) window.error = error
-    if (intent.range !== undefined && sentBytes > 0) {
-      const { first, end } = intent.range
-      addRange(window.ranges, { first, end: Math.min(end, first + sentBytes) })
-    }
-    if (window.readers === 0 && !window.isOpen) window.idle.resolve()
+    this.#byIntent.delete(outcome.intent)
+    window.sent.add(outcome)
+    this.#leave(window)
     await Promise.resolve()
   }
 
-  /** Writes the outcome of everything that is still open. */
+  /** Ends everything that is still open. */
   async close(): Promise<void> {
-    this.#stop.abort()
-    await Promise.all(this.#ending)
+    for (const window of this.#open) this.#finish(window)
+    while (this.#ending.size > 0) await Promise.all(this.#ending)
   }
 
-  #open(key: string, intent: ContentIntent): Window {
+  #windowOf(intent: ContentIntent): Window {
+    const key = keyOf(intent)
+    const found = this.#windows.get(key)
+    if (found !== undefined) {
+      this.#windows.delete(key)
+      if (performance.now() - found.openedMs < (this.#options.maxAgeMs ?? MAX_AGE_MS)) {
+        this.#windows.set(key, found)
+        return found
+      }
+      if (found.readers === 0) this.#finish(found)
+    }
+    if (this.#open.size >= (this.#options.maxWindows ?? MAX_WINDOWS)) this.#finishOldestIdle()
     const window: Window = {
+      key,
       intent,
-      recorded: this.#options.custody.record({
-        actor: intent.actor,
-        action: 'content',
-        checkpoint: custodyCheckpoint(intent.checkpoint),
-        detail: { ...aboutIntent(intent), ...(intent.range !== undefined && { range: rangeText(intent.range) }) },
-        outcome: 'intended',
-      }),
-      ranges: [],
-      isOpen: true,
+      openedMs: performance.now(),
+      sent: new SentContent(),
       readers: 0,
-      requests: 0,
-      sentBytes: 0,
-      result: 'sent',
-      error: undefined,
-      idle: Promise.withResolvers<void>(),
+      announced: undefined,
+      intentSeq: undefined,
+      announcing: undefined,
+      idleTimer: undefined,
     }
     this.#windows.set(key, window)
-    const ending = this.#endLater(key, window).finally(() => this.#ending.delete(ending))
-    this.#ending.add(ending)
+    this.#open.add(window)
     return window
   }
 
-  /** After its minute nothing new comes into a window; it ends when the last that is in it has ended. */
-  async #endLater(key: string, window: Window): Promise<void> {
-    const recorded = await window.recorded.catch(() => undefined)
-    if (recorded === undefined) return
-    const { signal } = this.#stop
-    await sleep(this.#options.windowMs ?? WINDOW_MS, undefined, { signal, ref: false }).catch(() => undefined)
-    window.isOpen = false
-    if (this.#windows.get(key) === window) this.#windows.delete(key)
-    const stopped = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => stopped.resolve(), { once: true })
-    if (window.readers > 0 && !signal.aborted) await Promise.race([window.idle.promise, stopped.promise])
-    await this.#recordEnd(window, recorded.seq).catch((error: unknown) => {
-      this.#options.logger.error({ error: errorText(error) }, 'Cannot record how a download ended')
-    })
+  /** Resolves once what is needed is on the disk. One entry at a time: the next one may be spared by it. */
+  async #announce(window: Window, needed: ByteInterval): Promise<void> {
+    while (!covers(window.announced, needed)) {
+      if (window.announcing === undefined) this.#beginAnnouncing(window, needed)
+      const { interval, done } = window.announcing ?? {}
+      // Where it covers what is needed its failure is ours.
+      if (covers(interval, needed)) await done
+      else await done?.catch(() => undefined)
+    }
   }
 
-  async #recordEnd(window: Window, intentSeq: number): Promise<void> {
-    const { intent, ranges, requests, sentBytes, result, error } = window
-    const isUnfinished = window.readers > 0
-    await this.#options.custody.note({
+  #beginAnnouncing(window: Window, needed: ByteInterval): void {
+    const interval = growAnnounced(window.announced, needed, sizeOf(window.intent))
+    const done = this.#record(window, interval).finally(() => {
+      window.announcing = undefined
+    })
+    done.catch(() => undefined)
+    window.announcing = { interval, done }
+  }
+
+  async #record(window: Window, interval: ByteInterval): Promise<void> {
+    const { intent, intentSeq } = window
+    const { seq } = await this.#options.custody.recordContent({
       actor: intent.actor,
       action: 'content',
       checkpoint: custodyCheckpoint(intent.checkpoint),
       detail: {
-        intent: intentSeq,
+        ...(intentSeq !== undefined && { intent: intentSeq }),
         ...aboutIntent(intent),
-        result: isUnfinished ? 'agent-ended' : result,
-        requests,
-        sentBytes,
-        ranges: ranges.slice(0, MAX_RANGES).map(rangeText),
-        ...(ranges.length > MAX_RANGES && { moreRanges: ranges.length - MAX_RANGES }),
-        ...(error !== undefined && { error: withoutHostPaths(error) }),
+        ...describeInterval(interval, intent),
       },
-      outcome: isUnfinished ? 'unknown' : result === 'failed' ? 'failed' : 'done',
+      outcome: 'intended',
     })
+    window.intentSeq ??= seq
+    window.announced = interval
   }
+
+  #leave(window: Window): void {
+    window.readers -= 1
+    if (window.readers > 0) return
+    const isCurrent = this.#windows.get(window.key) === window
+    if (!isCurrent || window.intentSeq === undefined) {
+      this.#finish(window)
+      return
+    }
+    window.idleTimer = setTimeout(() => this.#finish(window), this.#options.idleMs ?? IDLE_MS).unref()
+  }
+
+  #finishOldestIdle(): void {
+    for (const window of this.#windows.values()) {
+      if (window.readers > 0) continue
+      this.#finish(window)
+      return
+    }
+  }
+
+  #finish(window: Window): void {
+    clearTimeout(window.idleTimer)
+    if (this.#windows.get(window.key) === window) this.#windows.delete(window.key)
+    if (!this.#open.delete(window)) return
+    const ending = this.#recordEnd(window)
+      .catch((error: unknown) => {
+        this.#options.logger.error({ error: errorText(error) }, 'Cannot record how a download ended')
+      })
+      .finally(() => this.#ending.delete(ending))
+    this.#ending.add(ending)
+  }
+
+  async #recordEnd(window: Window): Promise<void> {
+    await window.announcing?.done.catch(() => undefined)
+    const { intent, intentSeq, announced, sent, readers } = window
+    // Nothing was announced, so nothing was sent.
+    if (intentSeq === undefined || announced === undefined) return
+    const isUnfinished = readers > 0
+    const { result } = sent
+    const draft = {
+      actor: intent.actor,
+      action: 'content',
+      checkpoint: custodyCheckpoint(intent.checkpoint),
+      outcome: isUnfinished ? 'unknown' : result === 'failed' ? 'failed' : 'done',
+    } as const
+    const about = {
+      intent: intentSeq,
+      ...aboutIntent(intent),
+      result: isUnfinished ? 'agent-ended' : result,
+      announced: rangeText(announced),
+    }
+    const room = roomForDetail(draft, this.#options.node) - jsonBytes(about)
+    await this.#options.custody.note({ ...draft, detail: { ...about, ...sent.describe(room) } })
+  }
+}
+
+/** The same user at the same address, and the same file for the same recipients. */
+function keyOf({ actor, checkpoint, recipients }: ContentIntent): string {
+  const { user, address } = actor
+  return JSON.stringify([user, address, checkpoint.id, checkpoint.generation, recipients.toSorted()])
+}
+
+/** Which bytes of the archive are behind a member or a list is not known beforehand: up to the whole. */
+function neededOf(intent: ContentIntent): ByteInterval {
+  const { what, range } = intent
+  if (what !== 'archive' || range === undefined) return { first: 0, end: sizeOf(intent) }
+  return { first: range.first, end: range.end }
+}
+
+function sizeOf({ what, range, checkpoint }: ContentIntent): number {
+  return what === 'archive' && range !== undefined ? range.sizeBytes : checkpoint.sizeBytes
+}
+
+function describeInterval(interval: ByteInterval, intent: ContentIntent) {
+  const isWhole = interval.first === 0 && interval.end >= sizeOf(intent)
+  return { range: rangeText(interval), ...(isWhole && { upTo: 'the whole' }) }
 }
 
 function aboutIntent({ what, member, coding, recipients }: ContentIntent) {
   return {
     what,
-    ...(member !== undefined && { member }),
+    ...(member !== undefined && { member: cutText(member, MAX_MEMBER_BYTES) }),
     ...(coding !== undefined && { coding }),
     ...(recipients.length > 0 && { recipients }),
   }
 }
 
-/** The same client and the same thing; the address alone says little behind a port-forward. */
-function keyOf({ actor, checkpoint, what, member, recipients }: ContentIntent): string {
-  const { user, groups, address } = actor
-  return JSON.stringify([user, groups, address, checkpoint.id, checkpoint.generation, what, member, recipients])
-}
-
-/** Ranges that touch are one. */
-function addRange(ranges: Range[], added: Range): void {
-  const touching = ranges.filter(({ first, end }) => first <= added.end && added.first <= end)
-  for (const range of touching) {
-    added.first = Math.min(added.first, range.first)
-    added.end = Math.max(added.end, range.end)
-    ranges.splice(ranges.indexOf(range), 1)
-  }
-  const place = ranges.findIndex(({ first }) => first > added.first)
-  ranges.splice(place === -1 ? ranges.length : place, 0, added)
-}
-
-/** As in HTTP: the last byte is included. */
-function rangeText({ first, end }: { readonly first: number; readonly end: number }): string {
-  return `${first}-${end - 1}`
-}
+const MAX_MEMBER_BYTES = 512

@@ -13,7 +13,7 @@ import { judgeLine, readLines, segmentPath, segmentsAmong } from '../../custody/
 import { verifyCustody, type CustodyReport } from '../../custody/custody-verify.ts'
 import type { ChainEnd } from '../../custody/custody-entry.ts'
 import type { DsseEnvelope } from '../../custody/dsse.ts'
-import { nodeDisk } from '../../custody/custody-disk.ts'
+import { nodeDisk, type CustodyDisk } from '../../custody/custody-disk.ts'
 import { loadSigningKey, type SigningKey } from '../../custody/signing-key.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { errorText } from '../../shared/errors.ts'
@@ -23,6 +23,7 @@ import type { CaptureFacts } from './capture-facts.ts'
 import { KnownArchives } from './known-archives.ts'
 import { LeavingFiles } from './leaving-files.ts'
 import { readNodeFacts } from './node-facts.ts'
+import { endOfOpenContent, readOpenContents, type OpenContent } from './open-contents.ts'
 import { OpenRemovals, type OpenRemoval } from './open-removals.ts'
 
 export interface CustodyOptions {
@@ -32,6 +33,7 @@ export interface CustodyOptions {
   readonly maxBytes: number
   readonly clock: Clock
   readonly logger: Logger
+  readonly disk?: CustodyDisk
 }
 
 /** A disk that hangs must not hold up what happens all the same. */
@@ -50,14 +52,18 @@ export class Custody {
   readonly #wasOpened = Promise.withResolvers<void>()
   /** Resolves when the entries of earlier runs have been read. */
   readonly #wasRead = Promise.withResolvers<void>()
+  /** Resolves when the start of this run is on record, and the end of what earlier runs left open. */
+  readonly #wasStarted = Promise.withResolvers<void>()
   /** Of earlier runs. */
   #interrupted: readonly OpenRemoval[] = []
+  /** What earlier runs announced to be given out, and did not tell the end of. */
+  #openContents: readonly OpenContent[] = []
   /** Entries of this run, until those of earlier ones have been read. */
   #early: CustodyEntry[] | undefined = []
 
   /** Throws an UnavailableError when the signing key cannot be used; `state.directory` must be there. */
   constructor(options: CustodyOptions) {
-    const { stateDirectory, node, maxBytes, clock, logger } = options
+    const { stateDirectory, node, maxBytes, clock, logger, disk } = options
     this.#options = options
     this.key = loadSigningKey(join(stateDirectory, 'custody-key.pem'))
     this.#log = new CustodyLog({
@@ -67,6 +73,7 @@ export class Custody {
       clock,
       logger,
       maxBytes,
+      ...(disk !== undefined && { disk }),
       onEntry: (entry) => {
         if (entry.action === 'capture' && entry.checkpoint !== undefined) this.#own.delete(entry.checkpoint.id)
         this.#leaving.apply(entry)
@@ -98,8 +105,12 @@ export class Custody {
         outcome: 'done',
       })
     }
+    // Before the start: the next run looks for what this one leaves open after it.
+    await this.noteAll(this.#openContents.map(endOfOpenContent))
+    this.#openContents = []
     const detail = { version: agentVersion, keyId: this.key.id, ...readNodeFacts() }
     await this.note({ actor: AGENT_ACTOR, action: 'agent.start', detail, outcome: 'done' })
+    this.#wasStarted.resolve()
   }
 
   async stop(): Promise<void> {
@@ -109,14 +120,21 @@ export class Custody {
 
   /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`): then nothing may be done. */
   async record(draft: CustodyDraft): Promise<CustodyEntry> {
-    return await this.#log.append(draft)
+    return await this.#log.append(draft, 'open')
+  }
+
+  /** The same for content that is about to leave, after the entry about the start of this run. */
+  async recordContent(draft: CustodyDraft): Promise<CustodyEntry> {
+    await this.#wasStarted.promise
+    return await this.record(draft)
   }
 
   /** Removals that are about to be done, with one wait for the disk. Where it throws, part of them may be on the disk all the same. */
   async recordRemovals(drafts: readonly CustodyDraft[]): Promise<void> {
     // Before that, an archive that we remove would be missed as one that somebody else took.
     await this.#wasRead.promise
-    await this.#log.appendAll(drafts)
+    const isOurs = drafts.every(({ actor }) => actor === AGENT_ACTOR)
+    await this.#log.appendAll(drafts, isOurs ? 'always' : 'reserve')
   }
 
   /**
@@ -143,6 +161,8 @@ export class Custody {
       outcome,
       ...(detail !== undefined && { detail }),
     }
+    // One that is on record for this very file already need not be told again by everybody who asks.
+    if (action === 'tampering' && this.#known.find(checkpoint.id)?.wrongGeneration === checkpoint.generation) return
     const hasHappened = action === 'tampering' || outcome === 'failed' || (action === 'delete' && outcome === 'done')
     if (hasHappened) await this.note(draft)
     else if (action === 'delete') await this.recordRemovals([draft])
@@ -289,7 +309,9 @@ export class Custody {
   async #readKnown(): Promise<void> {
     const end = this.#log.end?.seq ?? 0
     const removals = new OpenRemovals()
-    for (const segment of segmentsAmong(await nodeDisk.list(this.#log.folder))) {
+    const segments = segmentsAmong(await nodeDisk.list(this.#log.folder))
+    let lastStart = { segment: segments[0]?.number ?? 0, offset: 0 }
+    for (const segment of segments) {
       for await (const line of readLines(segmentPath(this.#log.folder, segment))) {
         // Most lines are about who read what; they need not be parsed.
         if (!MATTERS.some((action) => line.bytes.includes(action))) continue
@@ -297,15 +319,17 @@ export class Custody {
         if (!reading.isGood || reading.entry.seq > end) continue
         this.#known.apply(reading.entry)
         removals.apply(reading.entry)
+        if (reading.entry.action === 'agent.start') lastStart = { segment: segment.number, offset: line.offset }
       }
     }
     this.#interrupted = removals.list()
     for (const entry of this.#early ?? []) if (entry.seq > end) this.#known.apply(entry)
     this.#early = undefined
+    this.#openContents = await readOpenContents(this.#log.folder, lastStart, end)
   }
 }
 
-const MATTERS = ['capture', 'discovery', 'digest', 'delete', 'prune', 'tampering'].map((action) =>
+const MATTERS = ['agent.start', 'capture', 'discovery', 'digest', 'delete', 'prune', 'tampering'].map((action) =>
   Buffer.from(`"action":"${action}"`),
 )
 

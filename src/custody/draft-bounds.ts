@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto'
+import { errorText } from '../shared/errors.ts'
+import { AGENT_ACTOR, type CustodyActor, type CustodyCheckpoint, type CustodyDraft } from './custody-entry.ts'
+import { copyPlain, cutText, jsonBytes, plainText, shrinkPlain } from './plain-json.ts'
+
+/** The longest line of an entry that a caller causes; callers can fill the log only as fast as this lets them. */
+export const MAX_CALLER_LINE_BYTES = 4 * 1024
+/** The longest line of an entry about what the agent does by itself. */
+export const MAX_AGENT_LINE_BYTES = 64 * 1024
+/** JSON bytes of the actor in any entry. */
+export const MAX_ACTOR_BYTES = 1024
+/** Group names in an entry; longer lists are counted and digested. */
+export const MAX_GROUPS = 16
+
+/**
+ * Returns the draft with everything in it cut to the size that an entry may have, as JSON that every tool writes the
+ * same. Never throws, and does bounded work: a draft that cannot be written becomes one that says so.
+ */
+export function boundDraft(draft: CustodyDraft, node: string): CustodyDraft {
+  try {
+    const bounded = boundParts(draft)
+    if (draft.detail === undefined) return bounded
+    const { copy: detail, isWhole } = copyPlain(draft.detail)
+    const room = roomForDetail(draft, node)
+    const bytes = jsonBytes(detail)
+    if (isWhole && bytes <= room) return { ...bounded, detail: detail as DraftDetail }
+    const mark = { shortenedFromBytes: bytes }
+    return { ...bounded, detail: { ...(shrinkPlain(detail, room - jsonBytes(mark)) as DraftDetail), ...mark } }
+  } catch (error) {
+    return unwritable(draft, error)
+  }
+}
+
+type DraftDetail = NonNullable<CustodyDraft['detail']>
+
+/** JSON bytes that an entry has left for its detail beside its bounded actor and checkpoint. */
+export function roomForDetail(draft: Omit<CustodyDraft, 'detail'>, node: string): number {
+  const { actor, action, checkpoint, outcome } = boundParts(draft)
+  // The name alone does not make an entry the agent's own: a caller may have the same.
+  const max = draft.actor === AGENT_ACTOR ? MAX_AGENT_LINE_BYTES : MAX_CALLER_LINE_BYTES
+  const parts = [{ ...actor }, action, checkpoint === undefined ? null : { ...checkpoint }, outcome, node]
+  return max - jsonBytes(parts) - FRAME
+}
+
+/** What stands in a line beside actor, action, checkpoint, detail, outcome and node: names, number, time, hashes. */
+const FRAME = 340
+
+/** What is written in place of a draft that cannot be written. */
+export function unwritable(draft: CustodyDraft, error: unknown): CustodyDraft {
+  return {
+    actor: safely(() => boundActor(draft.actor)) ?? { user: 'unknown', groups: [] },
+    action: draft.action,
+    ...safely(() => draft.checkpoint && { checkpoint: boundCheckpoint(draft.checkpoint) }),
+    detail: { notWritable: cutText(plainText(safely(() => errorText(error)) ?? 'unknown error'), 512) },
+    outcome: draft.outcome,
+  }
+}
+
+function boundParts({ actor, action, checkpoint, outcome }: Omit<CustodyDraft, 'detail'>): CustodyDraft {
+  return {
+    actor: boundActor(actor),
+    action,
+    ...(checkpoint !== undefined && { checkpoint: boundCheckpoint(checkpoint) }),
+    outcome,
+  }
+}
+
+/** Whom it was, in at most 1 KiB. Where groups are left out or cut, their number and the digest of all of them say which. */
+export function boundActor(actor: CustodyActor): CustodyActor {
+  const { user, groups, address, requestId, groupCount, groupsSha256 } = actor
+  const bounded = {
+    user: boundText(user, MAX_USER_BYTES),
+    ...(user.length > MAX_USER_BYTES && { userSha256: digestOf([user]) }),
+    groups: [],
+    ...(address !== undefined && { address: boundText(address, MAX_ADDRESS_BYTES) }),
+    ...(requestId !== undefined && { requestId: boundText(requestId, MAX_REQUEST_ID_BYTES) }),
+  }
+  const kept: string[] = []
+  let room = MAX_ACTOR_BYTES - jsonBytes(bounded) - GROUP_MARK_BYTES
+  for (const group of groups.slice(0, MAX_GROUPS)) {
+    const text = boundText(group, MAX_GROUP_BYTES)
+    room -= jsonBytes(text) + 1
+    if (room < 0) break
+    kept.push(text)
+  }
+  const isWhole = kept.length === groups.length && kept.every((text, index) => text === plainText(groups[index] ?? ''))
+  // One that was bounded before keeps what it said of all of its groups.
+  const mark =
+    groupCount === undefined
+      ? { groupCount: groups.length, groupsSha256: digestOf(groups) }
+      : { groupCount, groupsSha256 }
+  return { ...bounded, groups: kept, ...((!isWhole || groupCount !== undefined) && mark) }
+}
+
+const MAX_USER_BYTES = 256
+const MAX_ADDRESS_BYTES = 64
+const MAX_REQUEST_ID_BYTES = 128
+const MAX_GROUP_BYTES = 128
+/** `,"groupCount":…,"groupsSha256":"…"` */
+const GROUP_MARK_BYTES = 120
+
+function boundCheckpoint({ id, fileName, sizeBytes, sha256 }: CustodyCheckpoint): CustodyCheckpoint {
+  return {
+    id: boundText(id, 64),
+    fileName: boundText(fileName, MAX_FILE_NAME_BYTES),
+    ...(sizeBytes !== undefined && { sizeBytes: Number.isFinite(sizeBytes) ? sizeBytes : 0 }),
+    ...(sha256 !== undefined && { sha256: boundText(sha256, 80) }),
+  }
+}
+
+/** A name has at most 255 bytes in the file system, and more where it is shown with escapes. */
+const MAX_FILE_NAME_BYTES = 640
+
+/** Never looks at more of a long text than it keeps. */
+function boundText(text: string, maxBytes: number): string {
+  const isLong = text.length > maxBytes
+  return cutText(`${plainText(text.slice(0, maxBytes))}${isLong ? '…' : ''}`, maxBytes)
+}
+
+/** Each text followed by a NUL, so that `printf '%s\0' … | sha256sum` makes it again. */
+function digestOf(texts: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const text of texts) hash.update(text).update('\0')
+  return hash.digest('hex')
+}
+
+function safely<Result>(work: () => Result): Result | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
+}
