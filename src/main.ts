@@ -17,8 +17,8 @@ async function main(): Promise<void> {
   await checkNodeOrEnd()
   const version = readVersion()
   const command = await readCommandOrEnd(version)
-  if (command.kind === 'verify-custody') {
-    await verifyCustodyOrEnd(command.argv)
+  if ('argv' in command) {
+    await verifyOrEnd(command)
     return
   }
   if (command.kind === 'print') {
@@ -49,10 +49,12 @@ async function run(config: Config, version: string) {
   return await runAgent(config, version)
 }
 
-async function verifyCustodyOrEnd(argv: readonly string[]): Promise<void> {
+async function verifyOrEnd({ kind, argv }: Extract<Command, { readonly argv: unknown }>): Promise<void> {
   const { runVerifyCommand } = await import('./custody/verify-command.ts')
+  const { runVerifyManifestCommand } = await import('./custody/manifest-command.ts')
   try {
-    const { text, exitCode } = await runVerifyCommand(argv)
+    const verify = kind === 'verify-custody' ? runVerifyCommand : runVerifyManifestCommand
+    const { text, exitCode } = await verify(argv)
     process.stdout.write(text)
     process.exitCode = exitCode
   } catch (error) {

@@ -65,6 +65,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
       contents,
       custody: {
         page: (query) => custody.page(query),
+        head: () => custody.head(),
         verify: (head) => custody.verify(head),
         export: (after) => custody.export(after),
         manifest: (checkpoint) => agent.manifest(checkpoint),

@@ -7,12 +7,12 @@ import { SETTING_KEYS, SETTINGS, variableName } from './settings.ts'
 export type Command =
   | { readonly kind: 'run'; readonly config: Config }
   | { readonly kind: 'print'; readonly text: string }
-  | { readonly kind: 'verify-custody'; readonly argv: readonly string[] }
+  | { readonly kind: 'verify-custody' | 'verify-manifest'; readonly argv: readonly string[] }
 
 /** Throws ConfigError; `--help` and `--version` answer even where the configuration is wrong. */
 export function readCommand(sources: ConfigSources, version: string): Command {
   const [word, ...rest] = sources.argv
-  if (word === 'verify-custody') return { kind: 'verify-custody', argv: rest }
+  if (word === 'verify-custody' || word === 'verify-manifest') return { kind: word, argv: rest }
   const { action } = readCommandLine(sources.argv)
   if (action === 'help') return { kind: 'print', text: helpText() }
   if (action === 'version') return { kind: 'print', text: `checkpoint-agent ${version}\n` }
@@ -26,6 +26,7 @@ export function helpText(): string {
 
 Usage: checkpoint-agent [--config FILE] [--SETTING=VALUE ...]
        checkpoint-agent verify-custody DIR [--head FILE] [--public-key FILE]
+       checkpoint-agent verify-manifest FILE ARCHIVE [--public-key FILE]
 
   --config FILE    YAML file with the settings below, one section for each dot
   --check-config   say "ok" or what is wrong with the configuration, and end

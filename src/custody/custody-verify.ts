@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -6,7 +6,8 @@ import { isSystemError } from '../shared/errors.ts'
 import { CHAIN_BEGIN, type ChainEnd, type CustodyEntry } from './custody-entry.ts'
 import { readHead } from './custody-head.ts'
 import { HEAD_FILE, judgeLine, PUBLIC_KEY_FILE, readLines, segmentsAmong, type Segment } from './custody-segments.ts'
-import { keyId } from './signing-key.ts'
+import { keyId, readEd25519Key } from './signing-key.ts'
+import type { Verdict } from './verdict.ts'
 
 /** Something in the log that is not as the agent wrote it. */
 export interface CustodyProblem {
@@ -18,7 +19,10 @@ export interface CustodyProblem {
 }
 
 export interface CustodyReport {
-  readonly isSound: boolean
+  /** `authentic` only where a head that covers every entry is signed by the key that was given. */
+  readonly verdict: Verdict
+  /** Why it is `not-authenticated`. */
+  readonly notChecked: readonly string[]
   readonly problems: readonly CustodyProblem[]
   /** More than are listed. */
   readonly problemCount: number
@@ -27,9 +31,13 @@ export interface CustodyReport {
   readonly first: ChainEnd | undefined
   readonly last: ChainEnd | undefined
   /** What the end was compared with; undefined: nothing says whether the end is missing. */
-  readonly head: (ChainEnd & { readonly isSigned: boolean }) | undefined
-  /** SHA-256 of the public key, to be compared with one that was pinned. */
+  readonly head: ChainEnd | undefined
+  /** The last entry that a head covers which the given key signed. */
+  readonly authenticatedSeq: number | undefined
+  /** Of the given key, where it signed that head. */
   readonly keyId: string | undefined
+  /** Of the key beside the log, where it signed the head and no key was given. It proves nothing by itself. */
+  readonly foundKeyId: string | undefined
 }
 
 export interface VerifyOptions {
@@ -37,8 +45,10 @@ export interface VerifyOptions {
   readonly head?: ChainEnd
   /** The text of a signed head that was kept elsewhere. */
   readonly headText?: string
-  /** PEM; without it the one in the folder. */
+  /** PEM, from a trusted place: only this key makes a log authentic. */
   readonly publicKey?: string
+  /** Entries after this one are not looked at: the log is being written. */
+  readonly upTo?: number
   /** The last entry before the first that is here, where older segments were moved away. */
   readonly from?: ChainEnd
 }
@@ -59,23 +69,22 @@ export async function verifyCustody(path: string, options: VerifyOptions = {}): 
     for await (const line of readLines(filePath)) {
       const name = isFolder ? file.name : path
       const reading = judgeLine(line)
+      const isBeingWritten = reading.isGood || reading.code === 'TornLine'
+      if (options.upTo !== undefined && walk.lastSeq >= options.upTo && isBeingWritten) break
       if (reading.isGood) walk.add(reading.entry, name, line.number)
       else walk.addBad({ code: reading.code, file: name, line: line.number, detail: reading.detail })
       if (line.number % 1000 === 0) await nextTurn()
     }
   }
-  return walk.finish({
-    files: files.length,
-    head: known.head ?? options.head,
-    isSigned: known.isSigned,
-    keyId: known.keyId,
-  })
+  return walk.finish({ files: files.length, known, head: known.heads[0] ?? options.head })
 }
 
 class ChainWalk {
   readonly #heads: readonly ChainEnd[]
   readonly #problems: CustodyProblem[] = []
   #problemCount = 0
+  /** Entries that are as a head says. */
+  readonly #matched = new Set<number>()
   #entries = 0
   #first: ChainEnd | undefined
   /** What the next entry must follow. */
@@ -117,7 +126,9 @@ class ChainWalk {
       this.report({ code: 'BeginningMissing', file, line, detail })
     }
     for (const head of this.#heads) {
-      if (head.seq === entry.seq && head.hash !== entry.hash) {
+      if (head.seq !== entry.seq) continue
+      if (head.hash === entry.hash) this.#matched.add(entry.seq)
+      else {
         const detail = `the head says that entry ${head.seq} has the hash ${head.hash}, and it has ${entry.hash}`
         this.report({ code: 'Rewritten', file, line, detail })
       }
@@ -138,29 +149,46 @@ class ChainWalk {
     this.#isAfterBad = true
   }
 
-  finish(facts: {
-    readonly files: number
-    readonly head: ChainEnd | undefined
-    readonly isSigned: boolean
-    readonly keyId: string | undefined
-  }): CustodyReport {
+  get lastSeq(): number {
+    return this.#last?.seq ?? 0
+  }
+
+  finish({ files, known, head }: { files: number; known: Known; head: ChainEnd | undefined }): CustodyReport {
     const lastSeq = this.#end?.seq ?? 0
-    for (const head of this.#heads) {
-      if (head.seq <= lastSeq) continue
-      const detail = `the head knows entry ${head.seq}, and the last one here is ${lastSeq}`
+    for (const { seq } of this.#heads) {
+      if (seq <= lastSeq) continue
+      const detail = `the head knows entry ${seq}, and the last one here is ${lastSeq}`
       this.report({ code: 'EndMissing', ...(this.#segment !== undefined && { file: this.#segment.name }), detail })
     }
+    const signed = known.heads.filter(({ isByGivenKey, seq }) => isByGivenKey && this.#matched.has(seq))
+    const authenticatedSeq = signed.length === 0 ? undefined : Math.max(...signed.map(({ seq }) => seq))
+    const notChecked = this.#problemCount > 0 ? [] : this.#listNotChecked(known, authenticatedSeq)
     return {
-      isSound: this.#problemCount === 0,
+      verdict: this.#problemCount > 0 ? 'broken' : notChecked.length > 0 ? 'not-authenticated' : 'authentic',
+      notChecked,
       problems: this.#problems,
       problemCount: this.#problemCount,
-      files: facts.files,
+      files,
       entries: this.#entries,
       first: this.#first,
       last: this.#last,
-      head: facts.head && { seq: facts.head.seq, hash: facts.head.hash, isSigned: facts.isSigned },
-      keyId: facts.keyId,
+      head: head && { seq: head.seq, hash: head.hash },
+      authenticatedSeq,
+      keyId: authenticatedSeq === undefined ? undefined : known.givenKeyId,
+      foundKeyId: known.foundKeyId,
     }
+  }
+
+  #listNotChecked({ givenKeyId, heads }: Known, authenticatedSeq: number | undefined): readonly string[] {
+    const last = this.#last
+    if (last === undefined) return ['there are no entries']
+    if (givenKeyId === undefined) return ['no key was given: with --public-key, the head is checked against it']
+    if (heads.length === 0) return ['there is no signed head: the key that was given was not used']
+    if (authenticatedSeq === undefined) return ['no entry here is one that a signed head names']
+    if (authenticatedSeq === last.seq) return []
+    return [
+      `the signed head covers the entries up to ${authenticatedSeq}, and nothing those after it, up to ${last.seq}`,
+    ]
   }
 
   #startsWithoutItsEntry(entry: CustodyEntry): boolean {
@@ -176,42 +204,52 @@ function breakText(entry: CustodyEntry, end: ChainEnd): string {
 }
 
 interface Known {
-  readonly heads: readonly ChainEnd[]
-  readonly head: ChainEnd | undefined
-  readonly isSigned: boolean
-  readonly keyId: string | undefined
+  readonly heads: readonly (ChainEnd & { readonly isByGivenKey: boolean })[]
+  readonly givenKeyId: string | undefined
+  readonly foundKeyId: string | undefined
   readonly problems: readonly CustodyProblem[]
 }
 
 async function readKnown(folder: string | undefined, options: VerifyOptions): Promise<Known> {
-  const pem = options.publicKey ?? (folder && (await readIfThere(join(folder, PUBLIC_KEY_FILE))))
-  const publicKey = pem === undefined || pem === '' ? undefined : readPublicKey(pem)
+  const given = options.publicKey === undefined ? undefined : readEd25519Key(options.publicKey)
+  const key = given ?? (folder === undefined ? undefined : await readFoundKey(join(folder, PUBLIC_KEY_FILE)))
   const inFolder = folder && (await readIfThere(join(folder, HEAD_FILE)))
   const problems: CustodyProblem[] = []
-  const found = [
+  const heads = [
     { text: options.headText, name: 'the head that was given' },
     { text: inFolder, name: HEAD_FILE },
   ].flatMap(({ text, name }) => {
     if (text === undefined || text === '') return []
-    const read = readHead(text, publicKey)
-    if (read === undefined)
+    const read = readHead(text, key)
+    if (read === undefined) {
       problems.push({ code: 'HeadUnreadable', detail: `${name} is no signed head of a custody log` })
-    else if (!read.isSigned && publicKey !== undefined) {
-      problems.push({ code: 'HeadUnsigned', detail: `${name} is not signed by the key ${keyId(publicKey)}` })
+      return []
     }
-    return read === undefined ? [] : [read]
+    if (!read.isSigned && given !== undefined) {
+      const detail = `${name} is not signed by the key that was given: it is another key, or another log`
+      problems.push({ code: 'HeadUnsigned', detail })
+    } else if (!read.isSigned && key !== undefined) {
+      problems.push({ code: 'HeadUnsigned', detail: `${name} is not signed by the key beside the log` })
+    }
+    return [{ ...read.head, isByGivenKey: read.isSigned && given !== undefined, isSigned: read.isSigned }]
   })
+  const isFoundKeyUsed = given === undefined && heads.some(({ isSigned }) => isSigned)
   return {
-    heads: found.map(({ head }) => head),
-    head: found[0]?.head,
-    isSigned: found[0]?.isSigned ?? false,
-    keyId: publicKey && keyId(publicKey),
+    heads,
+    givenKeyId: given && keyId(given),
+    foundKeyId: isFoundKeyUsed && key ? keyId(key) : undefined,
     problems,
   }
 }
 
-function readPublicKey(pem: string): KeyObject {
-  return createPublicKey(pem)
+/** What somebody put beside the log need not be a key. */
+async function readFoundKey(path: string): Promise<KeyObject | undefined> {
+  const pem = await readIfThere(path)
+  try {
+    return pem === undefined ? undefined : readEd25519Key(pem)
+  } catch {
+    return undefined
+  }
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

@@ -27,6 +27,13 @@ export function keyId(publicKey: KeyObject): string {
     .digest('hex')
 }
 
+/** Reads a public key in PEM. Throws an Error for anything but an Ed25519 key. */
+export function readEd25519Key(pem: string): KeyObject {
+  const key = createPublicKey(pem)
+  if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it is a key of type ${String(key.asymmetricKeyType)}`)
+  return key
+}
+
 function toPem(publicKey: KeyObject): string {
   return publicKey.export({ type: 'spki', format: 'pem' })
 }

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { errorText, InvalidInputError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import type { ChainEnd } from './custody-entry.ts'
+import { EXIT_CODES } from './verdict.ts'
 import { verifyCustody, type CustodyReport, type VerifyOptions } from './custody-verify.ts'
 
 export const VERIFY_USAGE = `Usage: checkpoint-agent verify-custody DIR [--head FILE|SEQ:HASH] [--public-key FILE] [--from SEQ:HASH] [--json]
@@ -10,12 +11,15 @@ export const VERIFY_USAGE = `Usage: checkpoint-agent verify-custody DIR [--head 
   DIR                 a copy of the folder "custody" of state.directory, or one file of lines from GET /v1/custody/export
   --head FILE         a head that was kept elsewhere: the field "head" of a log line "Custody log head", or the whole line
   --head SEQ:HASH     the same, by its two values
-  --public-key FILE   the key (PEM) that must have signed the head; without it the one in DIR
+  --public-key FILE   the key (PEM) that you pinned: it must have signed the head. Without it nothing is authenticated
   --from SEQ:HASH     the last entry before the first one here, where older files were moved away
   --json              the report as JSON
+
+Exit codes: 0 authentic: a head that covers every entry is signed by the given key; 3 the chain is intact, and not
+authenticated; 1 broken; 2 it could not be verified.
 `
 
-/** `checkpoint-agent verify-custody`: reads a copy of a custody log without the agent. Exit code 0: sound, 1: not. */
+/** `checkpoint-agent verify-custody`: reads a copy of a custody log without the agent. */
 export async function runVerifyCommand(
   argv: readonly string[],
 ): Promise<{ readonly text: string; readonly exitCode: number }> {
@@ -29,7 +33,7 @@ export async function runVerifyCommand(
     ...(values.from !== undefined && { from: readEnd('--from', values.from) }),
   })
   const text = values.json === true ? `${JSON.stringify(report, null, 2)}\n` : describeReport(path, report)
-  return { text, exitCode: report.isSound ? 0 : 1 }
+  return { text, exitCode: EXIT_CODES[report.verdict] }
 }
 
 function readArguments(argv: readonly string[]) {
@@ -102,16 +106,26 @@ function describeReport(path: string, report: CustodyReport): string {
       : []),
     head === undefined
       ? 'head         none: nothing here tells whether the end is missing'
-      : `head         ${head.seq}:${head.hash}${head.isSigned ? '' : ' (no signature was checked)'}`,
-    report.keyId === undefined
-      ? 'key          none'
-      : `key          ${report.keyId} (compare it with the one you pinned)`,
+      : `head         ${head.seq}:${head.hash}`,
+    describeKey(report),
     ...problems.map(({ code, file, line, detail }) => {
       const place = file === undefined ? '' : `${file}${line === undefined ? '' : `:${line}`}: `
       return `${place}${code}: ${detail}`
     }),
     ...(problemCount > problems.length ? [`and ${problemCount - problems.length} more`] : []),
-    report.isSound ? 'sound' : 'NOT SOUND',
+    describeVerdict(report),
   ]
   return `${lines.map(escapeUnreadable).join('\n')}\n`
+}
+
+function describeKey({ keyId, foundKeyId }: CustodyReport): string {
+  if (keyId !== undefined) return `key          ${keyId} (the given one; it signed the head)`
+  if (foundKeyId === undefined) return 'key          none: no signature was checked'
+  return `key          none given. The key beside the log signed the head: ${foundKeyId} (compare it with the one you pinned)`
+}
+
+function describeVerdict({ verdict, notChecked, last }: CustodyReport): string {
+  if (verdict === 'authentic') return `authentic, up to entry ${last?.seq}`
+  if (verdict === 'broken') return 'BROKEN'
+  return `chain intact, not authenticated: ${notChecked.join('; ')}`
 }

@@ -53,7 +53,11 @@ export const custodyPage = z.object({
 const chainEnd = z.object({ seq: count, hash: sha256Text })
 
 export const custodyReport = z.object({
-  sound: z.boolean(),
+  verdict: z
+    .enum(['authentic', 'not-authenticated', 'broken'])
+    .describe('"authentic": every entry is covered by a head that the agent\'s key signed'),
+  sound: z.boolean().describe('Whether the verdict is "authentic"'),
+  notChecked: z.array(z.string()).describe('Why it is "not-authenticated"'),
   problems: z.array(
     z.object({ code: z.string(), file: z.string().optional(), line: count.optional(), detail: z.string() }),
   ),
@@ -63,7 +67,8 @@ export const custodyReport = z.object({
   first: chainEnd.optional(),
   last: chainEnd.optional(),
   head: chainEnd.optional().describe('What the end was compared with'),
-  keyId: z.string().optional(),
+  authenticatedSeq: count.optional().describe('The last entry that a signed head covers'),
+  keyId: z.string().optional().describe('The key that signed it: compare it with the one you pinned'),
 })
 
 export const dsseEnvelope = z.object({

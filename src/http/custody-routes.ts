@@ -44,6 +44,11 @@ export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Route
     res.json(toReport(await custody.verify(head)))
   })
 
+  router.route('/v1/custody/head').get(async (req, res) => {
+    readQuery(req, noQuery)
+    res.set('Cache-Control', 'no-store').json(await custody.head())
+  })
+
   router.route('/v1/custody/export').get(async (req, res) => {
     const { after } = readQuery(req, custodyExportQuery)
     res.set('Content-Type', 'application/jsonl')
@@ -69,7 +74,9 @@ export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Route
 
 function toReport({ problems, first, last, head, ...counts }: CustodyReport): CustodyReportResponse {
   return {
-    sound: counts.isSound,
+    verdict: counts.verdict,
+    sound: counts.verdict === 'authentic',
+    notChecked: [...counts.notChecked],
     problems: problems.map((problem) => ({ ...problem })),
     problemCount: counts.problemCount,
     files: counts.files,
@@ -77,6 +84,7 @@ function toReport({ problems, first, last, head, ...counts }: CustodyReport): Cu
     first: first && toEnd(first),
     last: last && toEnd(last),
     head: head && toEnd(head),
+    authenticatedSeq: counts.authenticatedSeq,
     keyId: counts.keyId,
   }
 }

@@ -10,6 +10,8 @@ export interface CustodyServices {
     readonly checkpointId?: string
     readonly signal?: AbortSignal
   }) => Promise<{ readonly entries: readonly CustodyEntry[]; readonly next: number | undefined }>
+  /** How far it has come, signed. Throws UnavailableError (`CustodyUnavailable`). */
+  readonly head: () => Promise<DsseEnvelope>
   readonly verify: (head: ChainEnd | undefined) => Promise<CustodyReport>
   /** Lines of the log, as they stand. */
   readonly export: (after: number) => AsyncIterable<Uint8Array>
@@ -41,7 +43,8 @@ export interface CustodyEntry {
 }
 
 export interface CustodyReport {
-  readonly isSound: boolean
+  readonly verdict: 'authentic' | 'not-authenticated' | 'broken'
+  readonly notChecked: readonly string[]
   readonly problems: readonly {
     readonly code: string
     readonly file?: string
@@ -54,6 +57,7 @@ export interface CustodyReport {
   readonly first: ChainEnd | undefined
   readonly last: ChainEnd | undefined
   readonly head: ChainEnd | undefined
+  readonly authenticatedSeq: number | undefined
   readonly keyId: string | undefined
 }
 

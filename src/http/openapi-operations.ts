@@ -383,8 +383,23 @@ export const operations: readonly Operation[] = [
     id: 'verifyCustody',
     summary: 'Whether the custody log is as it was written',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
+    description:
+      'Reads all of it. `verdict` is `authentic` where every entry up to the end is covered by a head that the key of this agent signed.',
     query: custody.custodyVerifyQuery,
     answers: { 200: { description: 'What was found', schema: custody.custodyReport }, ...problems(...READ_PROBLEMS) },
+  },
+  {
+    method: 'get',
+    path: '/v1/custody/head',
+    id: 'getCustodyHead',
+    summary: 'How far the custody log has come, signed',
+    permission: { kind: 'node', verb: 'get', subresource: 'custody' },
+    description:
+      'A DSSE envelope, as in `head.json`. Its payload has `node`, `seq`, `hash` and `time`. Keep it elsewhere: `checkpoint-agent verify-custody --head` finds by it that the end of a log is missing.',
+    answers: {
+      200: { description: 'The envelope', schema: custody.dsseEnvelope },
+      ...problems(...READ_PROBLEMS, 503),
+    },
   },
   {
     method: 'get',

@@ -88,7 +88,7 @@ describe('CustodyLog', () => {
     const entries = custodyEntries(place.folder)
     expect(custodyFiles(place.folder).length).toBeGreaterThan(3)
     expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true, entries: entries.length })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: entries.length })
   })
 
   it('writes a hash that jq, python and sed make again', async () => {
@@ -130,7 +130,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     const aside = readdirSync(place.folder).find((name) => name.includes('.torn-'))
     expect(aside).toMatch(/\.noted$/)
     expect(readFileSync(join(place.folder, aside ?? ''), 'utf8')).toBe('{"seq":4,"time":"20')
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [] })
   })
 
   it('takes unfinished lines after the head for a crash, whatever is in them', async () => {
@@ -138,7 +138,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     await writtenLog(place, 3)
     appendFileSync(join(place.folder, '000001.jsonl'), `${'\0'.repeat(300)}\n{"seq":5}\n`)
     await writtenLog(place, 1)
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true, entries: 5 })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: 5 })
   })
 
   it('mends nothing that was on the disk once: a changed line stays, and the chain goes on in another file', async () => {
@@ -185,7 +185,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     const actions = custodyEntries(place.folder).map(({ action }) => action)
     expect(actions).toEqual(['content', 'log.resume', 'content', 'log.resume', 'content'])
     expect(custodyEntries(place.folder)[1]?.detail).toMatchObject({ refused: 1 })
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [] })
   })
 
   it('keeps what has happened already until it can be written, in its time', async () => {
@@ -215,7 +215,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     renameSync(`${place.folder}-away`, place.folder)
     await log.append(draft(3))
     await log.close()
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true, entries: 3 })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: 3 })
   })
 
   it('sees when somebody changes the file under it', async () => {
@@ -229,7 +229,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     await log.append(draft(3))
     await log.close()
     expect(custodyEntries(place.folder).map(({ action }) => action)).toContain('tampering')
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: false })
+    expect(await verifyCustody(place.folder)).toMatchObject({ verdict: 'broken' })
   })
 
   it('refuses beyond its size what can be refused, and takes the rest', async () => {
@@ -250,7 +250,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     await next.start()
     await next.append(draft(100))
     await next.close()
-    expect(await verifyCustody(place.folder)).toMatchObject({ isSound: true })
+    expect(await verifyCustody(place.folder)).toMatchObject({ problems: [] })
   })
 
   it('keeps a reserve that content may not use, and captures and removals may', async () => {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,11 +49,71 @@ function resolve(folder: string, { file, line }: { file: number; line: number })
 const RUNS = process.env['SLOW'] === '1' ? 2_000 : 150
 
 describe('verifyCustody', () => {
-  it('finds nothing wrong with a log as it was written', async () => {
+  it('finds a log authentic whose head is signed by the key that was given, and only with that key', async () => {
     expect(custodyFiles(sound).length).toBeGreaterThan(3)
-    const report = await verifyCustody(sound)
-    expect(report).toMatchObject({ isSound: true, problems: [], head: { isSigned: true } })
-    expect(report.last).toEqual({ seq: report.head?.seq, hash: report.head?.hash })
+    const { id, publicKey } = loadSigningKey(join(root, 'key.pem'))
+    const report = await verifyCustody(sound, { publicKey })
+    expect(report).toMatchObject({ verdict: 'authentic', problems: [], notChecked: [], keyId: id })
+    expect(report.last).toEqual(report.head)
+    expect(report.authenticatedSeq).toBe(report.last?.seq)
+    const unchecked = await verifyCustody(sound)
+    expect(unchecked).toMatchObject({ verdict: 'not-authenticated', problems: [], keyId: undefined, foundKeyId: id })
+  })
+
+  it('says nothing of whose a log is that has no head, also with a key', async () => {
+    const folder = copy()
+    const { publicKey } = loadSigningKey(join(root, 'key.pem'))
+    const other = loadSigningKey(join(mkdtempSync(join(root, 'other-')), 'key.pem'))
+    for (const [first, ...names] of [custodyFiles(folder)]) {
+      for (const name of names) rmSync(join(folder, name))
+      write(folder, first ?? '', linesIn(folder, first ?? '').slice(0, 1))
+    }
+    rmSync(join(folder, 'head.json'))
+    for (const key of [undefined, publicKey, other.publicKey]) {
+      const report = await verifyCustody(folder, key === undefined ? {} : { publicKey: key })
+      expect(report).toMatchObject({
+        verdict: 'not-authenticated',
+        entries: 1,
+        keyId: undefined,
+        foundKeyId: undefined,
+      })
+      expect(report.notChecked).toHaveLength(1)
+    }
+  })
+
+  it('is not authentic beyond its head: those who have no key can go on with a chain', async () => {
+    const folder = copy()
+    const { publicKey } = loadSigningKey(join(root, 'key.pem'))
+    const head = readFileSync(join(folder, 'head.json'), 'utf8')
+    const stranger = loadSigningKey(join(mkdtempSync(join(root, 'stranger-')), 'key.pem'))
+    const log = custodyLog({ folder, key: stranger })
+    await log.start()
+    await log.append(draft(99))
+    await log.close()
+    writeFileSync(join(folder, 'head.json'), head)
+    const report = await verifyCustody(folder, { publicKey })
+    expect(report).toMatchObject({ verdict: 'not-authenticated', problems: [] })
+    expect(report.last?.seq).toBe((report.authenticatedSeq ?? 0) + 1)
+    expect(report.notChecked[0]).toContain(`up to ${report.authenticatedSeq}`)
+  })
+
+  it('takes a head by its values as nothing that was signed', async () => {
+    const { last } = await verifyCustody(sound)
+    const folder = copy()
+    rmSync(join(folder, 'head.json'))
+    const { publicKey } = loadSigningKey(join(root, 'key.pem'))
+    const options = last === undefined ? {} : { head: last, publicKey }
+    expect(await verifyCustody(folder, options)).toMatchObject({ verdict: 'not-authenticated', head: last })
+  })
+
+  it.each([
+    'no key at all',
+    generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }),
+  ])('refuses a key that is none, and passes over such a file beside the log', async (pem) => {
+    await expect(verifyCustody(sound, { publicKey: pem })).rejects.toThrow(/unsupported|type rsa/)
+    const folder = copy()
+    writeFileSync(join(folder, 'public-key.pem'), pem)
+    expect(await verifyCustody(folder)).toMatchObject({ verdict: 'not-authenticated', foundKeyId: undefined })
   })
 
   it('finds any flipped bit, and names its line', async () => {
@@ -67,8 +127,8 @@ describe('verifyCustody', () => {
         bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit)
         writeFileSync(join(folder, name), bytes)
         const line = readFileSync(join(sound, name)).subarray(0, offset).toString('latin1').split('\n').length
-        const { isSound, problems } = await verifyCustody(folder)
-        expect(isSound).toBe(false)
+        const { verdict, problems } = await verifyCustody(folder)
+        expect(verdict).toBe('broken')
         expect(problems[0]).toMatchObject({ file: name, line })
         rmSync(folder, { recursive: true })
       }),
@@ -83,8 +143,8 @@ describe('verifyCustody', () => {
         const { name, lines, index } = resolve(folder, where)
         write(folder, name, lines.toSpliced(index, 1))
         const isLastOfAll = name === custodyFiles(folder).at(-1) && index === lines.length - 1
-        const { isSound, problems } = await verifyCustody(folder)
-        expect(isSound).toBe(false)
+        const { verdict, problems } = await verifyCustody(folder)
+        expect(verdict).toBe('broken')
         const isLastOfFile = index === lines.length - 1
         const inItsPlace = isLastOfFile ? { code: 'ChainBroken', line: 1 } : { file: name, line: index + 1 }
         expect(problems[0]).toMatchObject(isLastOfAll ? { code: 'EndMissing' } : inItsPlace)
@@ -104,8 +164,8 @@ describe('verifyCustody', () => {
         swapped[index] = lines[second] ?? ''
         swapped[second] = lines[index] ?? ''
         write(folder, name, swapped)
-        const { isSound, problems } = await verifyCustody(folder)
-        expect(isSound).toBe(false)
+        const { verdict, problems } = await verifyCustody(folder)
+        expect(verdict).toBe('broken')
         expect(problems[0]).toMatchObject({ file: name, line: Math.min(index, second) + 1 })
         rmSync(folder, { recursive: true })
       }),
@@ -140,7 +200,7 @@ describe('verifyCustody', () => {
     const head = readFileSync(join(folder, 'head.json'), 'utf8')
     rmSync(join(folder, name))
     rmSync(join(folder, 'head.json'))
-    expect((await verifyCustody(folder)).isSound).toBe(true)
+    expect((await verifyCustody(folder)).verdict).toBe('not-authenticated')
     expect((await verifyCustody(folder, { headText: head })).problems).toMatchObject([{ code: 'EndMissing' }])
     const logLine = JSON.stringify({ level: 30, msg: 'Custody log head', head: JSON.parse(head) as object })
     expect((await verifyCustody(folder, { headText: logLine })).problems).toMatchObject([{ code: 'EndMissing' }])
@@ -153,9 +213,9 @@ describe('verifyCustody', () => {
     await log.start()
     await log.append(draft(1))
     await log.close()
-    expect((await verifyCustody(log.folder)).isSound).toBe(true)
-    const { problems } = await verifyCustody(log.folder, { publicKey: pinned })
-    expect(problems).toMatchObject([{ code: 'HeadUnsigned' }])
+    expect((await verifyCustody(log.folder)).verdict).toBe('not-authenticated')
+    const report = await verifyCustody(log.folder, { publicKey: pinned })
+    expect(report).toMatchObject({ verdict: 'broken', problems: [{ code: 'HeadUnsigned' }], keyId: undefined })
   })
 
   it('begins where the oldest file begins, and with the entry before it finds that nothing else is missing', async () => {
@@ -164,7 +224,7 @@ describe('verifyCustody', () => {
     const last = JSON.parse(linesIn(folder, first).at(-1) ?? '') as { readonly seq: number; readonly hash: string }
     rmSync(join(folder, first))
     const report = await verifyCustody(folder, { from: last })
-    expect(report).toMatchObject({ isSound: true, first: { seq: last.seq + 1 } })
+    expect(report).toMatchObject({ problems: [], first: { seq: last.seq + 1 } })
     write(folder, second, linesIn(folder, second).slice(1))
     expect((await verifyCustody(folder)).problems).toMatchObject([{ code: 'BeginningMissing', file: second, line: 1 }])
   })
@@ -178,10 +238,27 @@ describe('verifyCustody', () => {
 })
 
 describe('checkpoint-agent verify-custody', () => {
-  it('says that a log is sound, with its key and its end', async () => {
-    const { text, exitCode } = await runVerifyCommand([sound])
+  it('says that a log is authentic, with its key and its end', async () => {
+    const { text, exitCode } = await runVerifyCommand([sound, '--public-key', join(sound, 'public-key.pem')])
     expect(exitCode).toBe(0)
-    expect(text).toMatch(/\nhead {9}\d+:[0-9a-f]{64}\nkey {10}[0-9a-f]{64} .*\nsound\n$/)
+    expect(text).toMatch(
+      /\nhead {9}\d+:[0-9a-f]{64}\nkey {10}[0-9a-f]{64} \(the given one; .*\nauthentic, up to entry \d+\n$/,
+    )
+  })
+
+  it('ends with 3 where nothing was checked against a key, and with 1 for another key', async () => {
+    const none = await runVerifyCommand([sound])
+    expect(none.exitCode).toBe(3)
+    expect(none.text).toMatch(/\nchain intact, not authenticated: no key was given.*\n$/)
+    const other = loadSigningKey(join(mkdtempSync(join(root, 'other-')), 'key.pem'))
+    const file = join(root, 'other.pem')
+    writeFileSync(file, other.publicKey)
+    const wrong = await runVerifyCommand([sound, '--public-key', file])
+    expect(wrong.exitCode).toBe(1)
+    expect(wrong.text).toMatch(/HeadUnsigned: .*\nBROKEN\n$/)
+    expect(wrong.text).not.toContain(other.id)
+    const json = await runVerifyCommand([sound, '--json'])
+    expect(JSON.parse(json.text)).toMatchObject({ verdict: 'not-authenticated' })
   })
 
   it('names the line that is wrong, and ends with 1', async () => {
@@ -192,7 +269,7 @@ describe('checkpoint-agent verify-custody', () => {
     const { text, exitCode } = await runVerifyCommand([folder])
     expect(exitCode).toBe(1)
     expect(text).toContain(`${name}:2: HashWrong: `)
-    expect(text).toMatch(/NOT SOUND\n$/)
+    expect(text).toMatch(/\nBROKEN\n$/)
   })
 
   it('reads an exported file, and a head by its values', async () => {
@@ -204,8 +281,18 @@ describe('checkpoint-agent verify-custody', () => {
     const [fifth, last] = [entries[4], entries.at(-1)]
     const from = `${fifth?.seq}:${fifth?.hash}`
     expect(await runVerifyCommand([file, '--from', from, '--head', `${last?.seq}:${last?.hash}`])).toMatchObject({
-      exitCode: 0,
+      exitCode: 3,
     })
+    const signed = [
+      file,
+      '--from',
+      from,
+      '--head',
+      join(sound, 'head.json'),
+      '--public-key',
+      join(sound, 'public-key.pem'),
+    ]
+    expect(await runVerifyCommand(signed)).toMatchObject({ exitCode: 0 })
     expect(await runVerifyCommand([file, '--head', `${last?.seq}:${fifth?.hash}`])).toMatchObject({ exitCode: 1 })
   })
 

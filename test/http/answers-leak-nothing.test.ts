@@ -203,7 +203,7 @@ function allFail(failure: unknown, { id }: Operation): ServiceChanges {
     },
     actions: { pin: reject, unpin: reject, verify: reject, remove: reject },
     contents: { openArchive: reject, openMember: reject, readRootfsDiff: reject },
-    custody: { page: reject, verify: reject, export: fail, manifest: fail },
+    custody: { page: reject, head: reject, verify: reject, export: fail, manifest: fail },
     retention: { status: fail, plan: reject, sweep: reject, history: fail },
     metrics: reject,
   }

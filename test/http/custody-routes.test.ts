@@ -18,8 +18,9 @@ const entry: CustodyEntry = {
   previous: HASH,
   hash: HASH,
 }
-const sound: CustodyReport = {
-  isSound: true,
+const authentic: CustodyReport = {
+  verdict: 'authentic',
+  notChecked: [],
   problems: [],
   problemCount: 0,
   files: 1,
@@ -27,6 +28,7 @@ const sound: CustodyReport = {
   first: { seq: 1, hash: HASH },
   last: { seq: 7, hash: HASH },
   head: { seq: 7, hash: HASH },
+  authenticatedSeq: 7,
   keyId: HASH,
 }
 
@@ -64,17 +66,33 @@ describe('GET /v1/custody', () => {
 
 describe('GET /v1/custody/verify', () => {
   it('says what was found', async () => {
-    const answer = await call({ custody: { verify: async () => sound } }, 'GET /v1/custody/verify')
-    const { isSound, ...rest } = sound
-    expect(answer.body).toEqual({ ...rest, sound: isSound })
+    const answer = await call({ custody: { verify: async () => authentic } }, 'GET /v1/custody/verify')
+    expect(answer.body).toEqual({ ...authentic, sound: true })
+  })
+
+  it.each(['not-authenticated', 'broken'] as const)('says sound only of what is authentic: %s', async (verdict) => {
+    const verify = async () => ({ ...authentic, verdict, authenticatedSeq: undefined, keyId: undefined })
+    const answer = await call({ custody: { verify } }, 'GET /v1/custody/verify')
+    expect(answer.body).toMatchObject({ verdict, sound: false })
+    expect(answer.body).not.toHaveProperty('keyId')
   })
 
   it('compares with a head that was kept elsewhere', async () => {
     const asked: unknown[] = []
-    const verify = async (head: unknown) => (asked.push(head), sound)
+    const verify = async (head: unknown) => (asked.push(head), authentic)
     expect((await call({ custody: { verify } }, `GET /v1/custody/verify?head=17:${HASH}`)).status).toBe(200)
     expect(asked).toEqual([{ seq: 17, hash: HASH }])
     expect((await call({ custody: { verify } }, 'GET /v1/custody/verify?head=17')).status).toBe(400)
+  })
+})
+
+describe('GET /v1/custody/head', () => {
+  const envelope = { payloadType: 'application/x', payload: 'e30=', signatures: [{ keyid: HASH, sig: 'AA==' }] }
+
+  it('gives the envelope', async () => {
+    const answer = await call({ custody: { head: async () => envelope } }, 'GET /v1/custody/head')
+    expect(answer).toMatchObject({ status: 200, body: envelope })
+    expect((await call({}, 'GET /v1/custody/head?after=1')).status).toBe(400)
   })
 })
 

@@ -99,6 +99,7 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
     },
     custody: {
       page: unexpected('custody.page'),
+      head: unexpected('custody.head'),
       verify: unexpected('custody.verify'),
       export: unexpected('custody.export'),
       manifest: unexpected('custody.manifest'),

@@ -33,6 +33,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   getManifest: ['viewer', 'taker', 'forensics', 'keeper', 'everywhere', 'nodeViewer'],
   listCustody: ['auditor'],
   verifyCustody: ['auditor'],
+  getCustodyHead: ['auditor'],
   exportCustody: ['auditor'],
   getRetention: ['planner', 'sweeper'],
   planRetention: ['planner'],

@@ -161,8 +161,10 @@ export function serve({ isDown = false } = {}): ServiceChanges {
     },
     custody: {
       page: async () => ({ entries: [], next: undefined }),
+      head: async () => ({ payloadType: '', payload: '', signatures: [] }),
       verify: async () => ({
-        isSound: true,
+        verdict: 'authentic',
+        notChecked: [],
         problems: [],
         problemCount: 0,
         files: 0,
@@ -170,6 +172,7 @@ export function serve({ isDown = false } = {}): ServiceChanges {
         first: undefined,
         last: undefined,
         head: undefined,
+        authenticatedSeq: undefined,
         keyId: undefined,
       }),
       export: () => Readable.from([]),

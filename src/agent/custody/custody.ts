@@ -9,6 +9,7 @@ import {
 } from '../../custody/custody-entry.ts'
 import { CustodyLog, type CustodyLogState } from '../../custody/custody-log.ts'
 import { exportCustody, readCustodyPage, type CustodyPage } from '../../custody/custody-page.ts'
+import { cannotWrite } from '../../custody/log-failure.ts'
 import { judgeLine, readLines, segmentPath, segmentsAmong } from '../../custody/custody-segments.ts'
 import { verifyCustody, type CustodyReport } from '../../custody/custody-verify.ts'
 import type { ChainEnd } from '../../custody/custody-entry.ts'
@@ -284,6 +285,15 @@ export class Custody {
     return this.#log.signedHead()
   }
 
+  /** The same, once the log was opened. Throws an UnavailableError (`CustodyUnavailable`) where it could not be. */
+  async head(): Promise<DsseEnvelope> {
+    await this.#wasOpened.promise
+    if (this.#log.end === undefined) {
+      throw cannotWrite('it could not be opened', 'GET /readyz?verbose says why; the agent tries again by itself.')
+    }
+    return this.signedHead()
+  }
+
   async page(query: {
     readonly after: number
     readonly limit: number
@@ -294,12 +304,16 @@ export class Custody {
     return await readCustodyPage(this.#log.folder, { ...query, upTo: this.#log.end?.seq ?? 0 })
   }
 
-  /** With the end as this process knows it: the head beside the log may be a second old. */
+  /** Up to the end as this process knows it, and against its own key. `head` is one that was kept elsewhere. */
   async verify(head: ChainEnd | undefined): Promise<CustodyReport> {
     await this.#wasOpened.promise
-    const end = this.#log.end
-    const known = head ?? (end?.seq === 0 ? undefined : end)
-    return await verifyCustody(this.#log.folder, known === undefined ? {} : { head: known })
+    const upTo = this.#log.end?.seq ?? 0
+    return await verifyCustody(this.#log.folder, {
+      publicKey: this.key.publicKey,
+      upTo,
+      ...(head !== undefined && { head }),
+      ...(upTo > 0 && { headText: JSON.stringify(this.signedHead()) }),
+    })
   }
 
   export(after: number): AsyncGenerator<Buffer> {

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { signEnvelope, type DsseEnvelope } from '../../custody/dsse.ts'
+import { PREDICATE_TYPE, STATEMENT_TYPE } from '../../custody/manifest-statement.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { ConflictError } from '../../shared/errors.ts'
 import { inodeOf } from '../file-generation.ts'
@@ -13,11 +14,6 @@ export interface ManifestSources {
   readonly runtimeVersion: () => { readonly name: string; readonly version: string } | undefined
   readonly clock: Clock
 }
-
-const STATEMENT_TYPE = 'application/vnd.in-toto+json'
-
-/** Described in docs/custody.md. */
-export const PREDICATE_TYPE = 'https://checkpoint-agent.dev/attestation/checkpoint/v1'
 
 /** A signed statement about an archive that travels with it. Throws ConflictError while the digest is not known. */
 export function signManifest(checkpoint: Checkpoint, sources: ManifestSources): DsseEnvelope {

@@ -3,10 +3,12 @@ import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import type { CustodyEntry } from '../../../src/custody/custody-entry.ts'
+import { runVerifyManifestCommand } from '../../../src/custody/manifest-command.ts'
+import { runVerifyCommand } from '../../../src/custody/verify-command.ts'
 import { verifyCustody } from '../../../src/custody/custody-verify.ts'
 import { slow } from '../../support/simulated-runtime-faults.ts'
 import { startTestAgent, type TestAgent } from '../../support/test-agent.ts'
-import { custodyEntries } from '../../support/custody-files.ts'
+import { custodyEntries, custodyFiles } from '../../support/custody-files.ts'
 
 const WISH = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
 const ALICE = { user: 'alice', groups: ['responders'], address: '10.0.0.7', requestId: 'r-1' }
@@ -74,7 +76,7 @@ describe('the custody log of an agent', () => {
     await vi.waitUntil(() => ofAction(test, 'agent.start').length === 2, { timeout: 20_000 })
     expect(ofAction(test, 'agent.stop')).toHaveLength(1)
     expect(ofAction(test, 'discovery')).toEqual([])
-    expect(await verifyCustody(join(test.folder.state, 'custody'))).toMatchObject({ isSound: true })
+    expect((await verifyCustody(join(test.folder.state, 'custody'))).problems).toEqual([])
   })
 
   it('gives back what only we knew of a capture when the database is lost', async () => {
@@ -195,7 +197,42 @@ describe('the custody log of an agent', () => {
     expect(later.map(({ outcome }) => outcome)).toEqual(['intended', 'done'])
     // The entry is on the disk before the log has been told so.
     await expect.poll(() => test.agent.health()).toContainEqual({ name: 'custody', state: 'ok' })
-    expect(await verifyCustody(custody)).toMatchObject({ isSound: true })
+    expect((await verifyCustody(custody)).problems).toEqual([])
+  })
+})
+
+describe('what an agent signs', () => {
+  it('is found authentic by the commands that need no agent, and by the agent itself', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    const { checkpointId, path } = await capture(test)
+    const { custody } = test.agent
+    const files = {
+      manifest: join(test.folder.path, 'manifest.json'),
+      head: join(test.folder.path, 'head.json'),
+      key: join(test.folder.path, 'pinned.pem'),
+    }
+    writeFileSync(files.key, custody.key.publicKey)
+    writeFileSync(files.manifest, JSON.stringify(test.agent.manifest(checkpointId)))
+    const manifest = await runVerifyManifestCommand([files.manifest, path, '--public-key', files.key])
+    expect(manifest).toMatchObject({ exitCode: 0, text: expect.stringContaining('shop/web-node-a/counter') as string })
+    expect(await custody.verify(undefined)).toMatchObject({ verdict: 'authentic', keyId: custody.key.id })
+
+    writeFileSync(files.head, JSON.stringify(await custody.head()))
+    await test.agent.captures.shutDown(0)
+    await test.agent.stop()
+    const folder = join(test.folder.state, 'custody')
+    const log = await runVerifyCommand([folder, '--head', files.head, '--public-key', files.key])
+    expect(log).toMatchObject({ exitCode: 0 })
+    const { head } = await verifyCustody(folder, { headText: readFileSync(files.head, 'utf8') })
+    rmSync(join(folder, 'head.json'))
+    // Cut to before that head.
+    const [name = ''] = custodyFiles(folder)
+    const lines = readFileSync(join(folder, name), 'utf8').split('\n')
+    writeFileSync(join(folder, name), `${lines.slice(0, (head?.seq ?? 0) - 1).join('\n')}\n`)
+    const cut = await runVerifyCommand([folder, '--head', files.head, '--public-key', files.key])
+    expect(cut).toMatchObject({ exitCode: 1, text: expect.stringContaining('EndMissing') as string })
+    await test.restart()
   })
 })
 
