@@ -19,7 +19,12 @@ export interface ContentServices {
   /** The same as for an archive, but UnavailableError (`TooManyInspections`); there is no encrypted form. */
   readonly readRootfsDiff: (
     checkpoint: Checkpoint,
-    request: ContentRequest & { readonly skip: number; readonly limit: number },
+    request: ContentRequest & {
+      readonly skip: number
+      readonly limit: number
+      /** Nothing of it leaves, so nothing is recorded. */
+      readonly isHeadOnly?: boolean
+    },
   ) => Promise<RootfsDiff>
 }
 

@@ -17,7 +17,14 @@ export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff
     const checkpoint = permittedCheckpoint(req)
     if (position !== undefined) assertSameArchive(checkpoint, position)
     const skip = position?.skip ?? 0
-    const request = { actor: actorOf(req, res), acceptsIncomplete: incomplete === 'true', signal, skip, limit }
+    const request = {
+      actor: actorOf(req, res),
+      acceptsIncomplete: incomplete === 'true',
+      isHeadOnly: req.method === 'HEAD',
+      signal,
+      skip,
+      limit,
+    }
     const diff = await contents.readRootfsDiff(checkpoint, request).catch((error: unknown) => {
       if (signal.aborted) return undefined
       throw error

@@ -104,6 +104,35 @@ describe('GET …/archive', () => {
     await expect.poll(() => server.outcomes).toMatchObject([{ result: 'sent', sentBytes: 10 }])
   })
 
+  it('records what may have left of a piece that was not sent to its end', async () => {
+    const server = await serveContent({ bytes })
+    const actor = { user: 'alice', groups: [] }
+    const { signal } = new AbortController()
+    const request = { actor, acceptsIncomplete: false, signal, recipients: [] }
+    const content = await server.contents.openArchive(server.checkpoint, request)
+    const sink = {
+      write: () => Promise.reject(new Error('EPIPE')),
+      end: () => Promise.resolve(),
+      close: () => undefined,
+    }
+    await expect(content.send({ first: 0, end: bytes.length, start: () => sink })).rejects.toThrow('EPIPE')
+    await content.close()
+    const [outcome] = server.outcomes
+    expect(outcome?.result).toBe('failed')
+    expect(outcome?.sentBytes).toBeGreaterThan(0)
+  })
+
+  it('records nothing where nothing is given: HEAD, 304, 416', async () => {
+    const server = await serveContent({ bytes })
+    const statuses = [
+      await download(server.url('/archive'), { method: 'HEAD' }),
+      await download(server.url('/archive'), { headers: { 'If-None-Match': `"${sha256}"` } }),
+      await download(server.url('/archive'), { headers: { Range: `bytes=${bytes.length}-` } }),
+    ].map(({ status }) => status)
+    expect(statuses).toEqual([200, 304, 416])
+    expect(server.intents).toEqual([])
+  })
+
   it('gives nothing that cannot be recorded', async () => {
     const server = await serveContent({
       bytes,

@@ -84,5 +84,8 @@ describe('GET …/rootfs-diff', () => {
     expect(body.toString()).toContain('"/tmp/count"')
     expect(server.intents).toMatchObject([{ what: 'rootfs-diff', recipients: [] }])
     expect(server.outcomes).toMatchObject([{ result: 'sent' }])
+    // Nothing of it leaves.
+    expect((await download(server.url('/rootfs-diff'), { method: 'HEAD' })).status).toBe(200)
+    expect(server.intents).toHaveLength(1)
   })
 })

@@ -112,7 +112,7 @@ export class Contents {
 
   async readRootfsDiff(
     checkpoint: Checkpoint,
-    request: ContentRequest & { readonly skip: number; readonly limit: number },
+    request: ContentRequest & { readonly skip: number; readonly limit: number; readonly isHeadOnly?: boolean },
   ): Promise<RootfsDiff & { readonly isComplete: boolean }> {
     assertPlainAllowed(this.#options.encryption)
     const reading = await this.#beginReading(checkpoint, request, 'inspections')
@@ -120,12 +120,13 @@ export class Contents {
     const opened = asOpened(checkpoint, reading.file)
     const intent: ContentIntent = { actor, checkpoint: opened, what: 'rootfs-diff', recipients: [] }
     try {
-      await this.#recordBegin(intent)
-      const diff = await this.#recorded(intent, signal, async () => {
+      const read = async () => {
         const found = await readRootfsDiff(reading.file.source(signal), { skip, limit, signal })
         reading.file.assertSame()
         return found
-      })
+      }
+      if (request.isHeadOnly !== true) await this.#recordBegin(intent)
+      const diff = request.isHeadOnly === true ? await read() : await this.#recorded(intent, signal, read)
       // Only containerd compares the layers; the others leave out what their own helper does not find.
       return { ...diff, isComplete: diff.isThere && diff.isWhole && checkpoint.engine === 'containerd' }
     } finally {
