@@ -50,6 +50,8 @@ export interface CheckpointActionsOptions {
 
 interface Order {
   readonly actor: ActionActor
+  /** Why, for the custody log. */
+  readonly reason?: string
 }
 
 /** What people do with an archive as a whole. None of it is done without an entry in the custody log. */
@@ -64,8 +66,8 @@ export class CheckpointActions {
     this.#options = options
   }
 
-  /** What somebody else has pinned already stays as it is. */
-  async pin(checkpoint: Checkpoint, order: Order & { readonly reason?: string }): Promise<Checkpoint> {
+  /** What somebody else has pinned already stays as it is, and so does a reason when no other is given. */
+  async pin(checkpoint: Checkpoint, order: Order): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#pin(checkpoint, order))
   }
 
@@ -73,29 +75,32 @@ export class CheckpointActions {
     return this.#pinTurns.run(checkpoint.id, () => this.#unpin(checkpoint, order))
   }
 
-  async #pin(checkpoint: Checkpoint, { actor, reason }: Order & { readonly reason?: string }): Promise<Checkpoint> {
+  async #pin(checkpoint: Checkpoint, { actor, reason }: Order): Promise<Checkpoint> {
     const { directory, clock } = this.#options
     const before = this.#assertThere(checkpoint)
     assertNotManaged(before)
+    const isKept = before?.by === 'us' && reason === undefined
+    const noted = isKept ? before.reason : reason
     await this.#record({
       actor,
       action: 'pin',
       checkpoint,
       outcome: 'done',
-      ...(reason !== undefined && { detail: { reason } }),
+      ...(noted !== undefined && { detail: { reason: noted } }),
     })
-    if (before?.by !== 'manual') {
+    if (before?.by !== 'manual' && !isKept) {
       await writePin(directory, checkpoint.rawName, { reason, by: actor.user, at: clock.now() })
     }
     return this.#refreshed(checkpoint)
   }
 
-  async #unpin(checkpoint: Checkpoint, { actor }: Order): Promise<Checkpoint> {
+  async #unpin(checkpoint: Checkpoint, { actor, reason }: Order): Promise<Checkpoint> {
     const { directory } = this.#options
     const before = this.#assertThere(checkpoint)
     if (before === undefined) return checkpoint
     assertNotManaged(before)
-    await this.#record({ actor, action: 'unpin', checkpoint, outcome: 'done', detail: { ...before } })
+    const detail = { by: before.by, pinReason: before.reason, reason }
+    await this.#record({ actor, action: 'unpin', checkpoint, outcome: 'done', detail })
     removePin(pathOf(directory, checkpoint.rawName))
     return this.#refreshed(checkpoint)
   }
@@ -103,15 +108,17 @@ export class CheckpointActions {
   /** Each of those who share a reading has an entry of their own. Throws CallerLeftError. */
   async verify(
     checkpoint: Checkpoint,
-    { actor, signal }: Order & { readonly signal: AbortSignal },
+    { actor, reason, signal }: Order & { readonly signal: AbortSignal },
   ): Promise<Verification> {
     const found = await this.#verifyOnce(checkpoint, actor.user, signal)
     const { sha256, index, custody, isIntact } = found
-    const detail = { sha256, index, custody, intact: isIntact }
-    await this.#record({ actor, action: 'verify', checkpoint, outcome: 'done', detail })
+    const detail = { sha256, index, custody, intact: isIntact, reason }
+    // First: it is written into a log too that is full for verifications.
     if (index === 'different' || custody === 'different') {
-      await this.#record({ actor, action: 'tampering', checkpoint, outcome: 'done', detail })
+      const { generation } = checkpoint
+      await this.#record({ actor, action: 'tampering', checkpoint, outcome: 'done', detail: { ...detail, generation } })
     }
+    await this.#record({ actor, action: 'verify', checkpoint, outcome: 'done', detail })
     return found
   }
 
@@ -161,12 +168,12 @@ export class CheckpointActions {
     }
   }
 
-  async remove(checkpoint: Checkpoint, { actor }: Order): Promise<void> {
+  async remove(checkpoint: Checkpoint, { actor, reason }: Order): Promise<void> {
     const { directory, clock, isInUse, logger } = this.#options
     const options = { directory, isInUse, now: () => clock.now() }
     assertRemovable(checkpoint, options)
     const { generation } = checkpoint
-    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'intended', detail: { generation } })
+    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'intended', detail: { generation, reason } })
     try {
       await removeArchive(checkpoint, options)
     } catch (error) {
@@ -176,7 +183,8 @@ export class CheckpointActions {
     }
     await this.#options.refresh(checkpoint)
     // The deed is done and its intent is on record: a log that cannot be written now is no reason to answer otherwise.
-    await this.#record({ actor, action: 'delete', checkpoint, outcome: 'done' }).catch((error: unknown) => {
+    const done = { actor, action: 'delete', checkpoint, outcome: 'done' } as const
+    await this.#record({ ...done, ...(reason !== undefined && { detail: { reason } }) }).catch((error: unknown) => {
       logger.error({ id: checkpoint.id, error: errorText(error) }, 'Cannot record that an archive was removed')
     })
   }

@@ -392,9 +392,11 @@ export class Inventory {
     if (identity.source === 'observed') return checkpoint
     const file = { checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes }
     const capture = jobs.hasCaptures() ? jobs.findCaptureOf(file) : undefined
-    if (capture?.archive !== undefined) return asObserved(checkpoint, capture.identity, capture.archive.takenAt)
+    if (capture?.archive !== undefined) {
+      return asObserved(checkpoint, { ...capture, takenAt: capture.archive.takenAt })
+    }
     const facts = findObservedCapture?.(file)
-    return facts === undefined ? checkpoint : asObserved(checkpoint, facts.identity, new Date(facts.takenAt))
+    return facts === undefined ? checkpoint : asObserved(checkpoint, { ...facts, takenAt: new Date(facts.takenAt) })
   }
 
   async #forget(ids: readonly string[]): Promise<void> {
@@ -421,9 +423,18 @@ const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'dama
 
 const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
 
-function asObserved(checkpoint: Checkpoint, identity: ContainerIdentity, takenAt: Date): Checkpoint {
+function asObserved(
+  checkpoint: Checkpoint,
+  capture: {
+    readonly identity: ContainerIdentity
+    readonly takenAt: Date
+    readonly reason?: string | undefined
+  },
+): Checkpoint {
+  const { identity, takenAt, reason } = capture
   return {
     ...checkpoint,
+    ...(reason !== undefined && { reason }),
     identity: { ...identity, source: 'observed', isBelieved: true },
     takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
   }

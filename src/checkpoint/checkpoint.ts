@@ -61,6 +61,8 @@ export interface Checkpoint {
   readonly takenAt: { readonly text: string; readonly millis: number }
   readonly discoveredAt: Date
   readonly sha256?: string
+  /** Why it was taken, where this agent took it. */
+  readonly reason?: string
   readonly pin?: CheckpointPin
   readonly summary: CheckpointSummary
 }

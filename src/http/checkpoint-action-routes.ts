@@ -1,7 +1,12 @@
-import { Router, type RequestHandler } from 'express'
+import { Router, type Request, type RequestHandler } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { noQuery } from './api-types.ts'
-import { pinRequest, type CheckpointResponse, type VerificationResponse } from './checkpoint-api-types.ts'
+import { InvalidInputError } from '../shared/errors.ts'
+import {
+  actionRequest,
+  reasonQuery,
+  type CheckpointResponse,
+  type VerificationResponse,
+} from './checkpoint-api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
@@ -26,34 +31,46 @@ export function checkpointActionRoutes(
   router
     .route('/v1/checkpoints/:id/pin')
     .put(optionalJsonBody(), async (req, res) => {
-      readQuery(req, noQuery)
-      const { reason } = readBody(req, pinRequest)
-      const checkpoint = find(req)
-      const order = { actor: actorOf(req, res), ...(reason !== undefined && { reason }) }
-      sendCheckpoint(res, await actions.pin(checkpoint, order), nodeName)
+      const order = { actor: actorOf(req, res), ...readReason(req) }
+      sendCheckpoint(res, await actions.pin(find(req), order), nodeName)
     })
-    .delete(async (req, res) => {
-      readQuery(req, noQuery)
-      const checkpoint = find(req)
-      sendCheckpoint(res, await actions.unpin(checkpoint, { actor: actorOf(req, res) }), nodeName)
+    .delete(optionalJsonBody(), async (req, res) => {
+      const order = { actor: actorOf(req, res), ...readReason(req) }
+      sendCheckpoint(res, await actions.unpin(find(req), order), nodeName)
     })
 
-  router.route('/v1/checkpoints/:id/verify').post(async (req, res) => {
+  router.route('/v1/checkpoints/:id/verify').post(optionalJsonBody(), async (req, res) => {
     const signal = presenceOf(res)
-    readQuery(req, noQuery)
+    const order = { actor: actorOf(req, res), ...readReason(req), signal }
     const checkpoint = permittedCheckpoint(req)
-    const found = await actions.verify(checkpoint, { actor: actorOf(req, res), signal })
+    const found = await actions.verify(checkpoint, order)
     res.json(toVerificationResponse(checkpoint, found))
   })
 
   // The other methods of this path are in `checkpoint-routes.ts`.
-  router.delete('/v1/checkpoints/:id', async (req, res) => {
-    readQuery(req, noQuery)
-    await actions.remove(find(req), { actor: actorOf(req, res) })
+  router.delete('/v1/checkpoints/:id', optionalJsonBody(), async (req, res) => {
+    const order = { actor: actorOf(req, res), ...readReason(req) }
+    await actions.remove(find(req), order)
     res.status(204).end()
   })
 
   return router
+}
+
+/** From the body or the query: some clients send no body with a DELETE. Throws InvalidInputError for two that differ. */
+function readReason(req: Request): { readonly reason?: string } {
+  const { reason: inQuery } = readQuery(req, reasonQuery)
+  const { reason: inBody } = readBody(req, actionRequest)
+  if (inQuery !== undefined && inBody !== undefined && inQuery !== inBody) {
+    const reason = 'is another one than that of the body'
+    throw new InvalidInputError(`Cannot read the request query: "reason" ${reason}`, {
+      code: 'InvalidRequest',
+      hint: 'Give the reason once, in the body or in the query.',
+      extra: { problems: [{ in: 'query', name: 'reason', reason }] },
+    })
+  }
+  const reason = inBody ?? inQuery
+  return reason === undefined ? {} : { reason }
 }
 
 function sendCheckpoint(res: Parameters<RequestHandler>[1], checkpoint: Checkpoint, nodeName: string): void {

@@ -67,6 +67,7 @@ export const checkpointResponse = z.object({
   processCount: count.optional(),
   sha256: z.string().optional().describe('Of the archive as it stands, once it is known'),
   dumpStatistics: dumpStatistics.optional().describe("CRIU's own figures"),
+  reason: z.string().optional().describe('Why it was taken, where this agent took it'),
   pin: z.object({ by: z.enum(['manual', 'operator', 'us']), reason: z.string().optional() }).optional(),
 })
 
@@ -76,9 +77,15 @@ export const checkpointList = z.object({
   remaining: count.describe('How many follow after this page'),
 })
 
+const reason = z.string().max(1024).optional()
+
 export const pinRequest = z.strictObject({
-  reason: z.string().max(1024).optional().describe('Kept in the marker beside the archive'),
+  reason: reason.describe('Kept in the marker beside the archive. Without it the one that is there stays'),
 })
+
+export const actionRequest = z.strictObject({ reason: reason.describe('Why, for the custody log') })
+
+export const reasonQuery = z.strictObject({ reason: reason.describe('The same as in the body') })
 
 const comparison = z.enum(['same', 'different']).optional()
 
@@ -114,6 +121,7 @@ export const checkpointListQuery = z.strictObject({
   state: checkpointState.optional(),
   identitySource: identitySource.optional(),
   pinned: z.enum(['true', 'false']).optional(),
+  reason: z.string().min(1).max(1024).optional().describe('Why it was taken or is pinned, word for word'),
   takenAfter: moment.optional().describe('Later than this, to the millisecond'),
   takenBefore: moment.optional().describe('Earlier than this, to the millisecond'),
   minBytes: wholeNumber().optional().describe('Archives of this size and above'),

@@ -40,7 +40,7 @@ const QUERY = checkpointListQuery.extend({
 type Filters = Omit<z.infer<typeof QUERY>, 'continue' | 'limit' | 'sort'>
 
 function toFilter({ pinned, takenAfter, takenBefore, ...filters }: Filters): CheckpointListFilter {
-  const { namespace, pod, container, podUid, engine, state, identitySource, minBytes } = filters
+  const { namespace, pod, container, podUid, engine, state, identitySource, minBytes, reason } = filters
   return {
     ...(namespace !== undefined && { namespace }),
     ...(pod !== undefined && { pod }),
@@ -53,6 +53,7 @@ function toFilter({ pinned, takenAfter, takenBefore, ...filters }: Filters): Che
     ...(takenAfter !== undefined && { takenAfter: new Date(takenAfter) }),
     ...(takenBefore !== undefined && { takenBefore: new Date(takenBefore) }),
     ...(minBytes !== undefined && { minBytes }),
+    ...(reason !== undefined && { reason }),
   }
 }
 

@@ -32,6 +32,7 @@ export function toCheckpointResponse(checkpoint: Checkpoint, node: string): Chec
     processCount: summary.processCount,
     sha256: checkpoint.sha256,
     dumpStatistics: summary.dumpStatistics && toDumpStatistics(summary.dumpStatistics),
+    reason: checkpoint.reason,
     pin: pin && { by: pin.by, reason: pin.reason },
   }
 }

@@ -6,22 +6,25 @@ import type { Actor } from './actor.ts'
 /** Each is in the custody log before it is answered. All throw ConflictError (`CheckpointChanged`) for another file. */
 export interface CheckpointActions {
   /** With the checkpoint as it is then. Throws ConflictError (`PinManaged`). */
-  readonly pin: (
-    checkpoint: Checkpoint,
-    order: { readonly actor: Actor; readonly reason?: string },
-  ) => Promise<Checkpoint>
+  readonly pin: (checkpoint: Checkpoint, order: ActionOrder) => Promise<Checkpoint>
   /** Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
-  readonly unpin: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<Checkpoint>
+  readonly unpin: (checkpoint: Checkpoint, order: ActionOrder) => Promise<Checkpoint>
   /**
    * Those who ask for the same at once share one reading, which ends when the signals of all have aborted. Throws
    * UnavailableError (`TooManyInspections`) and CallerLeftError.
    */
   readonly verify: (
     checkpoint: Checkpoint,
-    order: { readonly actor: Actor; readonly signal: AbortSignal },
+    order: ActionOrder & { readonly signal: AbortSignal },
   ) => Promise<Verification>
   /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
-  readonly remove: (checkpoint: Checkpoint, order: { readonly actor: Actor }) => Promise<void>
+  readonly remove: (checkpoint: Checkpoint, order: ActionOrder) => Promise<void>
+}
+
+interface ActionOrder {
+  readonly actor: Actor
+  /** Why, for the custody log. */
+  readonly reason?: string
 }
 
 export interface Verification {
@@ -76,6 +79,8 @@ export interface CheckpointListFilter {
   readonly state?: string
   readonly identitySource?: string
   readonly pinned?: boolean
+  /** Why it was taken or is pinned, word for word. */
+  readonly reason?: string
   /** Exclusive. */
   readonly takenAfter?: Date
   /** Exclusive. */

@@ -222,8 +222,11 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'delete' },
     counts: ['change'],
     description: 'Refused while it is pinned, read or written.',
+    query: checkpoints.reasonQuery,
     headers: [IF_MATCH],
-    answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 429, 503) },
+    body: checkpoints.actionRequest,
+    isBodyOptional: true,
+    answers: { 204: { description: 'It is gone' }, ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 429, 503) },
   },
   {
     method: 'put',
@@ -232,7 +235,9 @@ export const operations: readonly Operation[] = [
     summary: 'Keep an archive until it is unpinned',
     permission: { kind: 'checkpoint', verb: 'update' },
     counts: ['change'],
-    description: 'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is.',
+    description:
+      'Writes the marker `<archive>.keep`. What somebody else has pinned stays as it is, and so does a reason when no other is given.',
+    query: checkpoints.reasonQuery,
     headers: [IF_MATCH],
     body: checkpoints.pinRequest,
     isBodyOptional: true,
@@ -249,10 +254,13 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'update' },
     counts: ['change'],
     description: 'Removes a marker of this agent or of a person, never one that an operator manages.',
+    query: checkpoints.reasonQuery,
     headers: [IF_MATCH],
+    body: checkpoints.actionRequest,
+    isBodyOptional: true,
     answers: {
       200: { description: 'The checkpoint, without a pin', schema: checkpoints.checkpointResponse, headers: ['ETag'] },
-      ...problems(...READ_PROBLEMS, 404, 409, 412, 429, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 412, 413, 415, 429, 503),
     },
   },
   {
@@ -262,9 +270,12 @@ export const operations: readonly Operation[] = [
     summary: 'Read an archive to its end and compare it with what is recorded',
     permission: { kind: 'checkpoint', verb: 'get' },
     counts: ['verify'],
+    query: checkpoints.reasonQuery,
+    body: checkpoints.actionRequest,
+    isBodyOptional: true,
     answers: {
       200: { description: 'What was found; `intact` says it in one word', schema: checkpoints.verificationResponse },
-      ...problems(...READ_PROBLEMS, 404, 409, 422, 429, 503),
+      ...problems(...READ_PROBLEMS, 404, 409, 413, 415, 422, 429, 503),
     },
   },
   {

@@ -15,6 +15,7 @@ export const retentionPlanRequest = z.strictObject({
 
 export const retentionSweepRequest = z.strictObject({
   planId: z.string().max(100).optional().describe('Of the plan that was looked at: any other is refused'),
+  reason: z.string().max(1024).optional().describe('Why, for the custody log'),
 })
 
 export const retentionHistoryQuery = z.strictObject(page)

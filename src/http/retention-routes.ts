@@ -53,8 +53,13 @@ export function retentionRoutes(retention: RetentionServices): Router {
 
   router.route('/v1/retention/sweep').post(optionalJsonBody(), async (req, res) => {
     readQuery(req, noQuery)
-    const { planId } = readBody(req, retentionSweepRequest)
-    const order = { trigger: 'api', actor: actorOf(req, res), ...(planId !== undefined && { planId }) } as const
+    const { planId, reason } = readBody(req, retentionSweepRequest)
+    const order = {
+      trigger: 'api',
+      actor: actorOf(req, res),
+      ...(planId !== undefined && { planId }),
+      ...(reason !== undefined && { reason }),
+    } as const
     res.json(toReport(await retention.sweep(order)))
   })
 

@@ -19,6 +19,8 @@ export interface RetentionServices {
       readonly requestId?: string
     }
     readonly planId?: string
+    /** Why, for the custody log. */
+    readonly reason?: string
   }) => Promise<SweepReport>
   /** Newest first. */
   readonly history: (page: { readonly limit: number; readonly before?: string }) => {

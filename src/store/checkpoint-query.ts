@@ -1,3 +1,4 @@
+import { escapeUnreadable } from '../shared/readable-text.ts'
 import { engineCode, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
 import { numberOfName } from './names.ts'
 
@@ -11,6 +12,8 @@ export interface CheckpointFilter {
   readonly state?: string
   readonly identitySource?: string
   readonly pinned?: boolean
+  /** Why it was taken or why it is pinned, word for word. */
+  readonly reason?: string
   /** Exclusive. */
   readonly takenAfter?: Date
   /** Exclusive. */
@@ -93,6 +96,12 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
   if (filter.pinned !== undefined) {
     conditions.push({ index: 'checkpoints_pinned', isEquality: true, sql: 'pinned = :pinned' })
     parameters['pinned'] = Number(filter.pinned)
+  }
+  if (filter.reason !== undefined) {
+    conditions.push({ index: indexOfOrder(order), isEquality: false, sql: HAS_REASON })
+    parameters['reason'] = filter.reason
+    // The reason of a pin is kept as it is shown.
+    parameters['shownReason'] = escapeUnreadable(filter.reason)
   }
   for (const { column, bounds } of RANGES) {
     const parts: string[] = []
@@ -213,6 +222,10 @@ const BELONGS_TO_ONE: Condition = {
 function belongsToAny(order: CheckpointOrder): Condition {
   return { index: indexOfOrder(order), isEquality: false, sql: 'namespace_number IS NOT NULL AND is_believed = 1' }
 }
+
+const HAS_REASON = `checkpoints.id IN (
+  SELECT id FROM checkpoints INDEXED BY checkpoints_reason WHERE reason = :reason
+  UNION ALL SELECT id FROM checkpoints INDEXED BY checkpoints_pin_reason WHERE pin_reason IN (:reason, :shownReason))`
 
 const WORDS = [
   { key: 'state', column: 'state', codeOf: stateCode },

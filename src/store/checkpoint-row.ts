@@ -29,11 +29,13 @@ export interface CheckpointRow {
   readonly sha256: string | null
   readonly is_believed: number
   readonly modified_at: number
+  readonly reason: string | null
+  readonly pin_reason: string | null
   readonly details: string
 }
 
-/** The same as it is read: the id in words, and nothing that only plans go by. */
-export type StoredCheckpoint = Omit<CheckpointRow, 'id' | 'modified_at'> & { readonly id: string }
+/** The same as it is read: the id in words, and nothing that only plans and filters go by. */
+export type StoredCheckpoint = Omit<CheckpointRow, 'id' | 'modified_at' | 'pin_reason'> & { readonly id: string }
 
 /** Every column, so that a row that lacks one does not compile. */
 const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
@@ -55,6 +57,8 @@ const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   sha256: true,
   is_believed: true,
   modified_at: true,
+  reason: true,
+  pin_reason: true,
   details: true,
 }
 
@@ -66,7 +70,7 @@ export const WRITTEN_VALUES: ReadonlyMap<string, string> = new Map([
 
 /** What a SELECT names to get a `StoredCheckpoint`. */
 export const READ_COLUMNS: string = Object.keys(COLUMNS)
-  .filter((column) => column !== 'modified_at')
+  .filter((column) => column !== 'modified_at' && column !== 'pin_reason')
   .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
   .join(', ')
 
@@ -139,6 +143,8 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
     sha256: checkpoint.sha256 ?? null,
     is_believed: Number(identity.isBelieved),
     modified_at: modifiedAt(checkpoint.generation),
+    reason: checkpoint.reason ?? null,
+    pin_reason: pin?.reason ?? null,
     details: JSON.stringify(details),
   }
 }
@@ -167,6 +173,7 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
     takenAt: { text: takenAt, millis: row.taken_at },
     discoveredAt: new Date(row.discovered_at),
     ...(row.sha256 !== null && { sha256: row.sha256 }),
+    ...(row.reason !== null && { reason: row.reason }),
     ...(pin !== undefined && { pin }),
     summary,
   }

@@ -208,14 +208,16 @@ export class JobStore {
     return this.#any.get() !== undefined
   }
 
-  /** The capture that left this file behind: same name, same inode, same size. */
+  /** The capture that left this file behind (same name, same inode, same size), and why its job was asked for. */
   findCaptureOf(file: {
     readonly checkpointId: string
     readonly inode: number
     readonly sizeBytes: number
-  }): ContainerCapture | undefined {
+  }): (ContainerCapture & { readonly reason?: string }) | undefined {
     const row = this.#ofFile.get({ id: file.checkpointId, inode: file.inode, size: file.sizeBytes })
-    return row === undefined ? undefined : toCapture(row)
+    if (row === undefined) return undefined
+    const reason = this.#job.get(row.job_id)?.reason ?? undefined
+    return { ...toCapture(row), ...(reason !== undefined && { reason }) }
   }
 
   /** The longest that a dump has taken on this node; 0 before the first. */

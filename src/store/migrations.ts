@@ -145,6 +145,17 @@ const MIGRATIONS: readonly string[] = [
      pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);
    CREATE INDEX checkpoints_by_file_name ON checkpoints (file_name, id, taken_at, size_bytes, namespace_number,
      pod_number, pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);`,
+
+  // Why an archive was taken and why it is pinned, to find it by. Few rows have a reason.
+  `ALTER TABLE checkpoints ADD COLUMN reason TEXT;
+   ALTER TABLE checkpoints ADD COLUMN pin_reason TEXT;
+   UPDATE checkpoints SET pin_reason = json_extract(details, '$.pin.reason') WHERE pinned = 1;
+   UPDATE checkpoints SET reason = (
+     SELECT jobs.reason FROM captures JOIN jobs ON jobs.id = job_id
+     WHERE checkpoint_id = printf('%016x', checkpoints.id) AND captures.state = 'succeeded' LIMIT 1
+   ) WHERE identity_source = 0;
+   CREATE INDEX checkpoints_reason ON checkpoints (reason, id) WHERE reason IS NOT NULL;
+   CREATE INDEX checkpoints_pin_reason ON checkpoints (pin_reason, id) WHERE pin_reason IS NOT NULL;`,
 ]
 
 /** Brings the schema up to date. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */

@@ -132,6 +132,32 @@ describe('pinning', () => {
     expect(recorded()).toHaveLength(21)
   })
 
+  it('keeps the reason of its own pin, and its marker, where no other is given', async () => {
+    await actions.pin(await there(), { actor: ACTOR, reason: 'incident 7' })
+    const before = readFileSync(marker, 'utf8')
+    const again = await actions.pin(await there(), { actor: { user: 'bob', groups: [] } })
+    expect(again.pin).toEqual({ by: 'us', reason: 'incident 7' })
+    expect(readFileSync(marker, 'utf8')).toBe(before)
+    expect(entries[1]).toMatchObject({ actor: { user: 'bob' }, action: 'pin', detail: { reason: 'incident 7' } })
+  })
+
+  it('records why each was done', async () => {
+    const order = { actor: ACTOR, reason: 'case closed' }
+    await actions.pin(await there(), { actor: ACTOR, reason: 'incident 7' })
+    await actions.verify(await there(), { ...order, signal: PRESENT })
+    await actions.unpin(await there(), order)
+    ageFile()
+    await actions.remove(await there(), order)
+    expect(entries.map(({ action, outcome, detail }) => [action, outcome, detail?.['reason']])).toEqual([
+      ['pin', 'done', 'incident 7'],
+      ['verify', 'done', 'case closed'],
+      ['unpin', 'done', 'case closed'],
+      ['delete', 'intended', 'case closed'],
+      ['delete', 'done', 'case closed'],
+    ])
+    expect(entries[2]?.detail).toMatchObject({ by: 'us', pinReason: 'incident 7' })
+  })
+
   it('leaves the marker of a person as it is', async () => {
     writeFileSync(marker, 'please keep. Bob')
     expect((await actions.pin(await there(), { actor: ACTOR, reason: 'mine' })).pin).toEqual({ by: 'manual' })
@@ -304,7 +330,7 @@ describe('verifying', () => {
     utimesSync(path, mtime, mtime)
     const found = await actions.verify(before, { actor: ACTOR, signal: PRESENT })
     expect(found).toMatchObject({ sha256: digestOf(path), index: 'different', isIntact: false })
-    expect(recorded()).toEqual(['verify done', 'tampering done'])
+    expect(recorded()).toEqual(['tampering done', 'verify done'])
   })
 
   it('says that nothing was recorded yet', async () => {

@@ -113,6 +113,49 @@ describe('DELETE /v1/checkpoints/{id}', () => {
   })
 })
 
+/** Actions that keep the reason they were given. */
+function noting() {
+  const reasons: (string | undefined)[] = []
+  const note = (found: Checkpoint, { reason }: { readonly reason?: string }) => {
+    reasons.push(reason)
+    return Promise.resolve(found)
+  }
+  const verify: CheckpointActions['verify'] = async (found, order) => {
+    await note(found, order)
+    return { isIntact: true, sha256: '', sizeBytes: 0, index: undefined, custody: undefined, problems: [] }
+  }
+  const remove: CheckpointActions['remove'] = async (found, order) => void (await note(found, order))
+  return { reasons, changes: services({ pin: note, unpin: note, verify, remove }) }
+}
+
+describe('the reason of an action', () => {
+  const ACTIONS = [
+    { path: `PUT /v1/checkpoints/${ID}/pin`, name: 'pin' },
+    { path: `DELETE /v1/checkpoints/${ID}/pin`, name: 'unpin' },
+    { path: `POST /v1/checkpoints/${ID}/verify`, name: 'verify' },
+    { path: `DELETE /v1/checkpoints/${ID}`, name: 'remove' },
+  ] as const
+
+  it.each(ACTIONS)('is passed on from the body and from the query: $name', async ({ path }) => {
+    const { reasons, changes } = noting()
+    const inBody = await call(changes, path, { headers: JSON_BODY, body: { reason: 'incident 7' } })
+    expect([200, 204]).toContain(inBody.status)
+    await call(changes, `${path}?reason=case%20closed`)
+    await call(changes, path)
+    await call(changes, `${path}?reason=same`, { headers: JSON_BODY, body: { reason: 'same' } })
+    expect(reasons).toEqual(['incident 7', 'case closed', undefined, 'same'])
+  })
+
+  it.each(ACTIONS)('is refused where there are two, or where it is too long: $name', async ({ path }) => {
+    const { reasons, changes } = noting()
+    const two = await call(changes, `${path}?reason=a`, { headers: JSON_BODY, body: { reason: 'b' } })
+    expect(two).toMatchObject({ status: 400, body: { problems: [{ in: 'query', name: 'reason' }] } })
+    expect((await call(changes, `${path}?reason=${'x'.repeat(1_025)}`)).status).toBe(400)
+    expect((await call(changes, `${path}?because=x`)).status).toBe(400)
+    expect(reasons).toEqual([])
+  })
+})
+
 describe('If-Match', () => {
   it.each([
     { name: 'the tag', of: (tag: string) => tag },

@@ -62,6 +62,7 @@ describe('GET /v1/checkpoints', () => {
     { query: 'engine=cri-o', filter: { engine: 'cri-o' } },
     { query: 'state=incomplete', filter: { state: 'incomplete' } },
     { query: 'identitySource=name', filter: { identitySource: 'name' } },
+    { query: 'reason=incident%207', filter: { reason: 'incident 7' } },
     { query: 'pinned=true', filter: { pinned: true } },
     { query: 'pinned=false', filter: { pinned: false } },
     { query: 'takenAfter=2026-01-31T12:00:00Z', filter: { takenAfter: new Date('2026-01-31T12:00:00Z') } },

@@ -96,7 +96,14 @@ describe('openApiDocument', () => {
     const bodies = operations.flatMap(({ operation: { operationId, requestBody } }) =>
       requestBody?.required === false ? [operationId] : [],
     )
-    expect(bodies.toSorted()).toEqual(['pinCheckpoint', 'planRetention', 'sweep'])
+    expect(bodies.toSorted()).toEqual([
+      'deleteCheckpoint',
+      'pinCheckpoint',
+      'planRetention',
+      'sweep',
+      'unpinCheckpoint',
+      'verifyCheckpoint',
+    ])
     const open = operations.flatMap(({ operation: { operationId, security } }) => (security ? [operationId] : []))
     expect(open.toSorted()).toEqual(['getHealth', 'getReadiness'])
     expect(document.security.flatMap((way) => Object.keys(way))).toEqual(

@@ -23,13 +23,15 @@ const FILTERS: Readonly<Record<string, readonly CheckpointFilter[]>> = {
   state: ['ready', 'damaged', 'incomplete', 'hashing'].map((state) => ({ state })),
   identitySource: ['archive', 'name', 'observed'].map((identitySource) => ({ identitySource })),
   pinned: [{ pinned: true }, { pinned: false }],
+  reason: ['nightly', 'incident 7', 'nobody'].map((reason) => ({ reason })),
   takenAfter: [{ takenAfter: takenAt(0) }, { takenAfter: takenAt(ROWS - 20) }],
   takenBefore: [{ takenBefore: takenAt(ROWS) }, { takenBefore: takenAt(20) }],
   'takenAfter and takenBefore': [{ takenAfter: takenAt(40_000), takenBefore: takenAt(41_000) }],
   minBytes: [0, 500_000_000, 10_000_005_990, 2 ** 50].map((minBytes) => ({ minBytes })),
 }
 
-const RANGES: ReadonlySet<string> = new Set(['takenAfter', 'takenBefore', 'minBytes'])
+/** And those that are found by the ids of two indexes. */
+const RANGES: ReadonlySet<string> = new Set(['takenAfter', 'takenBefore', 'minBytes', 'reason'])
 
 let database: Sqlite.Database
 let store: CheckpointStore

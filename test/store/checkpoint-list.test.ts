@@ -170,6 +170,8 @@ const states = fc.constantFrom<CheckpointState>('discovered', 'hashing', 'ready'
 const sources = fc.constantFrom<IdentitySource>('observed', 'archive', 'name', 'unknown')
 const engines = fc.constantFrom<Checkpoint['engine']>('containerd', 'cri-o', 'podman', 'unknown')
 
+const reasons = fc.constantFrom(undefined, 'incident 7', 'nightly', 'a\\\\b')
+
 const shelves = fc.uniqueArray(
   fc
     .record({
@@ -184,13 +186,16 @@ const shelves = fc.uniqueArray(
       state: states,
       engine: engines,
       isPinned: fc.boolean(),
+      pinReason: reasons,
+      reason: reasons,
     })
-    .map(({ index, identity, takenAt, isPinned, ...changes }) =>
+    .map(({ index, identity, takenAt, isPinned, pinReason, reason, ...changes }) =>
       sampleCheckpoint(index, {
         ...changes,
         identity,
         takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
-        ...(isPinned && { pin: { by: 'manual' as const } }),
+        ...(reason !== undefined && { reason }),
+        ...(isPinned && { pin: { by: 'us' as const, ...(pinReason !== undefined && { reason: pinReason }) } }),
       }),
     ),
   { maxLength: 40, selector: ({ id }) => id },
@@ -209,6 +214,7 @@ const filters: fc.Arbitrary<CheckpointFilter> = fc
     takenAfter: times,
     takenBefore: times,
     minBytes: sizes,
+    reason: fc.constantFrom('incident 7', 'nightly', 'a\\b', 'nowhere'),
     belongsTo: fc.oneof(fc.constant('any' as const), fc.subarray([...NAMES, 'nowhere'])),
   })
   .chain((whole) => fc.subarray(Object.entries(whole), { maxLength: 3 }))
@@ -217,7 +223,8 @@ const filters: fc.Arbitrary<CheckpointFilter> = fc
 const orders = fc.record({ key: fc.constantFrom(...SORT_KEYS), isDescending: fc.boolean() })
 
 function matches({ identity, ...checkpoint }: Checkpoint, filter: CheckpointFilter): boolean {
-  const { belongsTo, takenAfter, takenBefore, minBytes, pinned, identitySource, state, engine, ...wanted } = filter
+  const { belongsTo, takenAfter, takenBefore, minBytes, pinned, reason, identitySource, state, engine, ...wanted } =
+    filter
   const { millis } = checkpoint.takenAt
   return (
     (Object.entries(wanted) as [keyof typeof wanted, string][]).every(([key, value]) => identity[key] === value) &&
@@ -225,6 +232,9 @@ function matches({ identity, ...checkpoint }: Checkpoint, filter: CheckpointFilt
     (identitySource === undefined || identity.source === identitySource) &&
     (state === undefined || checkpoint.state === state) &&
     (engine === undefined || checkpoint.engine === engine) &&
+    (reason === undefined ||
+      [reason, reason.replaceAll('\\', '\\\\')].includes(checkpoint.pin?.reason ?? '') ||
+      checkpoint.reason === reason) &&
     (pinned === undefined || (checkpoint.pin !== undefined) === pinned) &&
     (takenAfter === undefined || millis > takenAfter.getTime()) &&
     (takenBefore === undefined || millis < takenBefore.getTime()) &&

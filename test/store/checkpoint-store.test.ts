@@ -22,7 +22,10 @@ const NOT_UTF8 = Buffer.from('\xff\x1b.tar', 'latin1')
 
 describe('CheckpointStore', () => {
   it.each<{ name: string; checkpoint: Checkpoint }>([
-    { name: 'all that can be known', checkpoint: sampleCheckpoint(1, { pin: { by: 'operator', reason: 'evidence' } }) },
+    {
+      name: 'all that can be known',
+      checkpoint: sampleCheckpoint(1, { reason: 'incident 7', pin: { by: 'operator', reason: 'evidence' } }),
+    },
     {
       name: 'one of which next to nothing is known',
       checkpoint: {

@@ -71,10 +71,11 @@ export function* manyCheckpoints(count: number): Generator<Checkpoint> {
     } else if (index >= count * 0.95) {
       const { namespace: _, ...rest } = sample.identity
       const identity = { ...rest, source: 'name' as const, isBelieved: false }
-      const pin = index % 2 === 0 ? { pin: { by: 'manual' as const } } : {}
+      const pin =
+        index % 2 === 0 ? { pin: { by: 'us' as const, ...(index % 100 === 0 && { reason: 'incident 7' }) } } : {}
       yield { ...sample, identity, sizeBytes: index % 1000, engine: 'podman', state: 'damaged', ...pin }
     } else {
-      yield sample
+      yield index % 3 === 0 ? { ...sample, reason: index % 999 === 0 ? 'incident 7' : 'nightly' } : sample
     }
   }
 }

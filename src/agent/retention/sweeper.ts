@@ -27,6 +27,8 @@ export interface SweepOrder {
   readonly actor?: CustodyActor
   /** The plan that was looked at: any other is refused. */
   readonly planId?: string
+  /** Why, for the custody log. */
+  readonly reason?: string
   readonly wantedBytes?: number
 }
 
@@ -205,7 +207,11 @@ export class Sweeper {
       removals,
       {
         actor: order.actor ?? AGENT_ACTOR,
-        detail: { plan: plan.head.id, trigger: order.trigger },
+        detail: {
+          plan: plan.head.id,
+          trigger: order.trigger,
+          ...(order.reason !== undefined && { reason: order.reason }),
+        },
         isPlanRight: () => this.#losses === losses && !run.isOver,
       },
       this.#options,

@@ -97,6 +97,29 @@ describe('the custody log of an agent', () => {
     expect(test.agent.custody.findRecordedSha256({ id: checkpointId })).toBe(sha256)
   })
 
+  it('is where the reason of an archive comes from when the database is lost, by which it is found', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    const { checkpointId } = await capture(test)
+    const order = { key: 'takenAt', isDescending: true } as const
+    const found = async (reason: string) => {
+      const { items } = await test.agent.checkpoints.list({ filter: { reason }, order, limit: 10 })
+      return items.map(({ id, reason: why }) => ({ id, why }))
+    }
+    expect(await found('incident 7')).toEqual([{ id: checkpointId, why: 'incident 7' }])
+    expect(await found('incident')).toEqual([])
+    await test.agent.captures.shutDown(0)
+    await test.agent.stop()
+    for (const name of ['index.db', 'index.db-wal', 'index.db-shm']) {
+      rmSync(join(test.folder.state, name), { force: true })
+    }
+    await test.restart()
+    await expect.poll(() => found('incident 7'), { timeout: 20_000 }).toEqual([{ id: checkpointId, why: 'incident 7' }])
+    const row = await test.agent.checkpoints.get(checkpointId)
+    await test.agent.actions.pin(row, { actor: ALICE, reason: 'evidence' })
+    await expect.poll(() => found('evidence')).toHaveLength(1)
+  })
+
   it('is not taken for empty while it is being opened', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
@@ -146,7 +169,9 @@ describe('the custody log of an agent', () => {
       actor: ALICE,
     })
     expect(found).toMatchObject({ custody: 'different', isIntact: false })
-    const reports = ofAction(test, 'tampering').filter(({ actor }) => actor.user !== 'alice')
+    // Everybody who asks finds it, and it is on record once.
+    expect(ofAction(test, 'verify')).toHaveLength(1)
+    const reports = ofAction(test, 'tampering')
     expect(reports).toMatchObject([{ checkpoint: { id: checkpointId }, detail: { problem, recordedSha256: recorded } }])
   })
 
