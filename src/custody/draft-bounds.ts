@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { errorText } from '../shared/errors.ts'
 import { AGENT_ACTOR, type CustodyActor, type CustodyCheckpoint, type CustodyDraft } from './custody-entry.ts'
-import { copyPlain, cutText, jsonBytes, plainText, shrinkPlain } from './plain-json.ts'
+import { copyPlain, cutText, jsonBytes, plainText, shrinkPlain, type PlainJson } from './plain-json.ts'
 
 /** The longest line of an entry that a caller causes; callers can fill the log only as fast as this lets them. */
 export const MAX_CALLER_LINE_BYTES = 4 * 1024
@@ -25,10 +25,39 @@ export function boundDraft(draft: CustodyDraft, node: string): CustodyDraft {
     const bytes = jsonBytes(detail)
     if (isWhole && bytes <= room) return { ...bounded, detail: detail as DraftDetail }
     const mark = { shortenedFromBytes: bytes }
-    return { ...bounded, detail: { ...(shrinkPlain(detail, room - jsonBytes(mark)) as DraftDetail), ...mark } }
+    return { ...bounded, detail: { ...shrinkDetail(detail as PlainDetail, room - jsonBytes(mark)), ...mark } }
   } catch (error) {
     return unwritable(draft, error)
   }
+}
+
+type PlainDetail = Readonly<Record<string, PlainJson>>
+
+/** What the agent itself goes by when it reads its log again, such as whose archive it is: the others are cut for it. */
+const KEPT_WHOLE: ReadonlySet<string> = new Set([
+  'intent',
+  'range',
+  'announced',
+  'job',
+  'identity',
+  'inode',
+  'modifiedAt',
+  'takenAt',
+  'place',
+  'generation',
+  'problem',
+])
+/** Unless they take more of the room than this. */
+const KEPT_SHARE = 0.75
+
+function shrinkDetail(detail: PlainDetail, maxBytes: number): PlainDetail {
+  const fields = Object.entries(detail)
+  const kept = Object.fromEntries(fields.filter(([key]) => KEPT_WHOLE.has(key)))
+  const keptBytes = jsonBytes(kept)
+  if (keptBytes > maxBytes * KEPT_SHARE) return shrinkPlain(detail, maxBytes) as PlainDetail
+  const others = Object.fromEntries(fields.filter(([key]) => !KEPT_WHOLE.has(key)))
+  const both = { ...kept, ...(shrinkPlain(others, maxBytes - keptBytes) as PlainDetail) }
+  return Object.fromEntries(fields.flatMap(([key]) => (Object.hasOwn(both, key) ? [[key, both[key] ?? null]] : [])))
 }
 
 type DraftDetail = NonNullable<CustodyDraft['detail']>

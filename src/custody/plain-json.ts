@@ -5,7 +5,7 @@ export type PlainJson = string | number | boolean | null | readonly PlainJson[] 
 const MAX_VALUES = 4_096
 const MAX_DEPTH = 8
 /** Bounds the characters of one copy; nothing that belongs in an entry comes near it. */
-const MAX_CHARACTERS = 128 * 1024
+const MAX_CHARACTERS = 64 * 1024
 
 /**
  * Copies a value as JSON would write it, in bounded work whatever the value is. Control characters and unpaired

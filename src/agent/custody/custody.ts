@@ -55,6 +55,8 @@ export class Custody {
   readonly #wasRead = Promise.withResolvers<void>()
   /** Resolves when the start of this run is on record, and the end of what earlier runs left open. */
   readonly #wasStarted = Promise.withResolvers<void>()
+  /** By the head that they compare with. */
+  readonly #verifying = new Map<string, Promise<CustodyReport>>()
   /** Of earlier runs. */
   #interrupted: readonly OpenRemoval[] = []
   /** What earlier runs announced to be given out, and did not tell the end of. */
@@ -304,8 +306,20 @@ export class Custody {
     return await readCustodyPage(this.#log.folder, { ...query, upTo: this.#log.end?.seq ?? 0 })
   }
 
-  /** Up to the end as this process knows it, and against its own key. `head` is one that was kept elsewhere. */
+  /**
+   * Up to the end as this process knows it, and against its own key. `head` is one that was kept elsewhere. Callers who
+   * ask the same at the same time share one reading of the log.
+   */
   async verify(head: ChainEnd | undefined): Promise<CustodyReport> {
+    const key = JSON.stringify(head ?? null)
+    const running = this.#verifying.get(key)
+    if (running !== undefined) return await running
+    const verifying = this.#verify(head).finally(() => this.#verifying.delete(key))
+    this.#verifying.set(key, verifying)
+    return await verifying
+  }
+
+  async #verify(head: ChainEnd | undefined): Promise<CustodyReport> {
     await this.#wasOpened.promise
     const upTo = this.#log.end?.seq ?? 0
     return await verifyCustody(this.#log.folder, {
