@@ -52,13 +52,16 @@ describe('checkHealth', () => {
     expect(JSON.stringify(checks)).toContain('DirectoryMissing')
   })
 
-  it('tells of a custody log that is nearly full', () => {
+  it.each([
+    { sizeBytes: 85, reason: '85% of custody.maxSize' },
+    { sizeBytes: 90, reason: '90% of custody.maxSize: no content is given' },
+  ])('tells of a custody log that is nearly full: $reason', ({ sizeBytes, reason }) => {
     using scene = makeScene()
     const { well } = scene
-    const checks = checkHealth({ ...well, custody: { ...well.custody, sizeBytes: 85, maxBytes: 100 } })
+    const checks = checkHealth({ ...well, custody: { ...well.custody, sizeBytes } })
     expect(checks.find(({ name }) => name === 'custody')).toMatchObject({
       state: 'degraded',
-      reason: '85% of custody.maxSize',
+      reason,
       hint: expect.stringContaining('custody.maxSize') as string,
     })
   })
@@ -76,7 +79,7 @@ function makeScene(): { readonly well: HealthSources; readonly database: Sqlite.
       frozenContainers: 0,
       canSeeFreezes: true,
       watchTrouble: undefined,
-      custody: { sizeBytes: 0, maxBytes: 100, trouble: undefined } as HealthSources['custody'],
+      custody: { sizeBytes: 0, maxBytes: 100, reserveBytes: 10, trouble: undefined } as HealthSources['custody'],
       isIndexGone: false,
     },
     [Symbol.dispose]() {

@@ -115,7 +115,7 @@ export const HERE: readonly RunHere[] = [
       cpSync(join(terminal.folder, 'custody/public-key.pem'), join(terminal.folder, 'pinned-key.pem'))
       const head = stopped.log().findLast(({ msg }) => msg === 'Custody log head')
       writeFileSync(join(terminal.folder, 'head-from-the-log-stream.json'), JSON.stringify(head))
-      expect(await terminal.paste(commands)).not.toBe('')
+      expect(await terminal.paste(commands)).toContain('authentic, up to entry')
     },
   },
   {
@@ -134,6 +134,14 @@ export const HERE: readonly RunHere[] = [
       await terminal.paste(commands)
       expect(digestOf(join(terminal.folder, 'archive.tar'))).toBe(checkpoint.sha256)
       expect(readFileSync(join(terminal.folder, 'public-key.pem'), 'utf8')).toContain('BEGIN PUBLIC KEY')
+    },
+  },
+  {
+    page: 'docs/custody.md',
+    has: 'verify-manifest manifest.json',
+    run: async (commands, { terminal }) => {
+      // With what the block before it has fetched.
+      expect(await terminal.paste(commands)).toMatch(/\nauthentic\n$/)
     },
   },
   {
