@@ -181,6 +181,7 @@ async function serve({ agent }: TestAgent) {
       contents: agent.contents,
       custody: {
         page: (query) => agent.custody.page(query),
+        head: () => agent.custody.head(),
         verify: (head) => agent.custody.verify(head),
         export: (after) => agent.custody.export(after),
         manifest: (checkpoint) => agent.manifest(checkpoint),

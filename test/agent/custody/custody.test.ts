@@ -238,7 +238,7 @@ describe('what an agent signs', () => {
       key: join(test.folder.path, 'pinned.pem'),
     }
     writeFileSync(files.key, custody.key.publicKey)
-    writeFileSync(files.manifest, JSON.stringify(test.agent.manifest(checkpointId)))
+    writeFileSync(files.manifest, JSON.stringify(test.agent.manifest(await test.agent.checkpoints.get(checkpointId))))
     const manifest = await runVerifyManifestCommand([files.manifest, path, '--public-key', files.key])
     expect(manifest).toMatchObject({ exitCode: 0, text: expect.stringContaining('shop/web-node-a/counter') as string })
     expect(await custody.verify(undefined)).toMatchObject({ verdict: 'authentic', keyId: custody.key.id })
