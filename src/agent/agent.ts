@@ -20,6 +20,7 @@ import { recoverCaptures } from './capture/recovery.ts'
 import { CheckpointActions } from './checkpoint-actions.ts'
 import { Contents } from './content/contents.ts'
 import { captureCustody } from './custody/capture-custody.ts'
+import { recordResume } from './custody/freeze-custody.ts'
 import { ContentCustody } from './custody/content-custody.ts'
 import { Custody } from './custody/custody.ts'
 import { recordInventoryChange } from './custody/inventory-custody.ts'
@@ -125,6 +126,9 @@ export class Agent {
       onResumed: () => {
         this.metrics.countResumed('own')
       },
+      record: (entry) => {
+        recordResume(this.custody, entry)
+      },
     })
     const tools: CaptureTools = {
       runtime: this.#runtime,
@@ -183,6 +187,9 @@ export class Agent {
       longestDumpMs: () => this.#store.longestDumpMs(),
       onResumed: () => {
         this.metrics.countResumed('foreign')
+      },
+      record: (entry) => {
+        recordResume(this.custody, entry)
       },
       logger,
     })

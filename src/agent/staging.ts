@@ -14,6 +14,7 @@ const ARCHIVE = 'archive.tar'
 export class Staging {
   readonly #directory: string
   readonly #root: string
+  readonly #held = new Map<string, Promise<boolean>>()
 
   constructor(checkpointsDirectory: string) {
     this.#directory = checkpointsDirectory
@@ -57,7 +58,29 @@ export class Staging {
     return this.archivePath(id)
   }
 
+  /**
+   * Keeps a folder that the runtime may still write to until the promise resolves with true; with false it is left to
+   * the next start of the agent. Where its folder goes, CRI-O's export fails and its memory images stay on the node.
+   */
+  hold(id: string, until: Promise<boolean>): void {
+    this.#held.set(id, until)
+  }
+
+  /** At once, or for a folder that is held: later, without waiting for it. */
   async remove(id: string): Promise<void> {
+    const held = this.#held.get(id)
+    if (held === undefined) return await this.#remove(id)
+    // Where it fails, the next start tries again.
+    void this.#removeLater(id, held).catch(() => undefined)
+  }
+
+  async #removeLater(id: string, held: Promise<boolean>): Promise<void> {
+    const isOver = await held
+    this.#held.delete(id)
+    if (isOver) await this.#remove(id)
+  }
+
+  async #remove(id: string): Promise<void> {
     await rm(join(this.#root, id), { recursive: true, force: true })
   }
 

@@ -18,6 +18,7 @@ export type CustodyAction =
   | 'agent.start'
   | 'agent.stop'
   | 'capture'
+  | 'freeze.resume'
   | 'discovery'
   | 'digest'
   | 'permission-repair'

@@ -35,6 +35,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['ContainerNotFound', 404],
   ['MethodNotAllowed', 405],
   ['ContainerNotRunning', 409],
+  ['ContainerPaused', 409],
   ['CaptureCancelled', 409],
   ['CaptureInFlight', 409],
   ['BodyTooLarge', 413],
@@ -45,6 +46,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
   ['TooManyInspections', 429],
   ['TooManyRequests', 429],
   ['CheckpointNotImplemented', 501],
+  ['FreezeUnknown', 503],
   ['RuntimeNotInitialized', 503],
   ['RuntimeUnavailable', 503],
   ['ShuttingDown', 503],
@@ -55,6 +57,7 @@ const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
 /** A full queue moves on with every capture that ends, and so do downloads. */
 const RETRY_AFTER_SECONDS = new Map([
   ['QueueFull', 30],
+  ['FreezeUnknown', 5],
   ['TooManyDownloads', 10],
   ['TooManyInspections', 5],
   ['TooManyWatchers', 30],

@@ -1,27 +1,32 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isSystemError } from '../shared/errors.ts'
 
-/** The raw switch of one container's cgroup. Beneath containerd's task API it is the last resort: see `freeze-control.ts`. */
+/** The raw switch of one container's cgroup. The runtime's own resume comes first: see `freeze-control.ts`. */
 export interface CgroupFreezer {
+  /** Whether no process of the container can run. Throws when part of the cgroup cannot be seen. */
   isFrozen(): Promise<boolean>
+  /** Freezes the cgroup that holds the processes: the one in which the runtime looks for a pause. */
   freeze(): Promise<void>
+  /** Thaws the cgroup and its children, wherever one is frozen. */
   thaw(): Promise<void>
 }
 
+/** More children than a runtime makes are the workload's own; they need not be looked through. */
+const MAX_CHILDREN = 64
+
 /**
- * The freezer of the container whose runtime spec names this cgroup, in version 1, version 2 or mixed trees.
+ * Finds the freezer of the container whose runtime spec names this cgroup, in version 1, version 2 or mixed trees.
  * Undefined where the tree is not mounted here or holds no such cgroup.
  */
 export function findFreezer(cgroupRoot: string, cgroupsPath: string): CgroupFreezer | undefined {
   const path = toCgroupPath(cgroupsPath)
   if (path === undefined) return undefined
-  const version1 = join(cgroupRoot, 'freezer', path, 'freezer.state')
-  if (existsSync(version1)) return new FreezerV1(version1)
-  const version2 = [join(cgroupRoot, path), join(cgroupRoot, 'unified', path)].find((folder) =>
-    existsSync(join(folder, 'cgroup.freeze')),
-  )
-  return version2 === undefined ? undefined : new FreezerV2(version2)
+  const version1 = join(cgroupRoot, 'freezer', path)
+  if (isIn(version1, VERSION_1)) return new Freezer(version1, VERSION_1)
+  const version2 = [join(cgroupRoot, path), join(cgroupRoot, 'unified', path)].find((folder) => isIn(folder, VERSION_2))
+  return version2 === undefined ? undefined : new Freezer(version2, VERSION_2)
 }
 
 /** `slice:prefix:id` (systemd) or a plain path (cgroupfs), as a path under the root of a hierarchy. */
@@ -39,42 +44,107 @@ function expandSlice(slice: string): string {
   return words.map((_, index) => `${words.slice(0, index + 1).join('-')}.slice/`).join('')
 }
 
-class FreezerV1 implements CgroupFreezer {
-  readonly #stateFile: string
+/** How one version of cgroups spells a freeze. */
+interface Version {
+  readonly control: string
+  readonly frozen: string
+  readonly thawed: string
+  /** Whether this cgroup itself is frozen, or about to be. */
+  readonly saysFrozen: (folder: string) => Promise<boolean>
+}
 
-  constructor(stateFile: string) {
-    this.#stateFile = stateFile
+const VERSION_1: Version = {
+  control: 'freezer.state',
+  frozen: 'FROZEN',
+  thawed: 'THAWED',
+  saysFrozen: async (folder) => (await readFile(join(folder, 'freezer.state'), 'utf8')).trim() !== 'THAWED',
+}
+
+const VERSION_2: Version = {
+  control: 'cgroup.freeze',
+  frozen: '1',
+  thawed: '0',
+  // The events also tell of a freeze that an ancestor, such as the slice of the pod, has been given.
+  saysFrozen: async (folder) =>
+    (await readFile(join(folder, 'cgroup.freeze'), 'utf8')).trim() === '1' ||
+    /^frozen 1$/m.test((await readIfThere(join(folder, 'cgroup.events'))) ?? ''),
+}
+
+/**
+ * crun with the systemd manager puts the processes, and their freeze, into a child of the scope that the spec names,
+ * and the scope itself then says that nothing is frozen. So the children count where the cgroup holds no process.
+ */
+class Freezer implements CgroupFreezer {
+  readonly #folder: string
+  readonly #version: Version
+
+  constructor(folder: string, version: Version) {
+    this.#folder = folder
+    this.#version = version
   }
 
   async isFrozen(): Promise<boolean> {
-    return (await readFile(this.#stateFile, 'utf8')).trim() !== 'THAWED'
+    if (await this.#version.saysFrozen(this.#folder)) return true
+    const children = await this.#populatedChildren()
+    if (children.length === 0 || (await hasProcesses(this.#folder))) return false
+    const frozen = await Promise.all(children.map((child) => this.#version.saysFrozen(child)))
+    return frozen.every(Boolean)
   }
 
   async freeze(): Promise<void> {
-    await writeFile(this.#stateFile, 'FROZEN')
+    const children = await this.#populatedChildren()
+    const [only] = children
+    const isInChild = children.length === 1 && only !== undefined && !(await hasProcesses(this.#folder))
+    await this.#write(isInChild ? only : this.#folder, this.#version.frozen)
   }
 
   async thaw(): Promise<void> {
-    await writeFile(this.#stateFile, 'THAWED')
+    await this.#write(this.#folder, this.#version.thawed)
+    for (const child of await this.#children()) {
+      if (await this.#version.saysFrozen(child)) await this.#write(child, this.#version.thawed)
+    }
+  }
+
+  async #write(folder: string, state: string): Promise<void> {
+    await writeFile(join(folder, this.#version.control), state)
+  }
+
+  async #children(): Promise<string[]> {
+    const entries = await readdir(this.#folder, { withFileTypes: true })
+    return entries
+      .filter((entry) => entry.isDirectory())
+      .slice(0, MAX_CHILDREN)
+      .map((entry) => join(this.#folder, entry.name))
+      .filter((folder) => isIn(folder, this.#version))
+  }
+
+  async #populatedChildren(): Promise<string[]> {
+    const children = await this.#children()
+    const populated = await Promise.all(children.map(isPopulated))
+    return children.filter((_, index) => populated[index])
   }
 }
 
-class FreezerV2 implements CgroupFreezer {
-  readonly #folder: string
+/** Version 1 has no such file; there every child counts that holds a process. */
+async function isPopulated(folder: string): Promise<boolean> {
+  const events = await readIfThere(join(folder, 'cgroup.events'))
+  return events === undefined ? await hasProcesses(folder) : !/^populated 0$/m.test(events)
+}
 
-  constructor(folder: string) {
-    this.#folder = folder
-  }
+/** Processes of other pid namespaces are listed as 0, which is as good. */
+async function hasProcesses(folder: string): Promise<boolean> {
+  return ((await readIfThere(join(folder, 'cgroup.procs'))) ?? '').trim() !== ''
+}
 
-  async isFrozen(): Promise<boolean> {
-    return (await readFile(join(this.#folder, 'cgroup.freeze'), 'utf8')).trim() === '1'
-  }
+function isIn(folder: string, { control }: Version): boolean {
+  return existsSync(join(folder, control))
+}
 
-  async freeze(): Promise<void> {
-    await writeFile(join(this.#folder, 'cgroup.freeze'), '1')
-  }
-
-  async thaw(): Promise<void> {
-    await writeFile(join(this.#folder, 'cgroup.freeze'), '0')
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT', 'EOPNOTSUPP')) return undefined
+    throw error
   }
 }

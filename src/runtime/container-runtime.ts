@@ -1,3 +1,5 @@
+import type { UnpauseAnswer } from './crio-unpause.ts'
+
 /** Who answers on the CRI socket. */
 export interface RuntimeVersion {
   readonly name: string
@@ -66,8 +68,15 @@ export interface ContainerRuntime {
    * when one passes. Aborting the signal cancels the call, which is safe; the dump may go on for a while after that.
    */
   checkpoint(containerId: string, location: string, signal: AbortSignal): Promise<void>
+  /**
+   * Whether the runtime gives a dump up when its caller leaves. CRI-O does not: there only the answer says that a dump
+   * is over. Undefined until `taskState` has been answered once.
+   */
+  readonly heedsCancel: boolean | undefined
   /** Undefined when this runtime has no task API. */
   taskState(containerId: string): Promise<TaskState | undefined>
   /** Resumes a paused task. Only where `taskState` gave an answer. */
   resumeTask(containerId: string): Promise<void>
+  /** Resumes a paused container on a runtime without a task API. Harmless for one that runs. */
+  unpause(containerId: string): Promise<UnpauseAnswer>
 }

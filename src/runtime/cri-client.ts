@@ -12,8 +12,9 @@ import type {
   Sandbox,
   TaskState,
 } from './container-runtime.ts'
+import type { UnpauseAnswer } from './crio-unpause.ts'
 import { explainFailedDump } from './dump-log.ts'
-import { CriConnection, GrpcCallError, type CallName } from './cri-connection.ts'
+import { CriConnection, GrpcCallError, isAnswered, type CallName } from './cri-connection.ts'
 
 export interface CriClientOptions {
   /** Where the socket is; asked again before each call. */
@@ -32,6 +33,8 @@ export class CriClient implements ContainerRuntime {
   readonly #connection: CriConnection
   readonly #containerdNamespace: string
   readonly #callTimeoutMs: number
+  /** Only runtimes with a task API were seen to heed a cancel. */
+  #hasTaskApi: boolean | undefined
 
   constructor({ socketPath, containerdNamespace = 'k8s.io', callTimeoutMs = 10_000 }: CriClientOptions) {
     this.#connection = new CriConnection(typeof socketPath === 'string' ? () => socketPath : socketPath)
@@ -113,15 +116,22 @@ export class CriClient implements ContainerRuntime {
     try {
       await this.#connection.call('CheckpointContainer', request, { deadlineMs: undefined, signal })
     } catch (error) {
+      if (isNotRunning(error) && (await this.#isCalledRunning(containerId))) throw thoughtPaused(error)
       throw await explainFailedDump(error, { containerId, begunAt })
     }
+  }
+
+  get heedsCancel(): boolean | undefined {
+    return this.#hasTaskApi
   }
 
   async taskState(containerId: string): Promise<TaskState | undefined> {
     try {
       const { process } = taskShape.parse(await this.#taskCall('Get', containerId))
+      this.#hasTaskApi = true
       return TASK_STATES[process?.status ?? 0] ?? 'unknown'
     } catch (error) {
+      if (isAnswered(error)) this.#hasTaskApi = grpcCodeOf(error) !== status.UNIMPLEMENTED
       if (grpcCodeOf(error) === status.UNIMPLEMENTED) return undefined
       if (grpcCodeOf(error) === status.NOT_FOUND) return 'stopped'
       throw error
@@ -132,8 +142,18 @@ export class CriClient implements ContainerRuntime {
     await this.#taskCall('Resume', containerId)
   }
 
+  async unpause(containerId: string): Promise<UnpauseAnswer> {
+    return await this.#connection.unpause(containerId, this.#callTimeoutMs)
+  }
+
   close(): void {
     this.#connection.close()
+  }
+
+  /** CRI-O keeps the state "paused" of a container that was paused or thawed without it; CRI calls that one running. */
+  async #isCalledRunning(containerId: string): Promise<boolean> {
+    const container = await this.findContainer(containerId).catch(() => undefined)
+    return container?.state === 'running'
   }
 
   #call(name: CallName, request: object): Promise<object> {
@@ -231,6 +251,19 @@ export function isNotPaused(error: unknown): boolean {
     error instanceof RuntimeFailureError &&
     /container not paused|cannot resume a running process/.test(error.runtimeMessage ?? errorText(error))
   )
+}
+
+function isNotRunning(error: unknown): error is RuntimeFailureError {
+  return error instanceof RuntimeFailureError && error.code === 'ContainerNotRunning'
+}
+
+function thoughtPaused({ runtimeMessage, cause }: RuntimeFailureError): RuntimeFailureError {
+  return new RuntimeFailureError('the runtime thinks the container paused, though CRI calls it running', {
+    code: 'ContainerPaused',
+    hint: 'See with GET /v1/node whether it is frozen. Resume it: curl --unix-socket /run/crio/crio.sock http://localhost/unpause/ID. Where that answers "container not paused", somebody has thawed it behind the back of CRI-O: write 1 into its cgroup.freeze (FROZEN into freezer.state) first, then repeat the call.',
+    ...(runtimeMessage !== undefined && { runtimeMessage }),
+    cause,
+  })
 }
 
 function fromNanoseconds(nanoseconds: bigint): Date {

@@ -4,9 +4,10 @@ import { Client, credentials, loadPackageDefinition, Metadata, status, type Serv
 import { loadSync } from '@grpc/proto-loader'
 import { RuntimeFailureError, UnavailableError } from '../shared/errors.ts'
 import { escapeLines } from '../shared/readable-text.ts'
+import { unpauseOverHttp, type UnpauseAnswer } from './crio-unpause.ts'
 import { classifyFailure, keptRuntimeText } from './failure-causes.ts'
 
-/** Every call that this program can make; there is no other way to the socket. */
+/** Every gRPC call that this program can make. Beside them there is only `unpause`, and no other way to the socket. */
 export type CallName =
   | 'Version'
   | 'Status'
@@ -66,6 +67,18 @@ export function goErrorText(error: unknown): string | undefined {
   return cause instanceof GrpcCallError ? cause.goText : undefined
 }
 
+/** Statuses that say nothing of how the call ends: nobody answered, or not for the runtime. */
+const UNANSWERED: ReadonlySet<number> = new Set([status.CANCELLED, status.DEADLINE_EXCEEDED, status.UNAVAILABLE])
+
+/** What our own side of the connection says, with all sorts of codes, when that ends in the middle of a call. */
+const CONNECTION_ENDED = /^(?:[A-Za-z]+: )?(?:Received RST_STREAM with code|Session closed|Connection dropped)/
+
+/** Whether the runtime itself has answered that the call failed: then what it did for the call is over. */
+export function isAnswered(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof GrpcCallError && !UNANSWERED.has(cause.grpcCode) && !CONNECTION_ENDED.test(cause.message)
+}
+
 /**
  * A connection to the runtime's socket that outlives the runtime: a restarted one makes a new socket file at the same
  * path, so the file is looked at before each call and a new one gets a new channel. Calls in flight on the old one end
@@ -116,16 +129,26 @@ export class CriConnection {
     }
   }
 
+  /** Resumes a container of CRI-O, over HTTP on the same socket. */
+  async unpause(containerId: string, timeoutMs: number): Promise<UnpauseAnswer> {
+    return await unpauseOverHttp(this.#socketPath(), containerId, { timeoutMs })
+  }
+
   close(): void {
     this.#closed = true
     this.#client?.close()
     this.#client = undefined
   }
 
-  #connect(): Client {
+  #socketPath(): string {
     if (this.#closed) throw unavailable('the agent is closing its connection to the container runtime')
     const path = this.#findSocket()
     if (path === undefined) throw unavailable('there is no CRI socket in any of the usual places')
+    return path
+  }
+
+  #connect(): Client {
+    const path = this.#socketPath()
     const file = identifyFile(path)
     if (this.#client === undefined || file !== this.#socketFile) {
       this.#client?.close()

@@ -50,6 +50,10 @@ interface Row extends FailureCause {
   readonly text?: RegExp
 }
 
+/** Who may have paused a container, and how it is resumed. */
+export const PAUSED_HINT =
+  'Somebody may have paused it by hand (containerd: ctr tasks pause, CRI-O: /pause), another tool may be taking a checkpoint of it, or a checkpoint of the kubelet went past its deadline. Wait for it to end, or resume the container on the node (containerd: ctr -n k8s.io tasks resume ID; CRI-O: curl --unix-socket /run/crio/crio.sock http://localhost/unpause/ID), and ask again.'
+
 /** The most of a runtime's text that is kept: CRI-O quotes whole log files. */
 const MAX_TEXT_BYTES = 8 * 1024
 
@@ -85,9 +89,15 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'CriuDisabled',
-    text: /criu support is disabled by configuration|checkpoint\/restore support not available/,
+    text: /criu support is disabled by configuration|checkpoint\/restore support not available|\bcontainer_level_enabled\b/,
     cause: 'checkpointing is switched off in the runtime, or CRIU was missing when it started',
-    hint: "Set enable_criu = true (containerd) or enable_criu_support = true (CRI-O), see that criu is on the runtime's PATH, and restart the runtime.",
+    hint: 'Set enable_criu = true (containerd), enable_criu_support = true (CRI-O) or, from CRI-O 1.37 on, container_level_enabled = "checkpoint_only" under [crio.checkpoint_restore]; see that criu is on the runtime\'s PATH, and restart the runtime.',
+  },
+  {
+    code: 'CriuMissing',
+    text: /could not load `?libcriu|\blibcriu\.so[.\d]*: cannot open shared object/,
+    cause: 'crun takes checkpoints with the library libcriu, which the node does not have',
+    hint: 'Install libcriu on the node (Debian and Ubuntu: libcriu2; Fedora and RHEL: criu-libs) and take the checkpoint again; nothing needs a restart.',
   },
   {
     code: 'CriuMissing',
@@ -153,7 +163,7 @@ const ROWS: readonly Row[] = [
     code: 'ContainerPaused',
     text: /failed to pause container|cannot pause a (container in the|paused)|cannot checkpoint a paused/i,
     cause: 'the container is already paused, or another checkpoint of it is under way',
-    hint: 'Wait for the other checkpoint to end, or resume the container, and try again.',
+    hint: PAUSED_HINT,
   },
   {
     code: 'ContainerNotRunning',
@@ -187,7 +197,7 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'CriuCannotDump',
-    text: /criu failed|CRIU (dump|checkpoint) failed|\bdump\.log|Dumping FAILED/i,
+    text: /criu failed|CRIU (dump|checkpoint|checkpointing) failed|\bdump\.log|Dumping FAILED/i,
     cause: 'CRIU could not dump the container',
     hint: 'The log of the dump is on the node, and the agent\'s own log says where; its last "Error" lines say what CRIU met.',
   },
@@ -220,6 +230,12 @@ const ROWS: readonly Row[] = [
     grpc: [status.RESOURCE_EXHAUSTED],
     cause: "the runtime's answer is larger than 16 MiB",
     hint: 'The node holds too many ended containers for one list: let the kubelet remove some.',
+  },
+  {
+    code: 'RuntimeUnavailable',
+    text: /^Received RST_STREAM with code/,
+    cause: 'the connection to the container runtime ended in the middle of the call',
+    hint: 'See that the runtime runs on the node; the agent connects again by itself.',
   },
   {
     code: 'RuntimeUnavailable',

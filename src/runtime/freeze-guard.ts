@@ -2,12 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { FreezeControl, FreezeState } from './freeze-control.ts'
+import { RecordedResume, type RecordResume } from './recorded-resume.ts'
 
 export interface FreezeWatchOptions {
   /** Why the container is watched, for the log. */
   readonly reason: string
   /** How long the abandoned dump may take from now on: as long as that, a pause is the dump's own. */
   readonly dumpMayTakeMs: number
+  /**
+   * The runtime has answered that the dump failed, so the dump is over: the first look that says running ends the
+   * watch, and what is paused then is somebody else's. Without it the dump may go on unseen.
+   */
+  readonly isDumpOver?: boolean
+  /** What is recorded beside the container's id when it is resumed. */
+  readonly about?: Readonly<Record<string, unknown>>
 }
 
 /** `left-frozen`: it could not be freed within the time; it is still counted by the look at every container. */
@@ -22,9 +30,11 @@ export interface FreezeWatch {
 }
 
 export interface FreezeGuardOptions {
-  readonly control: FreezeControl
+  readonly control: Pick<FreezeControl, 'look' | 'resume'>
   readonly logger: Logger
   readonly onResumed: () => void
+  /** Told of each resume, before and after it. */
+  readonly record?: RecordResume
   readonly timing?: Partial<FreezeGuardTiming>
 }
 
@@ -41,21 +51,28 @@ export interface FreezeGuardTiming {
 const TIMING: FreezeGuardTiming = { pollMs: 250, quietMs: 2_000, watchMs: 30_000, giveUpMs: 30 * 60_000 }
 
 /**
- * Watches containers whose dump ended badly or was given up, until it is really over, and resumes one that stays
- * frozen. One look after the error is not enough: the dump goes on without us and may freeze the container seconds
- * later. A pause that is younger than the dump may take is left alone: it ends by itself where all is well.
+ * Watches containers whose dump ended badly or was given up, and resumes one that stays frozen. A watch is the time in
+ * which a pause counts as ours, and exists only where the container was seen to run before its capture:
+ * - The runtime answered that the dump failed: until the container is first seen to run.
+ * - The dump was given up: for as long as it may take and at least half a minute, whatever is seen in between. Such a
+ *   container looks running while CRIU holds it by ptrace, and the freeze may come seconds later. A pause that is
+ *   younger than the dump may take is left alone: it ends by itself where all is well.
+ * One resume ends it. A look that could not tell is never one that says running.
  */
 export class FreezeGuard {
-  readonly #control: FreezeControl
+  readonly #control: Pick<FreezeControl, 'look' | 'resume'>
   readonly #logger: Logger
   readonly #onResumed: () => void
+  readonly #record: RecordResume
   readonly #timing: FreezeGuardTiming
   readonly #watches = new Map<string, { readonly stop: () => void }>()
+  readonly #closed = new AbortController()
 
-  constructor({ control, logger, onResumed, timing }: FreezeGuardOptions) {
+  constructor({ control, logger, onResumed, record, timing }: FreezeGuardOptions) {
     this.#control = control
     this.#logger = logger
     this.#onResumed = onResumed
+    this.#record = record ?? (() => {})
     this.#timing = { ...TIMING, ...timing }
   }
 
@@ -73,6 +90,11 @@ export class FreezeGuard {
     return { settled: settled.promise, ended, stop: handle.stop }
   }
 
+  /** Aborted when the agent ends: what is not over by then is left to the next one. */
+  get closed(): AbortSignal {
+    return this.#closed.signal
+  }
+
   isWatching(containerId: string): boolean {
     return this.#watches.has(containerId)
   }
@@ -84,15 +106,27 @@ export class FreezeGuard {
   }
 
   close(): void {
+    this.#closed.abort()
     for (const containerId of this.#watches.keys()) this.release(containerId)
   }
 
   async #follow(
     containerId: string,
-    { reason, dumpMayTakeMs }: FreezeWatchOptions,
+    { reason, dumpMayTakeMs, isDumpOver = false, about }: FreezeWatchOptions,
     { signal, settle }: { readonly signal: AbortSignal; readonly settle: (outcome: FreezeOutcome) => void },
   ): Promise<FreezeOutcome> {
     const { pollMs, quietMs, watchMs, giveUpMs } = this.#timing
+    /** A pause that lasts longer is not the dump's. */
+    const patienceMs = isDumpOver ? quietMs : dumpMayTakeMs
+    const control = this.#control
+    const resume = new RecordedResume({
+      control,
+      record: this.#record,
+      containerId,
+      origin: 'own',
+      reason,
+      ...(about !== undefined && { about }),
+    })
     const begun = performance.now()
     let frozenSince: number | undefined
     let runningSince: number | undefined
@@ -106,14 +140,17 @@ export class FreezeGuard {
     }
 
     while (!signal.aborted) {
-      const now = performance.now()
-      const state = await this.#control.look(containerId).catch((error: unknown): FreezeState => {
+      const state = await control.look(containerId).catch((error: unknown): FreezeState => {
         trouble('Cannot see whether the container is frozen', error)
         return 'unknown'
       })
+      if (signal.aborted) break
+      const now = performance.now()
       if (state === 'gone') return 'gone'
       if (state === 'running') {
         if (frozenSince !== undefined && outcome === 'never-frozen') outcome = 'resumed-by-itself'
+        // A resume that seemed to fail may have worked all the same: what is paused from now on is not ours.
+        if (isDumpOver || resume.wasTried) return outcome
         frozenSince = undefined
         runningSince ??= now
         if (now - runningSince >= quietMs) settle(outcome)
@@ -122,13 +159,12 @@ export class FreezeGuard {
       if (state === 'frozen') {
         runningSince = undefined
         frozenSince ??= now
-        if (now - frozenSince >= dumpMayTakeMs) {
+        if (now - frozenSince >= patienceMs) {
           try {
-            await this.#control.resume(containerId)
-            outcome = 'resumed'
-            frozenSince = undefined
+            await resume.attempt(now - frozenSince)
             this.#onResumed()
             this.#logger.warn({ containerId, reason }, 'Resumed a container that a dump had left frozen')
+            return 'resumed'
           } catch (error) {
             trouble('Cannot resume a container that a dump left frozen', error)
           }

@@ -10,7 +10,7 @@ import type {
 /** What is kept of a running capture for the next start of the agent, beside what is shown. */
 export interface CaptureTraces {
   readonly stagingId?: string
-  /** Paused before we came: then it is not ours to resume. */
+  /** False when it was seen to run right before the dump: only then a pause may be ours to resume. */
   readonly wasPaused?: boolean
   readonly dumpMayTakeMs?: number
   /** The final name that is about to be given, and the inode that will have it. */
@@ -78,6 +78,7 @@ export class JobStore {
   readonly #unfinished: Sqlite.Statement<[], CaptureRow>
   readonly #last: Sqlite.Statement<[Record<string, string>], { checkpoint_id: string; taken_at: number }>
   readonly #ofFile: Sqlite.Statement<[{ id: string; inode: number; size: number }], CaptureRow>
+  readonly #ofStaging: Sqlite.Statement<[string], CaptureRow>
   readonly #longest: Sqlite.Statement<[], { millis: number | null }>
   readonly #any: Sqlite.Statement<[]>
   readonly #forget: Sqlite.Statement<[{ kept: number }]>
@@ -117,6 +118,7 @@ export class JobStore {
     this.#ofFile = database.prepare(`
       SELECT * FROM captures
       WHERE checkpoint_id = :id AND published_inode = :inode AND size_bytes = :size AND state = 'succeeded' LIMIT 1`)
+    this.#ofStaging = database.prepare('SELECT * FROM captures WHERE staging_id = ? LIMIT 1')
     this.#any = database.prepare('SELECT 1 FROM captures LIMIT 1')
     this.#longest = database.prepare(`
       SELECT max(phase.value ->> 'millis') AS millis FROM captures, json_each(captures.phases) AS phase
@@ -190,6 +192,15 @@ export class JobStore {
         },
       ]
     })
+  }
+
+  /** The capture that made this staging folder, whether it has ended or not. */
+  findByStagingId(
+    stagingId: string,
+  ): { readonly jobId: string; readonly containerId: string; readonly dumpMayTakeMs: number | undefined } | undefined {
+    const row = this.#ofStaging.get(stagingId)
+    if (row === undefined) return undefined
+    return { jobId: row.job_id, containerId: row.container_id, dumpMayTakeMs: row.dump_may_take_ms ?? undefined }
   }
 
   findLastCheckpoint(of: {

@@ -92,16 +92,20 @@ async function expectNextWorks(test: TestAgent): Promise<void> {
 describe.concurrent.each(RUNTIMES)('a capture that is cancelled, on %s', (is) => {
   /** It finishes what it has begun, archive and all: then it is a good one. */
   const isCrio = is.startsWith('cri-o')
+  /** There the call goes on, and its dump does not end because of the cancel. */
+  const dumps = (windDownMs: number, longMs: number) => (isCrio ? slow(longMs) : dumpsUntilCancelled(windDownMs))
 
   it('while the runtime dumps: the container runs, nothing is left, and the next one works', async () => {
     await using started = await start(is)
     const { test, counter } = started
-    const id = await begin(test, dumpsUntilCancelled(700))
+    const id = await begin(test, dumps(700, 1_500))
     const job = await test.agent.captures.cancel(id)
     expect(outcomeOf(job)).toBe(isCrio ? 'succeeded' : 'cancelled CaptureCancelled')
     expect(test.archives()).toHaveLength(isCrio ? 1 : 0)
     await expectNoTrace(test, counter)
-    expect(test.runtime.calls.checkpoints(counter.id)).toMatchObject([{ hasDeadline: false, outcome: 'cancelled' }])
+    expect(test.runtime.calls.checkpoints(counter.id)).toMatchObject([
+      { hasDeadline: false, outcome: isCrio ? 'ok' : 'cancelled' },
+    ])
     await expectNextWorks(test)
   })
 
@@ -109,7 +113,6 @@ describe.concurrent.each(RUNTIMES)('a capture that is cancelled, on %s', (is) =>
     await using started = await start(is)
     const { test, counter } = started
     counter.memoryBytes = 2 * MIB
-    // CRI-O keeps it paused meanwhile, and the guard would not wait for longer than 5 s.
     const id = await begin(test, { dumpMs: 1, exportBytesPerSecond: isCrio ? MIB : MIB / 4 })
     await until(() => bytesWritten(test, id) > 0)
     const job = await test.agent.captures.cancel(id)
@@ -121,7 +124,7 @@ describe.concurrent.each(RUNTIMES)('a capture that is cancelled, on %s', (is) =>
   it('after the runtime has written it, though it has not answered: it is kept', async () => {
     await using started = await start(is)
     const { test, counter } = started
-    const id = await begin(test, { dumpMs: 1, cleanupMs: 20_000 })
+    const id = await begin(test, { dumpMs: 1, cleanupMs: isCrio ? 1_000 : 20_000 })
     await until(() => isStagedWhole(test, id))
     const job = await test.agent.captures.cancel(id)
     expect(job.captures).toMatchObject([{ state: 'succeeded' }])
@@ -132,7 +135,7 @@ describe.concurrent.each(RUNTIMES)('a capture that is cancelled, on %s', (is) =>
   it('and goes over its own limit ends as timed out, and the container runs', async () => {
     await using started = await start(is, { capture: { maxDurationMs: 3_000 } })
     const { test, counter } = started
-    test.runtime.faults.next(dumpsUntilCancelled(300))
+    test.runtime.faults.next(dumps(300, 4_000))
     const { id } = await test.agent.captures.request(COUNTER)
     const job = await test.agent.captures.wait(id, {})
     expect(outcomeOf(job)).toBe(isCrio ? 'succeeded' : 'failed CaptureTimedOut')
@@ -142,7 +145,7 @@ describe.concurrent.each(RUNTIMES)('a capture that is cancelled, on %s', (is) =>
   it('with the agent, after the grace, leaves nothing behind', async () => {
     await using started = await start(is)
     const { test, counter } = started
-    const id = await begin(test, dumpsUntilCancelled(300))
+    const id = await begin(test, dumps(300, 1_500))
     await test.agent.captures.shutDown(100)
     const job = test.agent.captures.get(id)
     expect(outcomeOf(job)).toBe(isCrio ? 'succeeded' : 'cancelled ShuttingDown')
@@ -199,9 +202,11 @@ describe.concurrent.each(RUNTIMES)('a runtime that lets go in the middle: %s', (
     test.runtime.faults.next({ dumpMs: 150, ...dropsConnection(phase) })
     const { id } = await test.agent.captures.request(COUNTER)
     const job = await test.agent.captures.wait(id, {})
-    expect(job.captures).toMatchObject([{ state: 'failed', failure: { code: 'RuntimeUnavailable' } }])
+    // CRI-O does not mind, and what it writes is waited for.
+    const isCrio = is.startsWith('cri-o')
+    expect(outcomeOf(job)).toBe(isCrio ? 'succeeded' : 'failed RuntimeUnavailable')
     await test.runtime.dumpsOver()
-    expect(test.archives()).toEqual([])
+    expect(test.archives()).toHaveLength(isCrio ? 1 : 0)
     await expectNoTrace(test, counter)
     await expectNextWorks(test)
   })

@@ -56,10 +56,11 @@ class Leftovers implements AsyncDisposable {
     mkdirSync(join(folder.checkpoints, STAGING_FOLDER, STAGING_ID), { recursive: true, mode: 0o700 })
   }
 
-  static async make(): Promise<Leftovers> {
+  static async make(is = 'containerd 2.1.9'): Promise<Leftovers> {
     const folder = makeTestFolder()
     const socketPath = join(folder.path, 'runtime.sock')
-    return new Leftovers(folder, await startSimulatedRuntime({ socketPath, taskStateTimeoutMs: 30 }))
+    const freezer = { root: join(folder.path, 'cgroup'), version: 'v2' } as const
+    return new Leftovers(folder, await startSimulatedRuntime({ socketPath, is, freezer, taskStateTimeoutMs: 30 }))
   }
 
   get identity() {
@@ -254,6 +255,61 @@ describe.concurrent('an agent that starts', () => {
     expect(await left.recovered()).toMatchObject({ state: 'succeeded' })
     await sleep(500)
     expect(left.counter.task).toBe('paused')
+  })
+
+  it.each([
+    { name: 'in whose capture the dump had not begun', traces: { stagingId: STAGING_ID, dumpMayTakeMs: 300 } },
+    { name: 'that nobody saw run before', traces: { ...RUNNING, wasPaused: true } },
+  ])('leaves a container paused $name', async ({ traces }) => {
+    await using left = await Leftovers.make()
+    left.remember('running', traces)
+    left.counter.pause()
+    expect(await left.recovered()).toMatchObject({ state: 'unknown-outcome' })
+    await sleep(1_000)
+    expect(left.counter.task).toBe('paused')
+  })
+
+  it('leaves a container paused whose dump had ended: somebody else paused it', async () => {
+    await using left = await Leftovers.make()
+    left.remember('sealing', RUNNING)
+    writeArchive(left.staged)
+    left.counter.pause()
+    expect(await left.recovered()).toMatchObject({ state: 'succeeded' })
+    await sleep(1_000)
+    expect(left.counter.task).toBe('paused')
+  })
+
+  it('holds staging and container for as long as a dump on CRI-O may take, though the container seems to run', async () => {
+    await using left = await Leftovers.make('cri-o 1.36.3')
+    left.remember('running', { ...RUNNING, dumpMayTakeMs: 4_000 })
+    const agent = left.start()
+    // Once, two seconds of THAWED were enough.
+    await sleep(3_000)
+    expect(stagingFolders(left.folder.checkpoints)).toEqual([STAGING_ID])
+    expect(agent.captures.findInFlight(left.counter.id)).toBe(JOB)
+    writeArchive(left.staged)
+    expect(await left.recovered()).toMatchObject({ state: 'succeeded' })
+    expect(archiveProblem(left.published)).toBeUndefined()
+  })
+
+  it('frees a container that CRI-O left paused, as CRI-O does it', async () => {
+    await using left = await Leftovers.make('cri-o 1.36.3')
+    left.remember('running', RUNNING)
+    left.counter.pause()
+    expect(await left.recovered()).toMatchObject({ state: 'unknown-outcome' })
+    await vi.waitUntil(() => left.counter.canExec, { timeout: 10_000 })
+  })
+
+  it('holds the staging folder of a capture that has ended, while CRI-O may still write to it', async () => {
+    await using left = await Leftovers.make('cri-o 1.36.3')
+    left.remember('failed', { ...RUNNING, dumpMayTakeMs: 2_000 })
+    writeFileSync(left.staged, 'x')
+    const agent = left.start()
+    await sleep(1_000)
+    expect(existsSync(left.staged)).toBe(true)
+    expect(agent.captures.findInFlight(left.counter.id)).toBe(JOB)
+    await vi.waitUntil(() => stagingFolders(left.folder.checkpoints).length === 0, { timeout: 10_000 })
+    await vi.waitUntil(() => agent.captures.findInFlight(left.counter.id) === undefined, { timeout: 5_000 })
   })
 
   it('does not mind a container that has gone meanwhile', async () => {

@@ -189,5 +189,7 @@ function bound(runtimeClient: CriClient) {
     checkpoint: (id: string, location: string, signal: AbortSignal) => runtimeClient.checkpoint(id, location, signal),
     taskState: (id: string) => runtimeClient.taskState(id),
     resumeTask: (id: string) => runtimeClient.resumeTask(id),
+    unpause: (id: string) => runtimeClient.unpause(id),
+    heedsCancel: runtimeClient.heedsCancel,
   }
 }

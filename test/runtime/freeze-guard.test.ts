@@ -27,6 +27,7 @@ function scripted({ states, resume }: Script) {
       if (state instanceof Error) throw state
       return state
     },
+    isBlind: async () => false,
     async resume() {
       resumes += 1
       resume?.(resumes)

@@ -57,7 +57,8 @@ export function criAnswers(node: AnsweringNode): CriAnswers {
         pod_sandbox_id: container.sandboxId,
         metadata: { name: container.name, attempt: container.attempt },
         image: { image: container.image, user_specified_image: container.image },
-        image_ref: Buffer.from(`sha256:${'4f98'.repeat(16)}`),
+        // CRI-O names images by their bare digits.
+        image_ref: Buffer.from(`${personality.engine === 'cri-o' ? '' : 'sha256:'}${'4f98'.repeat(16)}`),
         state: criState(container),
         created_at: nanoseconds(container.createdAt),
       })),

@@ -42,6 +42,8 @@ export class SimulatedContainer {
   #runsSince: number | undefined
   #shimIsFree: Promise<void> = Promise.resolve()
   #isLost = false
+  #isTraced = false
+  #isDisturbed = false
 
   constructor(facts: ContainerFacts) {
     this.id = facts.id
@@ -116,9 +118,27 @@ export class SimulatedContainer {
     this.cgroup?.write(isFrozen)
   }
 
+  /** CRIU holds the processes by ptrace: they stand still while the freezer says THAWED. */
+  trace(isTraced: boolean): void {
+    this.#isTraced = isTraced
+    this.cgroup?.write(!isTraced)
+  }
+
+  /** Another dump has begun before this one was over. */
+  disturbDump(): void {
+    this.#isDisturbed = true
+  }
+
+  /** Whether that happened since it was asked last. */
+  takeDisturbance(): boolean {
+    const wasDisturbed = this.#isDisturbed
+    this.#isDisturbed = false
+    return wasDisturbed
+  }
+
   /** Takes over what somebody wrote into the freezer. */
   obeyFreezer(): void {
-    if (this.#state !== 'running') return
+    if (this.#state !== 'running' || this.#isTraced) return
     const wanted = this.cgroup?.poll()
     if (wanted !== undefined && wanted !== this.#isFrozen) this.#settle(wanted)
   }

@@ -1,4 +1,6 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, type FileHandle, open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildArchive, counterProcesses } from './archive-builder.ts'
 import type { Personality, RuntimeFailure } from './simulated-personality.ts'
@@ -18,6 +20,8 @@ export interface DumpRequest {
   readonly personality: Personality
   /** Resolves when the caller gives up; may never. */
   readonly callerLeft: Promise<CallerLeft>
+  /** Undefined: the images of a dump are not kept anywhere. */
+  readonly storage?: string | undefined
   /** Aborts when the runtime itself dies: everything stays as it is at that moment. */
   readonly runtimeDied: AbortSignal
   readonly dropConnection: () => void
@@ -87,16 +91,41 @@ async function dumpLikeCrio(request: DumpRequest): Promise<void> {
   const { container, script, runtimeDied } = request
   await sleep(script.pauseMs ?? 0, undefined, { signal: runtimeDied })
   container.pause()
+  const images = rawImages(request)
+  images.write()
+  if (script.tracedMs !== undefined) {
+    container.trace(true)
+    await sleep(script.tracedMs, undefined, { signal: runtimeDied })
+    container.trace(false)
+  }
   const startedAt = Date.now()
   const left = await callerLeavesWithin(request, dumpMs(script))
   if (left !== undefined) await sleep(remainingMs(script, Date.now() - startedAt), undefined, { signal: runtimeDied })
   try {
     failIfScripted(request, 'dump')
-    await exportFile(request, { stopsWithCaller: false })
+    const wasDisturbed = container.takeDisturbance()
+    await exportFile(wasDisturbed ? { ...request, script: { ...script, file: 'half' } } : request, {
+      stopsWithCaller: false,
+    })
+    images.remove()
   } finally {
     if (script.leavesFrozen !== true && !runtimeDied.aborted) container.resume()
   }
   await sleep(script.cleanupMs ?? 0, undefined, { signal: runtimeDied })
+}
+
+/** CRI-O dumps into the folder of the container; what an export that failed leaves there stays until the next dump. */
+function rawImages({ storage, container }: DumpRequest): { readonly write: () => void; readonly remove: () => void } {
+  if (storage === undefined) return { write: () => undefined, remove: () => undefined }
+  const folder = join(storage, container.id, 'userdata', 'checkpoint')
+  return {
+    write: () => {
+      rmSync(folder, { recursive: true, force: true })
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      writeFileSync(join(folder, 'pages-1.img'), Buffer.alloc(container.memoryBytes))
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  }
 }
 
 /** What the shim still does for a caller that is gone. After a deadline the freeze comes back, and stays. */

@@ -6,32 +6,39 @@ export interface FreezerTree {
   /** What stands for `/sys/fs/cgroup`. */
   readonly root: string
   readonly version: 'v1' | 'v2'
+  /** crun with the systemd manager: the processes, and their freeze, are in a child of this name. */
+  readonly subgroup?: string
 }
 
 /** The freezer files of one container. The kernel's part is played by `poll`: what somebody writes takes effect there. */
 export class FreezerCgroup {
+  /** Where the processes are. */
   readonly #folder: string
+  /** What the runtime's spec names. */
+  readonly #scope: string
   readonly #version: FreezerTree['version']
 
   constructor(tree: FreezerTree, cgroupsPath: string) {
     const path = cgroupFolder(cgroupsPath)
-    this.#folder = tree.version === 'v1' ? join(tree.root, 'freezer', path) : join(tree.root, path)
+    this.#scope = tree.version === 'v1' ? join(tree.root, 'freezer', path) : join(tree.root, path)
+    this.#folder = join(this.#scope, tree.subgroup ?? '')
     this.#version = tree.version
     mkdirSync(this.#folder, { recursive: true })
+    if (this.#folder !== this.#scope) {
+      this.#writeInto(this.#scope, false)
+      writeFileSync(join(this.#scope, 'cgroup.procs'), '')
+    }
+    writeFileSync(join(this.#folder, 'cgroup.procs'), '0\n')
     this.write(false)
   }
 
+  /** The one that freezes. */
   get folder(): string {
     return this.#folder
   }
 
   write(isFrozen: boolean): void {
-    if (this.#version === 'v1') {
-      writeFileSync(join(this.#folder, 'freezer.state'), isFrozen ? 'FROZEN\n' : 'THAWED\n')
-      return
-    }
-    writeFileSync(join(this.#folder, 'cgroup.freeze'), isFrozen ? '1\n' : '0\n')
-    this.#writeEvents(isFrozen)
+    this.#writeInto(this.#folder, isFrozen)
   }
 
   /** What the control file says now; undefined while somebody is in the middle of writing it. */
@@ -47,15 +54,24 @@ export class FreezerCgroup {
   }
 
   remove(): void {
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.#scope, { recursive: true, force: true })
+  }
+
+  #writeInto(folder: string, isFrozen: boolean): void {
+    if (this.#version === 'v1') {
+      writeFileSync(join(folder, 'freezer.state'), isFrozen ? 'FROZEN\n' : 'THAWED\n')
+      return
+    }
+    writeFileSync(join(folder, 'cgroup.freeze'), isFrozen ? '1\n' : '0\n')
+    this.#writeEvents(isFrozen, folder)
   }
 
   #eventsSay(isFrozen: boolean): boolean {
     return readFileSync(join(this.#folder, 'cgroup.events'), 'latin1').includes(isFrozen ? 'frozen 1' : 'frozen 0')
   }
 
-  #writeEvents(isFrozen: boolean): void {
-    writeFileSync(join(this.#folder, 'cgroup.events'), `populated 1\nfrozen ${isFrozen ? 1 : 0}\n`)
+  #writeEvents(isFrozen: boolean, folder = this.#folder): void {
+    writeFileSync(join(folder, 'cgroup.events'), `populated 1\nfrozen ${isFrozen ? 1 : 0}\n`)
   }
 }
 

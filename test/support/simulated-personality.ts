@@ -15,6 +15,7 @@ export type CriuOnNode = 'present' | 'missing' | 'too-old' | 'disabled'
 export interface Personality {
   readonly engine: Engine
   readonly version: string
+  readonly ociRuntime: 'runc' | 'crun'
   readonly hasTaskApi: boolean
   /** Before 2.4, a task that does not answer in time is reported as of unknown state instead of an error. */
   readonly slowTaskIsUnknown: boolean
@@ -29,12 +30,12 @@ export interface Personality {
   readonly exportFailed: (id: string, reason: string) => RuntimeFailure
 }
 
-/** `containerd 2.1.9`, `containerd 1.6.20`, `cri-o 1.36.3`, … */
+/** `containerd 2.1.9`, `containerd 1.6.20`, `cri-o 1.36.3`, `cri-o 1.36.3 crun`, … */
 export function personality(nameAndVersion: string): Personality {
-  const [name, version = ''] = nameAndVersion.split(' ')
+  const [name, version = '', ociRuntime] = nameAndVersion.split(' ')
   const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
   if (name === 'containerd') return containerd({ version, major, minor, patch })
-  if (name === 'cri-o') return crio({ version, major, minor })
+  if (name === 'cri-o') return crio({ version, major, minor }, ociRuntime === 'crun' ? 'crun' : 'runc')
   throw new Error(`Cannot simulate "${nameAndVersion}": only containerd and cri-o are known`)
 }
 
@@ -59,6 +60,7 @@ function containerd({ version, major, minor, patch = 0 }: Version): Personality 
   return {
     engine: 'containerd',
     version,
+    ociRuntime: 'runc',
     hasTaskApi: true,
     slowTaskIsUnknown: !isAtLeast(2, 4, 0),
     notInitialized: {
@@ -125,10 +127,11 @@ function newCriuCheck(id: string, criu: CriuOnNode): RuntimeFailure | undefined 
     : { code: Code.UNKNOWN, details: `failed to checkpoint container "${id}": ${reason}` }
 }
 
-function crio({ version, major, minor }: Version): Personality {
+function crio({ version, major, minor }: Version, ociRuntime: Personality['ociRuntime']): Personality {
   return {
     engine: 'cri-o',
     version,
+    ociRuntime,
     hasTaskApi: false,
     slowTaskIsUnknown: false,
     notInitialized: { code: Code.UNAVAILABLE, details: 'server is not initialized yet' },
@@ -155,7 +158,7 @@ function crio({ version, major, minor }: Version): Personality {
       unknown(`failed to pause container "${id}" before checkpointing: container ${id} is already paused`),
     dumpFailed: (id, criuLog) =>
       unknown(
-        `failed to checkpoint container ${id}: running "/usr/bin/runc" ["checkpoint" "--image-path" "/var/lib/containers/storage/overlay-containers/${id}/userdata/checkpoint" "--leave-running" "${id}"] failed: \`/usr/bin/runc checkpoint ${id}\` failed: ${criuLog}: exit status 1`,
+        `failed to checkpoint container ${id}: running "/usr/bin/${ociRuntime}" ["checkpoint" "--image-path" "/var/lib/containers/storage/overlay-containers/${id}/userdata/checkpoint" "--leave-running" "${id}"] failed: \`/usr/bin/${ociRuntime} checkpoint ${id}\` failed: ${criuLog}: exit status 1`,
       ),
     exportFailed: (id, reason) =>
       unknown(

@@ -7,6 +7,8 @@ export interface CheckpointScript {
   readonly pauseMs?: number
   /** The part in which the container is paused (on CRI-O the export is, too). */
   readonly dumpMs?: number
+  /** CRI-O: how much longer CRIU holds the processes by ptrace while their freezer says THAWED. */
+  readonly tracedMs?: number
   /** How fast the file grows. */
   readonly exportBytesPerSecond?: number
   /** Between the complete file and the answer. */
@@ -68,6 +70,25 @@ export const establishedTcp: CheckpointScript = {
 export const criuFails: CheckpointScript = {
   failsAt: 'dump',
   failure: ({ personality, containerId }) => personality.dumpFailed(containerId, 'criu failed: type NOTIFY errno 0'),
+}
+
+/** crun without libcriu2: the commonest mistake on CRI-O nodes. */
+export const libcriuMissing: CheckpointScript = {
+  failsAt: 'dump',
+  failure: ({ personality, containerId }) =>
+    personality.dumpFailed(
+      containerId,
+      'could not load `libcriu.so.2`: libcriu.so.2: cannot open shared object file: No such file or directory',
+    ),
+}
+
+export const crunCannotDump: CheckpointScript = {
+  failsAt: 'dump',
+  failure: ({ personality, containerId }) =>
+    personality.dumpFailed(
+      containerId,
+      `CRIU checkpointing failed: -52: Invalid exchange. Please check CRIU logfile /var/lib/containers/storage/overlay-containers/${containerId}/userdata/dump.log`,
+    ),
 }
 
 export const hangs: CheckpointScript = { hangs: true }

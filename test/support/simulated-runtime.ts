@@ -1,5 +1,7 @@
 import { rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { Server, ServerCredentials, type ConnectionInjector } from '@grpc/grpc-js'
+import { createCrioHttp, demultiplex } from './simulated-crio-http.ts'
 import { CallRecorder } from './simulated-calls.ts'
 import type { FreezerTree } from './simulated-freezer.ts'
 import { type CriuOnNode, type Personality, personality, type RuntimeFailure } from './simulated-personality.ts'
@@ -10,11 +12,13 @@ import { SimulatedSocket, type SocketFile } from './simulated-socket.ts'
 
 export interface SimulatedRuntimeOptions {
   readonly socketPath: string
-  /** `containerd 2.1.9` (default), `containerd 2.4.2`, `containerd 1.6.20`, `cri-o 1.36.3`, … */
+  /** `containerd 2.1.9` (default), `containerd 2.4.2`, `containerd 1.6.20`, `cri-o 1.36.3`, `cri-o 1.36.3 crun`, … */
   readonly is?: string
   readonly freezer?: FreezerTree
   /** How long containerd waits for a task that is being dumped before it answers `Get` without it. */
   readonly taskStateTimeoutMs?: number
+  /** Where CRI-O keeps its containers, and the memory images of a dump until they are exported. */
+  readonly storage?: string
 }
 
 /**
@@ -30,6 +34,7 @@ export class SimulatedRuntime implements RuntimeNode {
   /** How the next checkpoints go: `runtime.faults.next(slow(500))`. */
   readonly faults = new FaultPlan()
   readonly taskStateTimeoutMs: number
+  readonly storage: string | undefined
   criu: CriuOnNode = 'present'
   isInitialized = true
   /** CRI may be switched off in containerd; then only the task API answers. */
@@ -53,7 +58,13 @@ export class SimulatedRuntime implements RuntimeNode {
     this.#freezer = options.freezer
     this.pods = new SimulatedPods(this.personality.engine, options.freezer)
     this.taskStateTimeoutMs = options.taskStateTimeoutMs ?? 2000
-    this.#socket = new SimulatedSocket(options.socketPath, (socket) => this.#injector?.injectConnection(socket))
+    this.storage = options.storage
+    const grpc = (socket: Socket) => this.#injector?.injectConnection(socket)
+    const http = this.personality.engine === 'cri-o' ? createCrioHttp(this.pods) : undefined
+    this.#socket = new SimulatedSocket(options.socketPath, (socket) => {
+      if (http === undefined) grpc(socket)
+      else demultiplex(socket, { http1: (plain) => http.emit('connection', plain), http2: grpc })
+    })
   }
 
   get died(): AbortSignal {

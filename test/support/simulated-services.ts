@@ -24,6 +24,7 @@ export interface RuntimeNode extends AnsweringNode {
   readonly hasCri: boolean
   readonly failure: RuntimeFailure | undefined
   readonly taskStateTimeoutMs: number
+  readonly storage: string | undefined
   readonly died: AbortSignal
   readonly dumpsRunning: number
   dropConnections(): void
@@ -160,7 +161,15 @@ async function checkpoint(node: RuntimeNode, request: Request, callerLeft: Promi
 
   const isOverlap = container.dumpsRunning > 0
   node.calls.dumpBegins({ isOverlap, dumpsAtOnce: node.dumpsRunning + 1 })
-  if (isOverlap) throw new DumpError(personality.overlaps(container.id))
+  if (isOverlap) {
+    // crun lets the second dump begin, and that is the end of both.
+    if (personality.ociRuntime === 'crun') container.disturbDump()
+    throw new DumpError(personality.overlaps(container.id))
+  }
+  if (personality.engine === 'cri-o') {
+    if (container.task === 'paused') throw new DumpError(personality.notRunning(container.id, container.state))
+    if (container.isFrozen) throw new DumpError(personality.overlaps(container.id))
+  }
   const script = node.faults.take(container.id)
   if (script.failsAt === 'start') {
     failWith(script.failure?.({ personality, containerId: container.id, location }))
@@ -171,6 +180,7 @@ async function checkpoint(node: RuntimeNode, request: Request, callerLeft: Promi
     script,
     personality,
     callerLeft,
+    storage: node.storage,
     runtimeDied: node.died,
     dropConnection: () => node.dropConnections(),
   })

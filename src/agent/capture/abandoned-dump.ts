@@ -35,6 +35,38 @@ export async function awaitAbandonedDump({ settled, staging, stagingId }: Abando
   return size !== undefined && (await isWhole(staging.archivePath(stagingId))) ? 'whole' : 'nothing'
 }
 
+export interface UnansweredDump {
+  /** Resolves with true when a dump of this size cannot be running any more, with false when the agent ends first. */
+  readonly over: Promise<boolean>
+  readonly staging: Staging
+  readonly stagingId: string
+}
+
+/**
+ * Waits for the end of a dump whose answer is lost, on a runtime that goes on whatever its caller does: it is over when
+ * the archive is whole and grows no more, or when it has had its time. That the container seems to run says nothing:
+ * CRIU thaws it for most of a long dump.
+ */
+export async function awaitUnansweredDump({ over, staging, stagingId }: UnansweredDump): Promise<AbandonedDumpEnd> {
+  let size: number | undefined
+  let quietSince = performance.now()
+  for (;;) {
+    const isOver = await Promise.race([over, sleep(LOOK_EVERY_MS, undefined, { ref: false })])
+    if (isOver === false) return 'stopped'
+    if (isOver === true) return (await isWhole(staging.archivePath(stagingId))) ? 'whole' : 'nothing'
+    const now = await staging.bytesWritten(stagingId)
+    if (now !== size) quietSince = performance.now()
+    size = now
+    const isQuiet = size !== undefined && performance.now() - quietSince >= QUIET_MS
+    if (isQuiet && (await isWhole(staging.archivePath(stagingId)))) return 'whole'
+  }
+}
+
+/** A timer that says, when the agent ends before it, that it did not run to its end. */
+export async function passes(ms: number, closed: AbortSignal): Promise<boolean> {
+  return await sleep(ms, true, { signal: closed, ref: false }).catch(() => false)
+}
+
 async function isWhole(path: string): Promise<boolean> {
   try {
     await using file = await openStaged(path)

@@ -5,6 +5,7 @@ import type { FreezeControl } from '../../runtime/freeze-control.ts'
 import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../disk-space.ts'
 import type { NodeContainers } from '../node-containers.ts'
 import type { Staging } from '../staging.ts'
+import { assertNotPaused } from './freeze-look.ts'
 
 export interface AdmissionTools {
   readonly runtime: ContainerRuntime
@@ -35,8 +36,8 @@ export interface Admission {
   readonly diskBytes: number
   /** A pause that lasts longer than this is not the dump's. */
   readonly dumpMayTakeMs: number
-  /** Paused before we came: then it is not ours to resume. */
-  readonly wasPaused: boolean
+  /** False when it was seen to run: a pause that comes then is the capture's. Undefined where nobody could see. */
+  readonly wasPaused: false | undefined
   /** When it was found out, on the clock of `performance.now()`. */
   readonly at: number
 }
@@ -60,10 +61,10 @@ export async function admit(wanted: WantedCapture, tools: AdmissionTools): Promi
   const { containerId } = wanted.identity
   staging.prepare()
   const at = performance.now()
-  const [usage, freeze] = await Promise.all([
+  const [usage, wasPaused] = await Promise.all([
     // A runtime without figures is no reason to refuse: the floor alone still holds.
     runtime.listUsage(containerId).catch(() => undefined),
-    freezeControl.look(containerId).catch(() => 'unknown' as const),
+    assertNotPaused(containerId, freezeControl),
   ])
   const { memoryBytes = 0, writableLayerBytes = 0 } = usage?.get(containerId) ?? {}
   const archiveBytes = memoryBytes + writableLayerBytes + ARCHIVE_OVERHEAD_BYTES
@@ -71,7 +72,7 @@ export async function admit(wanted: WantedCapture, tools: AdmissionTools): Promi
   const diskBytes = Math.ceil(archiveBytes * (tools.sizeFactor ?? sizeFactor(tools.runtimeName())))
   await assertRoomFor(diskBytes, tools)
   const dumpMayTakeMs = SHORTEST_DUMP_MS + Math.ceil((archiveBytes / SLOW_BYTES_PER_SECOND) * 1000)
-  return { diskBytes, dumpMayTakeMs, wasPaused: freeze === 'frozen', at }
+  return { diskBytes, dumpMayTakeMs, wasPaused, at }
 }
 
 /** When its turn comes: a capture that had to wait finds another world. What it may need of the disk is then its own. */

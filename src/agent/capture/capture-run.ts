@@ -4,15 +4,15 @@ import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { FreezeState } from '../../runtime/freeze-control.ts'
 import type { FreezeGuard } from '../../runtime/freeze-guard.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
 import type { CaptureCustody, CaptureSubject, ContainerFacts } from '../custody/capture-custody.ts'
 import { writePin } from '../pins.ts'
 import { admitInTurn, type Admission, type AdmissionTools } from './admission.ts'
-import { awaitAbandonedDump } from './abandoned-dump.ts'
+import { answerInTime, endBadly } from './bad-ending.ts'
 import { TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
 import type { CaptureRecord } from './capture-record.ts'
+import { assertNotPaused } from './freeze-look.ts'
 import { followGrowingFile } from './growing-file.ts'
 import { assertWhole, openStaged, publish } from './publish.ts'
 import { cancelSafely } from './safe-cancel.ts'
@@ -47,12 +47,12 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
   tools.reservations.add(reservation)
   try {
     signal.throwIfAborted()
-    const { dumpMayTakeMs, wasPaused } = await record.phase('admission', () =>
+    const admission = await record.phase('admission', () =>
       admitInTurn({ identity, pin: order.pin }, { earlier: order.admission, reservation }, tools),
     )
     signal.throwIfAborted()
     tools.freezeGuard.release(identity.containerId)
-    record.trace({ stagingId, wasPaused, dumpMayTakeMs })
+    record.trace({ stagingId, dumpMayTakeMs: admission.dumpMayTakeMs })
     record.enter('running')
     failPoint('capture.admitted')
 
@@ -61,7 +61,7 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     failPoint('capture.staged')
     const facts = await tools.custody.intend(subject)
     signal.throwIfAborted()
-    await dump(record, { order, tools, location, wasPaused, dumpMayTakeMs })
+    await dump(record, { order, tools, location, admission })
     failPoint('capture.dumped')
     const archive = await seal(record, { order, tools, location, takenAt, subject, facts })
     failPoint('capture.recorded')
@@ -86,37 +86,53 @@ interface Dump {
   readonly order: CaptureOrder
   readonly tools: CaptureTools
   readonly location: string
-  readonly wasPaused: boolean
-  readonly dumpMayTakeMs: number
+  readonly admission: Admission
 }
 
-/** Returns once the runtime has written the archive. A cancelled call may still leave a whole one: then it returns too. */
-async function dump(record: CaptureRecord, { order, tools, location, wasPaused, dumpMayTakeMs }: Dump): Promise<void> {
-  const { containerId } = record.capture.identity
+/** An older look at the container is repeated right before the runtime is asked. */
+const LOOK_HOLDS_MS = 250
+
+/** Returns once the runtime has written the archive. A call that was given up may still leave a whole one: then it returns too. */
+async function dump(record: CaptureRecord, { order, tools, location, admission }: Dump): Promise<void> {
+  const { identity } = record.capture
+  const isFresh = performance.now() - admission.at < LOOK_HOLDS_MS
+  const wasPaused = isFresh ? admission.wasPaused : await assertNotPaused(identity.containerId, tools.freezeControl)
+  // Before the call: after a crash it says that a pause may be ours.
+  if (wasPaused === false) record.trace({ wasPaused })
   const file = followGrowingFile(location, (bytes) => {
     record.setBytes(bytes)
   })
   try {
-    await record.phase('dump', async () => {
-      const signal = cancelSafely({ containerId, control: tools.freezeControl, wanted: order.signal })
-      const call = tools.runtime.checkpoint(containerId, location, signal)
-      setTimeout(() => {
-        failPoint('capture.dumping')
-      }, 50).unref()
-      await call
-    })
+    await record.phase('dump', () => callRuntime(identity.containerId, { order, tools, location, admission }))
   } catch (error) {
-    if (wasPaused) throw order.signal.aborted ? order.signal.reason : error
-    const watch = tools.freezeGuard.watch(containerId, { reason: errorText(error), dumpMayTakeMs })
-    if (!order.signal.aborted) {
-      if ((await lookOnce(containerId, tools)) !== 'running') order.holdUntil(watch.settled)
-      throw error
-    }
-    const end = await awaitAbandonedDump({ settled: watch.settled, staging: tools.staging, stagingId: order.stagingId })
-    if (end !== 'whole') throw order.signal.reason
+    await endBadly(error, {
+      tools,
+      containerId: identity.containerId,
+      about: { job: record.jobId, identity: { ...identity } },
+      dumpMayTakeMs: admission.dumpMayTakeMs,
+      wasSeenRunning: wasPaused === false,
+      stagingId: order.stagingId,
+      signal: order.signal,
+      holdUntil: order.holdUntil,
+    })
   } finally {
     await file.stop()
   }
+}
+
+/** A runtime that dumps to the end whatever its caller does is waited for; on the wire nothing is cancelled there. */
+async function callRuntime(containerId: string, { order, tools, location, admission }: Dump): Promise<void> {
+  const { runtime, freezeControl: control } = tools
+  const isCancellable = runtime.heedsCancel !== false
+  const wire = isCancellable
+    ? cancelSafely({ containerId, control, wanted: order.signal })
+    : new AbortController().signal
+  const call = runtime.checkpoint(containerId, location, wire)
+  setTimeout(() => {
+    failPoint('capture.dumping')
+  }, 50).unref()
+  if (isCancellable) await call
+  else await answerInTime(call, { givenUp: order.signal, dumpMayTakeMs: admission.dumpMayTakeMs })
 }
 
 interface Seal {
@@ -169,8 +185,4 @@ async function pinOrWarn(directory: string, fileName: string, order: CaptureOrde
   await writePin(directory, fileName, note).catch((error: unknown) => {
     tools.logger.error({ fileName, error: errorText(error) }, 'Cannot pin the archive')
   })
-}
-
-async function lookOnce(containerId: string, { freezeControl }: CaptureTools): Promise<FreezeState> {
-  return await freezeControl.look(containerId).catch((): FreezeState => 'unknown')
 }

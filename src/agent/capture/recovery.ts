@@ -6,7 +6,7 @@ import { errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
 import type { CaptureSubject } from '../custody/capture-custody.ts'
 import { writePin } from '../pins.ts'
-import { awaitAbandonedDump } from './abandoned-dump.ts'
+import { awaitAbandonedDump, awaitUnansweredDump, passes, type AbandonedDumpEnd } from './abandoned-dump.ts'
 import { OUTCOME_UNKNOWN, RESTARTED_BEFORE_BEGIN, toCaptureFailure } from './capture-failure.ts'
 import { CaptureRecord } from './capture-record.ts'
 import type { CaptureTools } from './capture-run.ts'
@@ -21,6 +21,8 @@ export interface RecoveryOptions {
 
 /** Where the row says nothing about it. */
 const DUMP_MAY_TAKE_MS = 60_000
+/** Well formed, and of no container: for a question about the runtime itself. */
+const NO_CONTAINER = '0'.repeat(64)
 
 /**
  * Ends what an earlier run of the agent left unfinished, however that run ended: whole archives are adopted, folders
@@ -31,12 +33,27 @@ export async function recoverCaptures({ store, tools, hold }: RecoveryOptions): 
   const known = new Set(unfinished.map(({ traces }) => traces.stagingId))
   // Before the first await: the containers must be held before a request can come in.
   const recoveries = unfinished.map((left) => recover(left, { store, tools, hold }))
-  for (const id of await tools.staging.listLeftovers()) {
-    if (known.has(id)) continue
-    tools.logger.warn({ stagingId: id }, 'Removing a staging folder that no capture of the index claims')
-    await tools.staging.remove(id)
-  }
-  await Promise.all(recoveries)
+  const leftovers = (await tools.staging.listLeftovers()).filter((id) => !known.has(id))
+  await Promise.all([...recoveries, ...leftovers.map((id) => removeLeftover(id, { store, tools, hold }))])
+}
+
+/** Its capture has ended, or is not known; a runtime that heeds no cancel may be writing to it all the same. */
+async function removeLeftover(id: string, { store, tools, hold }: RecoveryOptions): Promise<void> {
+  const left = store.findByStagingId(id)
+  const { containerId, jobId, dumpMayTakeMs = DUMP_MAY_TAKE_MS } = left ?? {}
+  const isOver = (async () =>
+    (await heedsCancel(containerId ?? NO_CONTAINER, tools)) ||
+    (await passes(dumpMayTakeMs, tools.freezeGuard.closed)))()
+  if (containerId !== undefined && jobId !== undefined) hold(containerId, jobId, isOver)
+  if (!(await isOver)) return
+  tools.logger.warn({ stagingId: id }, 'Removing a staging folder that no capture of the index claims')
+  await tools.staging.remove(id)
+}
+
+/** Asks the runtime; one that is away counts as one that goes on whatever its caller does. */
+async function heedsCancel(containerId: string, { runtime }: CaptureTools): Promise<boolean> {
+  await runtime.taskState(containerId).catch(() => undefined)
+  return runtime.heedsCancel === true
 }
 
 async function recover(left: UnfinishedCapture, { store, tools, hold }: RecoveryOptions): Promise<void> {
@@ -56,26 +73,43 @@ async function recover(left: UnfinishedCapture, { store, tools, hold }: Recovery
     return
   }
   const { containerId } = left.capture.identity
+  const dumpMayTakeMs = left.traces.dumpMayTakeMs ?? DUMP_MAY_TAKE_MS
+  // Once it is sealing, the runtime has answered: nothing of the dump can come any more.
+  const isInDump = left.capture.state === 'running'
   const watch =
-    left.traces.wasPaused === true
-      ? undefined
-      : tools.freezeGuard.watch(containerId, {
+    isInDump && left.traces.wasPaused === false
+      ? tools.freezeGuard.watch(containerId, {
           reason: 'the agent was restarted during its dump',
-          dumpMayTakeMs: left.traces.dumpMayTakeMs ?? DUMP_MAY_TAKE_MS,
+          dumpMayTakeMs,
+          about: { job: left.jobId, identity: { ...left.capture.identity } },
         })
-  const done = finish(left, record, { tools, settled: watch?.settled ?? Promise.resolve('never-frozen') })
-  hold(containerId, left.jobId, done)
+      : undefined
+  const settled = watch?.settled ?? Promise.resolve('never-frozen' as const)
+  const over = isInDump ? passes(dumpMayTakeMs, tools.freezeGuard.closed) : Promise.resolve(true)
+  const isHeeded = isInDump ? heedsCancel(containerId, tools) : Promise.resolve(true)
+  const done = finish(left, record, {
+    tools,
+    awaitDump: async (stagingId) => {
+      const { staging } = tools
+      return (await isHeeded)
+        ? await awaitAbandonedDump({ settled, staging, stagingId })
+        : await awaitUnansweredDump({ over, staging, stagingId })
+    },
+  })
+  const isFree = Promise.all([done, isHeeded.then(async (heeded) => (heeded ? true : await over))])
+  hold(containerId, left.jobId, isFree)
   await done
 }
 
 interface Finish {
   readonly tools: CaptureTools
-  readonly settled: Parameters<typeof awaitAbandonedDump>[0]['settled']
+  /** Resolves when nothing more can come of the dump. */
+  readonly awaitDump: (stagingId: string) => Promise<AbandonedDumpEnd>
 }
 
-async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, settled }: Finish): Promise<void> {
+async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, awaitDump }: Finish): Promise<void> {
   try {
-    const archive = (await findPublished(left, tools)) ?? (await adopt(left, record, { tools, settled }))
+    const archive = (await findPublished(left, tools)) ?? (await adopt(left, record, { tools, awaitDump }))
     if (archive === 'stopped') return
     if (archive === undefined) {
       await tools.custody.fail(subjectOf(left), 'unknown-outcome', OUTCOME_UNKNOWN)
@@ -129,12 +163,12 @@ async function findPublished(
 async function adopt(
   left: UnfinishedCapture,
   record: CaptureRecord,
-  { tools, settled }: Finish,
+  { tools, awaitDump }: Finish,
 ): Promise<CapturedArchive | 'stopped' | undefined> {
   const { stagingId } = left.traces
   const { staging, checkpointsDirectory } = tools
   if (stagingId === undefined) return undefined
-  const end = await awaitAbandonedDump({ settled, staging, stagingId })
+  const end = await awaitDump(stagingId)
   if (end !== 'whole') return end === 'stopped' ? end : undefined
   const staged = staging.archivePath(stagingId)
   await using file = await openStaged(staged)

@@ -3,7 +3,7 @@ import type { FreezeControl } from '../../runtime/freeze-control.ts'
 
 export interface SafeCancelOptions {
   readonly containerId: string
-  readonly control: FreezeControl
+  readonly control: Pick<FreezeControl, 'look'>
   /** Aborted when the capture is not wanted any more. */
   readonly wanted: AbortSignal
 }

@@ -1,0 +1,125 @@
+import { isAnswered } from '../../runtime/cri-connection.ts'
+import type { FreezeState } from '../../runtime/freeze-control.ts'
+import type { FreezeGuard, FreezeWatch } from '../../runtime/freeze-guard.ts'
+import { AgentError, errorText } from '../../shared/errors.ts'
+import { awaitAbandonedDump, awaitUnansweredDump, passes } from './abandoned-dump.ts'
+import type { AdmissionTools } from './admission.ts'
+
+export interface BadEnding {
+  readonly tools: AdmissionTools & { readonly freezeGuard: FreezeGuard }
+  readonly containerId: string
+  /** What is recorded when the container has to be resumed. */
+  readonly about: Readonly<Record<string, unknown>>
+  readonly dumpMayTakeMs: number
+  /** Only a container that was seen to run before the call may have been paused by it. */
+  readonly wasSeenRunning: boolean
+  readonly stagingId: string
+  /** Aborted where the capture was given up. */
+  readonly signal: AbortSignal
+  readonly holdUntil: (settled: Promise<unknown>) => void
+}
+
+/** Failures by which the runtime says that it has not touched the container. */
+const NOT_TOUCHED: ReadonlySet<string> = new Set(['ContainerPaused', 'ContainerNotRunning', 'ContainerNotFound'])
+
+/** A dump that was given up is waited for at least this long. */
+const SHORTEST_WAIT_MS = 30_000
+
+/** The call is still under way, though a dump of this size cannot be. */
+class NoAnswerError extends Error {
+  /** Resolves with true once the runtime has answered all the same. */
+  readonly answered: Promise<boolean>
+
+  constructor(answered: Promise<boolean>) {
+    super('the runtime has not answered for longer than a dump of this size may take')
+    this.name = 'NoAnswerError'
+    this.answered = answered
+  }
+}
+
+/**
+ * Waits for a call that cannot be cancelled, also after it was given up; then only until a dump of this size cannot be
+ * running any more.
+ */
+export async function answerInTime(
+  call: Promise<void>,
+  { givenUp, dumpMayTakeMs }: { readonly givenUp: AbortSignal; readonly dumpMayTakeMs: number },
+): Promise<void> {
+  const ended = new AbortController()
+  const begun = performance.now()
+  const wasGivenUp = Promise.withResolvers<void>()
+  givenUp.addEventListener('abort', () => wasGivenUp.resolve(), { signal: ended.signal })
+  if (givenUp.aborted) wasGivenUp.resolve()
+  const over = wasGivenUp.promise.then(async () => {
+    const waitMs = Math.max(SHORTEST_WAIT_MS, dumpMayTakeMs) - (performance.now() - begun)
+    if (!(await passes(Math.max(0, waitMs), ended.signal))) return
+    throw new NoAnswerError(call.then(() => true, isAnswered))
+  })
+  try {
+    await Promise.race([call, over])
+  } finally {
+    ended.abort()
+  }
+}
+
+/**
+ * Decides after a call that failed whose a pause of the container is, and waits for what may still come of the dump.
+ * Returns when a whole archive lies in staging all the same; else throws what the capture ends with.
+ */
+export async function endBadly(failure: unknown, ending: BadEnding): Promise<void> {
+  const { tools, stagingId, signal } = ending
+  const reason: unknown = signal.aborted ? signal.reason : failure
+  if (isAnswered(failure)) {
+    await watchUntilRunning(failure, ending)
+    throw reason
+  }
+  const watch = ending.wasSeenRunning ? openWindow(failure, ending) : undefined
+  if (tools.runtime.heedsCancel === false) {
+    await waitUnheeded(failure, ending, watch)
+    return
+  }
+  if (watch === undefined) throw reason
+  if (!signal.aborted) {
+    if ((await look(ending)) !== 'running') ending.holdUntil(watch.settled)
+    throw reason
+  }
+  const end = await awaitAbandonedDump({ settled: watch.settled, staging: tools.staging, stagingId })
+  if (end !== 'whole') throw reason
+}
+
+/** The dump is over: a container that runs by now is let go, and one that does not is ours until it does. */
+async function watchUntilRunning(failure: unknown, ending: BadEnding): Promise<void> {
+  const { tools, containerId, dumpMayTakeMs, about, wasSeenRunning } = ending
+  const isUntouched = failure instanceof AgentError && NOT_TOUCHED.has(failure.code)
+  if (!wasSeenRunning || isUntouched || (await look(ending)) === 'running') return
+  const options = { reason: errorText(failure), dumpMayTakeMs, about, isDumpOver: true }
+  ending.holdUntil(tools.freezeGuard.watch(containerId, options).settled)
+}
+
+/** The dump may go on unseen: for as long as it may take, a pause is its own. */
+function openWindow(failure: unknown, { tools, containerId, dumpMayTakeMs, about }: BadEnding): FreezeWatch {
+  return tools.freezeGuard.watch(containerId, { reason: errorText(failure), dumpMayTakeMs, about })
+}
+
+/** The runtime may go on writing: container and staging are kept for as long as it may. */
+async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWatch | undefined): Promise<void> {
+  const { tools, stagingId, dumpMayTakeMs, signal, holdUntil } = ending
+  const { staging, freezeGuard } = tools
+  const reason: unknown = signal.aborted ? signal.reason : failure
+  if (failure instanceof NoAnswerError) {
+    const answered = failure.answered.then((isOver) => isOver || passes(dumpMayTakeMs, freezeGuard.closed))
+    staging.hold(stagingId, answered)
+    holdUntil(answered)
+    throw reason
+  }
+  const over = passes(dumpMayTakeMs, freezeGuard.closed)
+  const end = await awaitUnansweredDump({ over, staging, stagingId })
+  if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
+  if (end === 'stopped') staging.hold(stagingId, Promise.resolve(false))
+  if (end === 'whole') holdUntil(over)
+  else throw reason
+}
+
+async function look({ tools, containerId }: BadEnding): Promise<FreezeState> {
+  return await tools.freezeControl.look(containerId).catch((): FreezeState => 'unknown')
+}
