@@ -281,7 +281,7 @@ describe.concurrent('an agent that starts', () => {
 
   it('holds staging and container for as long as a dump on CRI-O may take, though the container seems to run', async () => {
     await using left = await Leftovers.make('cri-o 1.36.3')
-    left.remember('running', { ...RUNNING, dumpMayTakeMs: 4_000 })
+    left.remember('running', { ...RUNNING, dumpMayTakeMs: 10_000 })
     const agent = left.start()
     // Once, two seconds of THAWED were enough.
     await sleep(3_000)
@@ -302,13 +302,13 @@ describe.concurrent('an agent that starts', () => {
 
   it('holds the staging folder of a capture that has ended, while CRI-O may still write to it', async () => {
     await using left = await Leftovers.make('cri-o 1.36.3')
-    left.remember('failed', { ...RUNNING, dumpMayTakeMs: 2_000 })
+    left.remember('failed', { ...RUNNING, dumpMayTakeMs: 8_000 })
     writeFileSync(left.staged, 'x')
     const agent = left.start()
     await sleep(1_000)
     expect(existsSync(left.staged)).toBe(true)
     expect(agent.captures.findInFlight(left.counter.id)).toBe(JOB)
-    await vi.waitUntil(() => stagingFolders(left.folder.checkpoints).length === 0, { timeout: 10_000 })
+    await vi.waitUntil(() => stagingFolders(left.folder.checkpoints).length === 0, { timeout: 25_000 })
     await vi.waitUntil(() => agent.captures.findInFlight(left.counter.id) === undefined, { timeout: 5_000 })
   })
 
