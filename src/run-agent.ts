@@ -29,6 +29,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
     stateDirectory: config.state.directory,
     runtimeSocket: config.runtime.socket,
     containerdNamespace: config.runtime.containerdNamespace,
+    crioStorage: config.runtime.crioStorage,
     kubeletEndpoint: config.server.kubeletEndpoint,
     capture: config.capture,
     content: config.content,

@@ -15,6 +15,8 @@ export interface AgentOptions {
   /** Undefined: looked for in the usual places. */
   readonly runtimeSocket: string | undefined
   readonly containerdNamespace: string
+  /** Where CRI-O keeps its containers; on containerd there is no such directory. */
+  readonly crioStorage: string
   readonly kubeletEndpoint: boolean
   readonly capture: {
     readonly concurrency: number

@@ -29,6 +29,7 @@ import { recordMissedOutcomes } from './custody/missed-outcomes.ts'
 import { lockDirectories, type DirectoryLock } from './directory-lock.ts'
 import { ForeignFreezes } from './foreign-freezes.ts'
 import { checkHealth, type HealthCheck } from './health.ts'
+import { LeftoverImageWatch } from './leftover-images.ts'
 import { Inventory } from './inventory.ts'
 import { listArchiveMembers, type MemberPage } from './archive-members.ts'
 import { KubeletEndpoint } from './kubelet-endpoint.ts'
@@ -38,7 +39,7 @@ import { NodeEvents } from './node-events.ts'
 import { OwnLooks } from './own-looks.ts'
 import type { PermissionRepair } from './permissions.ts'
 import { PrivacyKeeper } from './privacy-keeper.ts'
-import { describeNode, type NodeStatus } from './node-status.ts'
+import { describeNode, summarizeLeftovers, type NodeStatus } from './node-status.ts'
 import { Retention } from './retention/retention.ts'
 import { RunningContainers, type RunningLook } from './running-containers.ts'
 import { RuntimeMonitor } from './runtime-monitor.ts'
@@ -78,6 +79,7 @@ export class Agent {
   readonly #staging: Staging
   readonly #guard: FreezeGuard
   readonly #foreign: ForeignFreezes
+  readonly #leftovers: LeftoverImageWatch
   readonly #checkpoints: CheckpointStore
   readonly #inventory: Inventory
   readonly #admission: Admission
@@ -130,11 +132,18 @@ export class Agent {
         recordResume(this.custody, entry)
       },
     })
+    this.#leftovers = new LeftoverImageWatch({
+      directory: options.crioStorage,
+      isBusy: (id) => this.captures.findInFlight(id) !== undefined,
+      clock,
+      logger,
+    })
     const tools: CaptureTools = {
       runtime: this.#runtime,
       containers: this.#containers,
       freezeControl: control,
       freezeGuard: this.#guard,
+      findLeftoverImages: (containerId) => this.#leftovers.findAfterFailure(containerId),
       custody: captureCustody({
         custody: this.custody,
         runtime: this.#runtime,
@@ -161,6 +170,8 @@ export class Agent {
       events: this.#events,
       onEnd: (ended) => {
         this.metrics.countCapture(ended)
+        this.#monitor.noteCapture(ended)
+        if (ended.state === 'failed') void this.#leftovers.refresh().catch(() => undefined)
         if (ended.archive !== undefined) this.#ownLooks.add(this.#inventory.lookAt(Buffer.from(ended.archive.fileName)))
       },
     })
@@ -198,6 +209,7 @@ export class Agent {
       runtimeState: () => this.#monitor.state,
       captureCounts: () => this.captures.counts,
       frozenContainers: () => this.#foreign.frozen.length,
+      leftoverImages: () => summarizeLeftovers(this.#leftovers.found ?? []),
       custodyState: () => this.custody.state,
       inventory: () => ({
         byState: this.#checkpoints.countByState(),
@@ -280,6 +292,7 @@ export class Agent {
     this.#privacy.start()
     this.#monitor.start()
     this.#foreign.start()
+    this.#leftovers.start()
     this.#started = this.#start(tools)
     this.#recovery = recoverCaptures({
       store: this.#store,
@@ -330,6 +343,7 @@ export class Agent {
         foreignResumedTotal: this.metrics.resumed.foreign,
         canLook: this.#foreign.canLook,
       },
+      leftoverImages: this.#leftovers.found,
       custody: { keyId: this.custody.key.id, publicKey: this.custody.key.publicKey },
       tlsFingerprint,
     })
@@ -410,6 +424,7 @@ export class Agent {
     await Promise.all([
       this.#privacy.stop(),
       this.#foreign.stop(),
+      this.#leftovers.stop(),
       this.#monitor.stop(),
       this.#inventory.stop(),
       this.#recovery,

@@ -393,7 +393,8 @@ export class Inventory {
     const file = { checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes }
     const capture = jobs.hasCaptures() ? jobs.findCaptureOf(file) : undefined
     if (capture?.archive !== undefined) {
-      return asObserved(checkpoint, { ...capture, takenAt: capture.archive.takenAt })
+      const dump = capture.phases.find(({ name }) => name === 'dump')
+      return asObserved(withDumpTime(checkpoint, dump?.millis), { ...capture, takenAt: capture.archive.takenAt })
     }
     const facts = findObservedCapture?.(file)
     return facts === undefined ? checkpoint : asObserved(checkpoint, { ...facts, takenAt: new Date(facts.takenAt) })
@@ -422,6 +423,11 @@ export class Inventory {
 const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
 
 const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
+
+/** Of our own dumps it is known how long the runtime took: CRIU's statistics tell a part of it only. */
+function withDumpTime(checkpoint: Checkpoint, dumpMillis: number | undefined): Checkpoint {
+  return dumpMillis === undefined ? checkpoint : { ...checkpoint, summary: { ...checkpoint.summary, dumpMillis } }
+}
 
 function asObserved(
   checkpoint: Checkpoint,

@@ -9,6 +9,7 @@ export interface MetricsSources {
   readonly runtimeState: () => RuntimeState
   readonly captureCounts: () => { readonly running: number; readonly queued: number }
   readonly frozenContainers: () => number
+  readonly leftoverImages: () => { readonly containers: number; readonly bytes: number }
   readonly custodyState: () => CustodyLogState
   readonly inventory: () => InventoryFigures
 }
@@ -73,7 +74,8 @@ export class AgentMetrics {
   }
 
   /** Gauges are read when they are asked for. */
-  observe({ version, runtimeState, captureCounts, frozenContainers, custodyState, inventory }: MetricsSources): void {
+  observe(sources: MetricsSources): void {
+    const { version, runtimeState, captureCounts, frozenContainers, leftoverImages, custodyState, inventory } = sources
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS })
     for (const name of DISTRIBUTION_OF_LAG) this.#registry.removeSingleMetric(name)
     new Gauge({
@@ -88,6 +90,16 @@ export class AgentMetrics {
       'checkpoint_agent_containers_frozen',
       'Containers that somebody else left frozen for longer than any dump',
       frozenContainers,
+    )
+    this.#gauge(
+      'checkpoint_agent_leftover_images_containers',
+      'Containers whose memory images a failed checkpoint left on the disk of the node',
+      () => leftoverImages().containers,
+    )
+    this.#gauge(
+      'checkpoint_agent_leftover_images_bytes',
+      'Size of the memory images that failed checkpoints left on the disk of the node',
+      () => leftoverImages().bytes,
     )
     this.#gauge('checkpoint_agent_custody_bytes', 'Size of the custody log', () => custodyState().sizeBytes)
     this.#gauge('checkpoint_agent_custody_max_bytes', 'custody.maxSize', () => custodyState().maxBytes)

@@ -1,4 +1,5 @@
 import { floorBytes, readDiskSpace, type DiskFloor } from './disk-space.ts'
+import type { LeftoverImages } from './leftover-images.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 
 export interface NodeStatus {
@@ -27,9 +28,17 @@ export interface NodeStatus {
     readonly foreignResumedTotal: number
     readonly canLook: boolean
   }
+  /** Memory of containers that failed checkpoints of CRI-O left on the disk. Undefined where nobody can look. */
+  readonly leftoverImages: NodeLeftoverImages | undefined
   /** The key that signs manifests and heads of the custody log: PEM, and the SHA-256 of its DER. */
   readonly custody: { readonly keyId: string; readonly publicKey: string }
   readonly tlsFingerprint: string | undefined
+}
+
+export interface NodeLeftoverImages {
+  readonly containers: number
+  readonly bytes: number
+  readonly oldestAt: Date | undefined
 }
 
 export interface NodeStatusSources {
@@ -41,6 +50,7 @@ export interface NodeStatusSources {
   readonly archives: { readonly byState: Readonly<Record<string, number>>; readonly bytes: number }
   readonly captures: NodeStatus['captures']
   readonly freezeGuard: NodeStatus['freezeGuard']
+  readonly leftoverImages: readonly LeftoverImages[] | undefined
   readonly custody: NodeStatus['custody']
   readonly tlsFingerprint: string | undefined
 }
@@ -63,7 +73,17 @@ export async function describeNode(sources: NodeStatusSources): Promise<NodeStat
     checkpoints: { count: Object.values(byState).reduce((sum, rows) => sum + rows, 0), byState },
     captures,
     freezeGuard,
+    leftoverImages: sources.leftoverImages && summarizeLeftovers(sources.leftoverImages),
     custody,
     tlsFingerprint,
+  }
+}
+
+export function summarizeLeftovers(found: readonly LeftoverImages[]): NodeLeftoverImages {
+  const times = found.map(({ modifiedAt }) => modifiedAt.getTime())
+  return {
+    containers: found.length,
+    bytes: found.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    oldestAt: times.length === 0 ? undefined : new Date(Math.min(...times)),
   }
 }

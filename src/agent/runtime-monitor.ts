@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { probeCheckpointAbility, type CheckpointAbility } from '../runtime/checkpoint-ability.ts'
+import { isNodeFailure, probeCheckpointAbility, type CheckpointAbility } from '../runtime/checkpoint-ability.ts'
 import type { ContainerRuntime, RuntimeVersion } from '../runtime/container-runtime.ts'
 import { AgentError, errorText } from '../shared/errors.ts'
+import type { ContainerCapture } from '../checkpoint/capture-job.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
 
@@ -39,6 +40,8 @@ export class RuntimeMonitor {
   readonly #stop = new AbortController()
   #state: RuntimeState = { version: undefined, trouble: NOT_ASKED.reason, ability: NOT_ASKED, checkedAt: undefined }
   #probedAt = Number.NEGATIVE_INFINITY
+  /** What a real checkpoint has shown, until one succeeds or the runtime is another one. */
+  #shown: CheckpointAbility | undefined
   #looking: Promise<RuntimeState> | undefined
   #loop: Promise<void> | undefined
 
@@ -69,6 +72,24 @@ export class RuntimeMonitor {
     return isWell ? this.#state : await this.look()
   }
 
+  /** A checkpoint that fails because of the node outweighs every probe: the runtime may not look before it dumps. */
+  noteCapture({ state, failure }: Pick<ContainerCapture, 'state' | 'failure'>): void {
+    if (state === 'succeeded') this.#shown = undefined
+    else if (failure !== undefined && isNodeFailure(failure.code)) {
+      const { code, detail, hint } = failure
+      this.#shown = {
+        state: 'no',
+        code,
+        reason: `the last checkpoint failed: ${detail}`,
+        ...(hint !== undefined && { hint }),
+      }
+    } else return
+    const before = this.#state
+    const ability = this.#shown ?? { state: 'yes' }
+    this.#state = { ...before, ability, checkedAt: this.#clock.now() }
+    this.#logChange(before)
+  }
+
   look(): Promise<RuntimeState> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined
@@ -86,7 +107,10 @@ export class RuntimeMonitor {
         before.version.version === version.version
       const mustProbe =
         !isSame || before.ability.state === 'unknown' || performance.now() - this.#probedAt > this.#abilityHoldsMs
-      const ability = mustProbe ? await this.#probe() : before.ability
+      // A restarted runtime may have found what was missing.
+      if (!isSame && before.version !== undefined) this.#shown = undefined
+      const probed = mustProbe ? await this.#probe() : this.#state.ability
+      const ability = probed.state === 'yes' ? (this.#shown ?? probed) : probed
       const trouble = await this.#runtime.notReadyReason()
       this.#state = { version, trouble, ability, checkedAt: this.#clock.now() }
     } catch (error) {

@@ -36,6 +36,8 @@ export interface CheckpointSummary {
   readonly processCount?: number
   readonly memberCount?: number
   readonly dumpStatistics?: Readonly<Record<string, number>>
+  /** How long the runtime took for a dump of ours; the container may have stood still for all of it. */
+  readonly dumpMillis?: number
 }
 
 export interface CheckpointPin {

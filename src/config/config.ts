@@ -14,6 +14,7 @@ export interface Config {
     /** Undefined: look for it in the usual places. */
     readonly socket: string | undefined
     readonly containerdNamespace: string
+    readonly crioStorage: string
   }
   readonly server: {
     /** `host:port`, an IPv6 host in brackets. Undefined: no TCP. */
@@ -128,6 +129,7 @@ export function toConfig(values: SettingValues, { fallbacks, policy, configFile 
     runtime: {
       socket: values['runtime.socket'] || undefined,
       containerdNamespace: values['runtime.containerdNamespace'],
+      crioStorage: values['runtime.crioStorage'],
     },
     server: {
       address: values['server.address'] || undefined,

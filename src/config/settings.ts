@@ -58,6 +58,11 @@ export const SETTINGS = {
     defaultText: 'k8s.io',
     meaning: "containerd's namespace for the containers of Kubernetes",
   },
+  'runtime.crioStorage': {
+    schema: path(),
+    defaultText: '/var/lib/containers/storage/overlay-containers',
+    meaning: 'where CRI-O keeps its containers: memory images that failed checkpoints left there are reported',
+  },
   'server.address': {
     schema: listenAddress(),
     defaultText: '127.0.0.1:9443',

@@ -27,7 +27,9 @@ export const checkpointProblem = z.object({
 export const dumpStatistics = z
   .object({
     freezingMicros: count,
-    frozenMicros: count.describe('How long the container stood still'),
+    frozenMicros: count.describe(
+      'How long the container stood still for CRIU alone; the runtime keeps it still for longer',
+    ),
     memdumpMicros: count,
     memwriteMicros: count,
     pagesScanned: count,
@@ -66,6 +68,9 @@ export const checkpointResponse = z.object({
   rootfsDiffBytes: bytes.optional(),
   processCount: count.optional(),
   sha256: z.string().optional().describe('Of the archive as it stands, once it is known'),
+  dumpMillis: count
+    .optional()
+    .describe('How long the dump took, of captures of this agent: the container may stand still for all of it'),
   dumpStatistics: dumpStatistics.optional().describe("CRIU's own figures"),
   reason: z.string().optional().describe('Why it was taken, where this agent took it'),
   pin: z.object({ by: z.enum(['manual', 'operator', 'us']), reason: z.string().optional() }).optional(),

@@ -31,6 +31,7 @@ export function toCheckpointResponse(checkpoint: Checkpoint, node: string): Chec
     rootfsDiffBytes: summary.rootfsDiffBytes,
     processCount: summary.processCount,
     sha256: checkpoint.sha256,
+    dumpMillis: summary.dumpMillis,
     dumpStatistics: summary.dumpStatistics && toDumpStatistics(summary.dumpStatistics),
     reason: checkpoint.reason,
     pin: pin && { by: pin.by, reason: pin.reason },

@@ -63,6 +63,16 @@ export const nodeResponse = z.object({
     foreignResumedTotal: count,
     canLook: z.boolean().describe('Whether the agent can see what is frozen at all'),
   }),
+  leftoverImages: z
+    .object({
+      containers: count,
+      bytes,
+      oldestAt: time.optional(),
+    })
+    .optional()
+    .describe(
+      "Containers' memory that failed checkpoints left under runtime.crioStorage; absent where nobody can look",
+    ),
   custody: z.object({
     keyId: z.string().describe('SHA-256 of the DER of the public key: pin this one'),
     publicKey: z.string().describe('PEM. It signs manifests and heads of the custody log'),

@@ -19,7 +19,7 @@ export function nodeRoutes(node: HttpServices['node']): Router {
 }
 
 function toResponse(status: NodeStatus): NodeResponse {
-  const { runtime, canCheckpoint, disk, checkpoints, captures, freezeGuard } = status
+  const { runtime, canCheckpoint, disk, checkpoints, captures, freezeGuard, leftoverImages } = status
   return {
     node: status.node,
     agentVersion: status.agentVersion,
@@ -45,6 +45,11 @@ function toResponse(status: NodeStatus): NodeResponse {
       resumedTotal: freezeGuard.resumedTotal,
       foreignResumedTotal: freezeGuard.foreignResumedTotal,
       canLook: freezeGuard.canLook,
+    },
+    leftoverImages: leftoverImages && {
+      containers: leftoverImages.containers,
+      bytes: leftoverImages.bytes,
+      oldestAt: leftoverImages.oldestAt?.toISOString(),
     },
     custody: { keyId: status.custody.keyId, publicKey: status.custody.publicKey },
     tlsFingerprint: status.tlsFingerprint,

@@ -45,6 +45,9 @@ export interface NodeStatus {
     readonly foreignResumedTotal: number
     readonly canLook: boolean
   }
+  readonly leftoverImages?:
+    | { readonly containers: number; readonly bytes: number; readonly oldestAt: Date | undefined }
+    | undefined
   readonly custody: { readonly keyId: string; readonly publicKey: string }
   readonly tlsFingerprint: string | undefined
 }

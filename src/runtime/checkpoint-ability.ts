@@ -6,7 +6,11 @@ export type CheckpointAbility =
   | { readonly state: 'yes' }
   | { readonly state: 'no' | 'unknown'; readonly code: string; readonly reason: string; readonly hint?: string }
 
-/** Failures that say something about the node, whichever container was meant. */
+/** Whether a failure says something about the node, whichever container was meant. */
+export function isNodeFailure(code: string): boolean {
+  return NODE_FAILURES.has(code)
+}
+
 const NODE_FAILURES: ReadonlySet<string> = new Set([
   'CheckpointNotImplemented',
   'CriPluginDisabled',
@@ -17,7 +21,8 @@ const NODE_FAILURES: ReadonlySet<string> = new Set([
 
 /**
  * Whether the runtime can take checkpoints, found out without taking one: it is asked for a container that cannot
- * exist. Both runtimes look for CRIU before they look for the container, so "no such container" is a yes.
+ * exist. Both runtimes look for CRIU before they look for the container, so "no such container" is a yes. CRI-O looks when
+ * it starts, and neither knows what crun needs: a checkpoint that failed for such a reason knows better.
  */
 export async function probeCheckpointAbility(runtime: ContainerRuntime): Promise<CheckpointAbility> {
   const nobody = randomBytes(32).toString('hex')

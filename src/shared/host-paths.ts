@@ -1,5 +1,5 @@
-/** Devices, the kernel's own files and CRIU's settings are the same on every node. */
-const KNOWN_EVERYWHERE = /^\/(?:dev|proc|sys|etc\/criu)\//
+/** Devices, the kernel's own files, CRIU's settings, CRI-O's socket and storage are the same everywhere; so is the API. */
+const KNOWN_EVERYWHERE = /^\/(?:dev|proc|sys|etc\/criu|run\/crio|var\/lib\/containers\/storage|v1)\//
 
 // Each reads a character once, whatever stands behind it: what is a path of more than one part is looked at afterwards.
 const QUOTED = /(["'`])(\/[^"'`\n]*)\1/g

@@ -45,7 +45,11 @@ describe('loadConfig', () => {
       node: { name: 'node-a' },
       checkpoints: { directory: '/var/lib/kubelet/checkpoints', permissions: 'enforce', rescanIntervalMs: 60_000 },
       state: { directory: '/var/lib/checkpoint-agent' },
-      runtime: { socket: undefined, containerdNamespace: 'k8s.io' },
+      runtime: {
+        socket: undefined,
+        containerdNamespace: 'k8s.io',
+        crioStorage: '/var/lib/containers/storage/overlay-containers',
+      },
       server: {
         address: '127.0.0.1:9443',
         socket: '/run/checkpoint-agent/agent.sock',
@@ -134,6 +138,7 @@ describe('loadConfig', () => {
       expected: '/run/crio/crio.sock',
     },
     { key: 'runtime.socket', text: 'unix:///run/c.sock', pick: (c) => c.runtime.socket, expected: '/run/c.sock' },
+    { key: 'runtime.crioStorage', text: '/srv/crio', pick: (c) => c.runtime.crioStorage, expected: '/srv/crio' },
     { key: 'runtime.containerdNamespace', text: 'moby', pick: (c) => c.runtime.containerdNamespace, expected: 'moby' },
     { key: 'server.address', text: '[::1]:80', pick: (c) => c.server.address, expected: '[::1]:80' },
     { key: 'server.address', text: 'localhost:0', pick: (c) => c.server.address, expected: 'localhost:0' },

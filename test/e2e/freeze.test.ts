@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { CaptureJobResponse } from '../../src/http/capture-api-types.ts'
 import { archiveProblem } from '../support/archive-check.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
-import { hogPod, runWebPod } from './harness/test-pods.ts'
+import { hogPod, runPod, runWebPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'
 import {
   beginCapture,
@@ -193,6 +193,114 @@ describe.each(['2.1', '2.4'] as const)('a container with 1.5 GiB of memory, cont
     expect(archivesIn(on.node.checkpointsDir)).toHaveLength(before + (state === 'succeeded' ? 1 : 0))
     expect(problemsIn(on.node.checkpointsDir)).toEqual([])
     return state
+  }
+})
+
+/** Both ends of a TCP connection: CRIU refuses to dump it. */
+const TALK = `
+mkfifo /tmp/silence; exec 3<>/tmp/silence
+nc -l -p 7001 <&3 >/tmp/heard &
+n=0; while :; do n=$((n+1)); echo $n; sleep 0.2; done | while ! nc 127.0.0.1 7001; do sleep 0.1; done`
+const CHAT: Wish = { namespace: 'shop', pod: 'chat', container: 'chat' }
+
+/** The guard took a pause of a small container for its own once it was older than this. */
+const LONGER_THAN_A_DUMP_MS = 9_000
+/** Its dump takes a second or two, and may take a dozen by what is known of it. */
+const SMALL_HOG_MIB = 256
+
+describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (containerd) => {
+  let on: AgentNode
+  let agent: AgentProcess
+  let chat: string
+  let counter: string
+  let hog: string
+
+  beforeAll(async () => {
+    on = await startAgentNode({ containerd, name: `pauses-${containerd.replace('.', '-')}` })
+    const { admin, placement } = on.node
+    const containers = [{ name: 'chat', command: ['sh', '-c', TALK] }]
+    const [web, talk, big] = await Promise.all([
+      runWebPod(admin, placement),
+      runPod(admin, { namespace: 'shop', name: 'chat', ...placement, containers }),
+      hogPod(admin, placement, { sizeMiB: SMALL_HOG_MIB }),
+    ])
+    counter = web.containers.counter
+    chat = talk.containers['chat'] ?? ''
+    hog = big.containers.hog
+    agent = await on.startAgent()
+  })
+  afterAll(() => on.stop())
+
+  it("somebody else's after a dump that failed: the container stays paused", async () => {
+    const { admin } = on.node
+    const heard = async () => (await admin.execSync(chat, ['tail', '-n', '1', '/tmp/heard'])).stdout
+    await expect.poll(heard, { timeout: 20_000 }).toMatch(/\d/)
+    expect((await captureAndWait(agent, CHAT)).json()).toMatchObject({ code: 'TcpEstablished' })
+    await admin.pauseTask(chat)
+    await sleep(LONGER_THAN_A_DUMP_MS)
+    expect(await admin.taskStatus(chat)).toBe('PAUSED')
+    expect((await getNode(agent)).freezeGuard).toMatchObject({ resumedTotal: 0, foreignResumedTotal: 0 })
+    await admin.resumeTask(chat)
+    await expectAlive(on.node, chat)
+  })
+
+  it("somebody else's before the capture: it is refused, and the container stays paused", async () => {
+    const { admin } = on.node
+    await admin.pauseTask(counter)
+    expect((await captureAndWait(agent, COUNTER)).json()).toMatchObject({ status: 409, code: 'ContainerPaused' })
+    await sleep(3000)
+    expect(await admin.taskStatus(counter)).toBe('PAUSED')
+    await admin.resumeTask(counter)
+    await expectAlive(on.node, counter)
+  })
+
+  it("somebody else's before the capture, while the task API is slow: refused as well, and it stays paused", async () => {
+    const { admin } = on.node
+    await admin.pauseTask(counter)
+    await signalShim('STOP')
+    try {
+      const begun = performance.now()
+      expect((await captureAndWait(agent, COUNTER)).json()).toMatchObject({ status: 503, code: 'FreezeUnknown' })
+      expect(performance.now() - begun).toBeGreaterThan(2500)
+    } finally {
+      await signalShim('CONT')
+    }
+    await sleep(3000)
+    expect(await admin.taskStatus(counter)).toBe('PAUSED')
+    await admin.resumeTask(counter)
+    await expectAlive(on.node, counter)
+    expect((await captureAndWait(agent, COUNTER)).status).toBe(201)
+  })
+
+  it('ours when containerd dies in the middle of a dump: the container is resumed, and that is on record', async () => {
+    const { admin } = on.node
+    const { id } = await beginCapture(agent, HOG)
+    await expect.poll(() => admin.taskStatus(hog), { timeout: 10_000, interval: 20 }).not.toBe('RUNNING')
+    await on.node.killContainerd()
+    await on.node.restartContainerd()
+    expect(await waitForEnd(agent, id)).toMatchObject({ state: 'failed', error: { code: 'RuntimeUnavailable' } })
+    await expectAlive(on.node, hog, 90_000)
+    await expect.poll(async () => (await getNode(agent)).freezeGuard.resumedTotal, { timeout: 10_000 }).toBe(1)
+    const log = (await agent.request('GET', '/v1/custody?limit=1000')).json<{
+      items: { action: string; outcome: string }[]
+    }>()
+    const resumes = log.items.filter(({ action }) => action === 'freeze.resume')
+    expect(resumes).toMatchObject([
+      { outcome: 'intended', detail: { containerId: hog, origin: 'own' } },
+      { outcome: 'done' },
+    ])
+  })
+
+  /** A shim that is stopped does not answer for its task. */
+  async function signalShim(signal: 'STOP' | 'CONT'): Promise<void> {
+    const tasks = await on.node.ctr('tasks', 'ls')
+    const pid =
+      tasks
+        .split('\n')
+        .find((line) => line.startsWith(counter))
+        ?.split(/\s+/)[1] ?? ''
+    const script = `kill -${signal} "$(sed -n 's/^PPid:[[:space:]]*//p' /proc/${pid}/status)"`
+    expect(await on.node.run(['sh', '-c', script])).toMatchObject({ exitCode: 0 })
   }
 })
 

@@ -52,6 +52,7 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
     rescanMs: 60_000,
     runtimeSocket: socketPath,
     containerdNamespace: 'k8s.io',
+    crioStorage: join(folder.path, 'storage'),
     kubeletEndpoint: true,
     clock: systemClock,
     logger: silentLogger,

@@ -33,6 +33,7 @@ config:
   {{- toYaml $config | nindent 2 }}
 runtimeFolder: {{ .Values.runtimeFolder | default $preset.runtimeFolder | default "/run/containerd" }}
 mountCgroups: {{ $mountCgroups }}
+crioStorage: {{ ternary (dig "runtime" "crioStorage" "/var/lib/containers/storage/overlay-containers" $config) "" .Values.mountCrioStorage | quote }}
 seLinuxType: {{ .Values.seLinuxType | default $preset.seLinuxType | default "" | quote }}
 securityContextConstraints: {{ $preset.securityContextConstraints | default false }}
 tlsSecret: {{ $tlsSecret | quote }}

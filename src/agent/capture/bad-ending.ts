@@ -1,12 +1,19 @@
 import { isAnswered } from '../../runtime/cri-connection.ts'
 import type { FreezeState } from '../../runtime/freeze-control.ts'
 import type { FreezeGuard, FreezeWatch } from '../../runtime/freeze-guard.ts'
-import { AgentError, errorText } from '../../shared/errors.ts'
+import { AgentError, errorText, RuntimeFailureError } from '../../shared/errors.ts'
+import { removalHint, type LeftoverImages } from '../leftover-images.ts'
 import { awaitAbandonedDump, awaitUnansweredDump, passes } from './abandoned-dump.ts'
 import type { AdmissionTools } from './admission.ts'
 
+export interface EndingTools extends AdmissionTools {
+  readonly freezeGuard: FreezeGuard
+  /** Memory images of the container that the runtime has just failed to export. */
+  readonly findLeftoverImages?: (containerId: string) => Promise<LeftoverImages | undefined>
+}
+
 export interface BadEnding {
-  readonly tools: AdmissionTools & { readonly freezeGuard: FreezeGuard }
+  readonly tools: EndingTools
   readonly containerId: string
   /** What is recorded when the container has to be resumed. */
   readonly about: Readonly<Record<string, unknown>>
@@ -71,7 +78,7 @@ export async function endBadly(failure: unknown, ending: BadEnding): Promise<voi
   const reason: unknown = signal.aborted ? signal.reason : failure
   if (isAnswered(failure)) {
     await watchUntilRunning(failure, ending)
-    throw reason
+    throw signal.aborted ? reason : await withLeftovers(failure, ending)
   }
   const watch = ending.wasSeenRunning ? openWindow(failure, ending) : undefined
   if (tools.runtime.heedsCancel === false) {
@@ -85,6 +92,20 @@ export async function endBadly(failure: unknown, ending: BadEnding): Promise<voi
   }
   const end = await awaitAbandonedDump({ settled: watch.settled, staging: tools.staging, stagingId })
   if (end !== 'whole') throw reason
+}
+
+/** Where the runtime left the memory of the container behind, the hint says so. */
+async function withLeftovers(failure: unknown, { tools, containerId }: BadEnding): Promise<unknown> {
+  if (!(failure instanceof RuntimeFailureError)) return failure
+  const left = await tools.findLeftoverImages?.(containerId)
+  if (left === undefined) return failure
+  const { message, code, hint, runtimeMessage, cause } = failure
+  return new RuntimeFailureError(message, {
+    code,
+    hint: [hint, removalHint(left)].filter((part) => part !== undefined).join(' '),
+    ...(runtimeMessage !== undefined && { runtimeMessage }),
+    cause,
+  })
 }
 
 /** The dump is over: a container that runs by now is let go, and one that does not is ours until it does. */

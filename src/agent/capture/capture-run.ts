@@ -4,12 +4,11 @@ import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { FreezeGuard } from '../../runtime/freeze-guard.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
 import type { CaptureCustody, CaptureSubject, ContainerFacts } from '../custody/capture-custody.ts'
 import { writePin } from '../pins.ts'
-import { admitInTurn, type Admission, type AdmissionTools } from './admission.ts'
-import { answerInTime, endBadly } from './bad-ending.ts'
+import { admitInTurn, type Admission } from './admission.ts'
+import { answerInTime, endBadly, type EndingTools } from './bad-ending.ts'
 import { TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
 import type { CaptureRecord } from './capture-record.ts'
 import { assertNotPaused } from './freeze-look.ts'
@@ -17,8 +16,7 @@ import { followGrowingFile } from './growing-file.ts'
 import { assertWhole, openStaged, publish } from './publish.ts'
 import { cancelSafely } from './safe-cancel.ts'
 
-export interface CaptureTools extends AdmissionTools {
-  readonly freezeGuard: FreezeGuard
+export interface CaptureTools extends EndingTools {
   readonly custody: CaptureCustody
   readonly clock: Clock
   readonly logger: Logger
