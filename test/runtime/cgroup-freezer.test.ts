@@ -88,6 +88,58 @@ describe('findFreezer', () => {
     expect(readFileSync(control, 'utf8')).toBe(on)
   })
 
+  // crun with the systemd manager: the processes are in a child of the scope that the spec names.
+  it.each([
+    { name: 'version 1', base: `freezer/${SYSTEMD_PATH}`, file: 'freezer.state', on: 'FROZEN', off: 'THAWED' },
+    { name: 'version 2', base: SYSTEMD_PATH, file: 'cgroup.freeze', on: '1', off: '0' },
+  ])('sees, freezes and thaws the child that holds the processes: $name', async ({ base, file, on, off }) => {
+    const scope = put(`${base}/${file}`, `${off}\n`)
+    put(`${base}/cgroup.procs`, '')
+    const child = put(`${base}/container/${file}`, `${on}\n`)
+    put(`${base}/container/cgroup.procs`, '0\n')
+    const freezer = findFreezer(root, SYSTEMD)
+    expect(await freezer?.isFrozen()).toBe(true)
+    await freezer?.thaw()
+    expect([readFileSync(scope, 'utf8'), readFileSync(child, 'utf8')]).toEqual([off, off])
+    expect(await freezer?.isFrozen()).toBe(false)
+    await freezer?.freeze()
+    expect([readFileSync(scope, 'utf8'), readFileSync(child, 'utf8')]).toEqual([off, on])
+  })
+
+  it('takes no child that the workload froze for the whole container', async () => {
+    put(`${SYSTEMD_PATH}/cgroup.freeze`, '0\n')
+    put(`${SYSTEMD_PATH}/cgroup.procs`, '')
+    put(`${SYSTEMD_PATH}/init.scope/cgroup.freeze`, '0\n')
+    const frozen = put(`${SYSTEMD_PATH}/user.slice/cgroup.freeze`, '1\n')
+    expect(await findFreezer(root, SYSTEMD)?.isFrozen()).toBe(false)
+    await findFreezer(root, SYSTEMD)?.freeze()
+    expect(readFileSync(join(root, SYSTEMD_PATH, 'cgroup.freeze'), 'utf8')).toBe('1')
+    expect(readFileSync(frozen, 'utf8')).toBe('1\n')
+  })
+
+  it('does not count a child without processes', async () => {
+    put(`${SYSTEMD_PATH}/cgroup.freeze`, '0\n')
+    put(`${SYSTEMD_PATH}/cgroup.procs`, '')
+    put(`${SYSTEMD_PATH}/left/cgroup.freeze`, '0\n')
+    put(`${SYSTEMD_PATH}/left/cgroup.events`, 'populated 0\nfrozen 0\n')
+    put(`${SYSTEMD_PATH}/container/cgroup.freeze`, '1\n')
+    put(`${SYSTEMD_PATH}/container/cgroup.events`, 'populated 1\nfrozen 1\n')
+    expect(await findFreezer(root, SYSTEMD)?.isFrozen()).toBe(true)
+  })
+
+  it('sees a freeze that the slice of the pod was given', async () => {
+    put(`${CGROUPFS}/cgroup.freeze`, '0\n')
+    put(`${CGROUPFS}/cgroup.events`, 'populated 1\nfrozen 1\n')
+    expect(await findFreezer(root, CGROUPFS)?.isFrozen()).toBe(true)
+  })
+
+  it('says nothing where it cannot see a child', async () => {
+    put(`${SYSTEMD_PATH}/cgroup.freeze`, '0\n')
+    put(`${SYSTEMD_PATH}/container/cgroup.freeze`, '0\n')
+    mkdirSync(join(root, SYSTEMD_PATH, 'container/cgroup.events'))
+    await expect(findFreezer(root, SYSTEMD)?.isFrozen()).rejects.toMatchObject({ code: 'EISDIR' })
+  })
+
   it('takes a version 1 cgroup that is about to freeze for frozen', async () => {
     put(`freezer${CGROUPFS}/freezer.state`, 'FREEZING\n')
     expect(await findFreezer(root, CGROUPFS)?.isFrozen()).toBe(true)

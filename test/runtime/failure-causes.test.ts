@@ -34,6 +34,24 @@ describe('classifyFailure: the node cannot checkpoint', () => {
       expected: 'CheckpointNotImplemented',
     },
     {
+      from: 'CRI-O with a crun that has no libcriu',
+      code: UNKNOWN,
+      text: `failed to checkpoint container ${ID}: running "/usr/bin/crun" ["checkpoint" "--leave-running" "${ID}"] failed: \`/usr/bin/crun checkpoint ${ID}\` failed: could not load \`libcriu.so.2\`: libcriu.so.2: cannot open shared object file: No such file or directory: exit status 1`,
+      expected: 'CriuMissing',
+    },
+    {
+      from: 'CRI-O with crun, whose dump fails',
+      code: UNKNOWN,
+      text: `failed to checkpoint container ${ID}: running "/usr/bin/crun" ["checkpoint" "${ID}"] failed: \`/usr/bin/crun checkpoint ${ID}\` failed: CRIU checkpointing failed: -52: Invalid exchange: exit status 1`,
+      expected: 'CriuCannotDump',
+    },
+    {
+      from: 'CRI-O 1.37 that is told to take none',
+      code: UNKNOWN,
+      text: 'checkpoint/restore is disabled: container_level_enabled is "none"',
+      expected: 'CriuDisabled',
+    },
+    {
       from: 'CRI-O with a VM handler',
       code: UNKNOWN,
       text: `failed to checkpoint container ${ID}: checkpointing not implemented for runtimeVM`,

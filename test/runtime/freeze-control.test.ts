@@ -27,11 +27,12 @@ afterEach(async () => {
 interface Node {
   readonly is: string
   readonly version: 'v1' | 'v2'
+  readonly subgroup?: string
 }
 
-async function start({ is, version }: Node, { isMounted = true } = {}): Promise<void> {
+async function start({ is, version, subgroup }: Node, { isMounted = true } = {}): Promise<void> {
   const socketPath = join(folder, 'runtime.sock')
-  const freezer = { root: join(folder, 'cgroup'), version }
+  const freezer = { root: join(folder, 'cgroup'), version, ...(subgroup !== undefined && { subgroup }) }
   runtime = await startSimulatedRuntime({ socketPath, is, freezer, taskStateTimeoutMs: 50 })
   counter = runtime.webPod().container('counter')
   client = new CriClient({ socketPath })
@@ -55,6 +56,8 @@ const NODES: readonly Node[] = [
   { is: 'containerd 2.4.2', version: 'v2' },
   { is: 'cri-o 1.36.3', version: 'v1' },
   { is: 'cri-o 1.36.3', version: 'v2' },
+  { is: 'cri-o 1.36.3 crun', version: 'v1', subgroup: 'container' },
+  { is: 'cri-o 1.36.3 crun', version: 'v2', subgroup: 'container' },
 ]
 
 describe.each(NODES)('the freeze control on $is, cgroup $version', (node) => {
@@ -144,6 +147,67 @@ describe.each(NODES.filter(({ is }) => is.startsWith('containerd')))('Resume on 
     })
     await expect(stubborn.resume(counter.id)).rejects.toThrow('the shim does not answer')
     expect(counter.isFrozen).toBe(false)
+  })
+})
+
+describe.each(NODES.filter(({ is }) => is.startsWith('cri-o')))('/unpause on $is, cgroup $version', (node) => {
+  it('frees what was left paused, and CRI-O knows of it', async () => {
+    await start(node)
+    counter.pause()
+    await control.resume(counter.id)
+    expect(counter.canExec).toBe(true)
+    expect(counter.task).toBe('running')
+  })
+
+  it('needs no cgroup tree', async () => {
+    await start(node, { isMounted: false })
+    counter.pause()
+    await control.resume(counter.id)
+    expect(counter.canExec).toBe(true)
+  })
+
+  it('mends a container that somebody thawed by hand, which CRI-O still thinks paused', async () => {
+    await start(node)
+    counter.pause()
+    writeFreezer(false)
+    const dump = () => client.checkpoint(counter.id, join(folder, 'a.tar'), new AbortController().signal)
+    await expect(dump()).rejects.toMatchObject({
+      code: 'ContainerPaused',
+      hint: expect.stringContaining('/unpause/ID'),
+    })
+    expect(await client.unpause(counter.id)).toBe('thawed')
+    await control.resume(counter.id)
+    expect(counter.canExec).toBe(true)
+    await dump()
+  })
+
+  it('leaves the processes running where it cannot see the freezer of such a container', async () => {
+    await start(node, { isMounted: false })
+    counter.pause()
+    writeFreezer(false)
+    await expect(control.resume(counter.id)).rejects.toThrow("somebody thawed it behind the runtime's back")
+    expect(counter.isFrozen).toBe(false)
+  })
+
+  it('gives way to the raw freezer where CRI-O knows of no pause', async () => {
+    await start(node)
+    writeFreezer(true)
+    expect(await client.unpause(counter.id)).toBe('running')
+    expect(await control.look(counter.id)).toBe('frozen')
+    await control.resume(counter.id)
+    expect(counter.canExec).toBe(true)
+  })
+})
+
+describe('whether a node can see pauses at all', () => {
+  it.each([
+    { is: 'containerd 2.1.9', isMounted: false, isBlind: false },
+    { is: 'cri-o 1.36.3', isMounted: true, isBlind: false },
+    { is: 'cri-o 1.36.3', isMounted: false, isBlind: true },
+  ])('$is, cgroup tree mounted: $isMounted', async ({ is, isMounted, isBlind }) => {
+    await start({ is, version: 'v2' }, { isMounted })
+    expect(await control.isBlind(counter.id)).toBe(isBlind)
+    expect(client.heedsCancel).toBe(is.startsWith('containerd'))
   })
 })
 

@@ -9,6 +9,7 @@ const SUBJECTS = [
   { is: 'containerd 2.1.9', canCheckpoint: true, hasTaskApi: true },
   { is: 'containerd 2.4.2', canCheckpoint: true, hasTaskApi: true },
   { is: 'cri-o 1.36.3', canCheckpoint: true, hasTaskApi: false },
+  { is: 'cri-o 1.36.3 crun', canCheckpoint: true, hasTaskApi: false },
   { is: 'containerd 1.6.20', canCheckpoint: false, hasTaskApi: true },
   { is: 'containerd 1.7.24', canCheckpoint: false, hasTaskApi: true },
 ] as const
@@ -34,6 +35,7 @@ async function startSubject(is: string): Promise<ContractSubject> {
     socketPath,
     containers: { running: pod.container('counter').id, exited: pod.container('crash').id, missingId: 'f'.repeat(64) },
     stagingDir: folder,
+    pause: async (id) => simulated.pods.find(id)?.container.pause(),
     works: async (id) => simulated.pods.find(id)?.container.canExec === true,
     down: () => simulated.stop('stale'),
     restart: () => simulated.restart(),

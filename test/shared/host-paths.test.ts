@@ -25,6 +25,10 @@ describe('withoutHostPaths', () => {
     'Put a line "tcp-established" into /etc/criu/runc.conf',
     'rpc error: code = Unknown desc = 5/6 and/or n/a',
     'see https://example.org/a/b',
+    'Only a running container can be checkpointed; see its state with GET /v1/containers.',
+    'Wait for it with GET /v1/captures/01M7XXX4Q80GB17Z41EYWSHJDG',
+    'curl --unix-socket /run/crio/crio.sock http://localhost/unpause/ID',
+    'rm -r /var/lib/containers/storage/overlay-containers/ID/userdata/checkpoint',
     'no path at all, and a lone /',
     '',
   ])('%j stays', (text) => {
@@ -35,7 +39,7 @@ describe('withoutHostPaths', () => {
     const part = stringMatching(/^[a-z0-9._-]{1,12}$/)
     assert(
       property(array(part, { minLength: 2, maxLength: 6 }), constantFrom('"', "'", '', '('), (parts, quote) => {
-        pre(!['dev', 'proc', 'sys'].includes(parts[0] ?? ''))
+        pre(!['dev', 'proc', 'sys', 'v1'].includes(parts[0] ?? ''))
         const text = `it failed: ${quote}/${parts.join('/')}${quote === '(' ? ')' : quote} and so on`
         const shown = withoutHostPaths(text)
         expect(shown).not.toContain(`/${parts.slice(0, 2).join('/')}`)

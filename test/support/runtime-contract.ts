@@ -18,6 +18,8 @@ export interface ContractSubject {
   }
   /** A folder that both sides see under this path; the archives go there. */
   readonly stagingDir: string
+  /** Pauses the container through the runtime, as `ctr tasks pause` and CRI-O's `/pause` do. */
+  readonly pause?: (containerId: string) => Promise<void>
   /** An exec in the container succeeds: it is neither frozen nor thought to be. */
   readonly works: (containerId: string) => Promise<boolean>
   /** Ends the runtime as a kill does; its containers live on. */
@@ -134,6 +136,7 @@ function describeTaskApi(current: Current): void {
   it('tells what a task does', async () => {
     const { runtime, containers } = current()
     expect(await runtime.taskState(containers.running)).toBe('running')
+    expect(runtime.heedsCancel).toBe(true)
     expect(await runtime.taskState(containers.exited)).toBe('stopped')
     expect(await runtime.taskState(containers.missingId)).toBe('stopped')
   })
@@ -151,7 +154,30 @@ function describeNoTaskApi(current: Current): void {
   it('has no task API, and says so', async () => {
     const { runtime, containers } = current()
     expect(await runtime.taskState(containers.running)).toBeUndefined()
+    expect(runtime.heedsCancel).toBe(false)
     await expect(runtime.resumeTask(containers.running)).rejects.toThrow(/./)
+  })
+
+  it('unpauses over HTTP on the same socket, and does a running container no harm', async () => {
+    const { runtime, containers, works } = current()
+    expect(await runtime.unpause(containers.running)).toBe('running')
+    expect(await runtime.unpause(containers.missingId)).toBe('unsupported')
+    expect(await works(containers.running)).toBe(true)
+  })
+
+  it('unpauses a paused container, of which it refuses a checkpoint', async ({ skip }) => {
+    const { runtime, containers, works, pause } = current()
+    if (pause === undefined) skip('this subject cannot pause a container')
+    await pause?.(containers.running)
+    expect(await works(containers.running)).toBe(false)
+    expect(await runtime.findContainer(containers.running)).toMatchObject({ state: 'running' })
+    const path = newLocation(current)
+    await expect(checkpoint(current, containers.running, path)).rejects.toMatchObject({ code: 'ContainerPaused' })
+    expect(existsSync(path)).toBe(false)
+    expect(await runtime.unpause(containers.running)).toBe('resumed')
+    expect(await works(containers.running)).toBe(true)
+    await checkpoint(current, containers.running, path)
+    expect(archiveProblem(path)).toBeUndefined()
   })
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Client, credentials, Metadata, type ServiceError, status as Code } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -318,6 +319,123 @@ describe('the task API', () => {
     expect(counter.task).toBe('paused')
   })
 })
+
+describe('cri-o, as it was seen', () => {
+  const CRUN = { freezer: { root: '', version: 'v2', subgroup: 'container' } as const }
+
+  async function startCrun(): Promise<void> {
+    await start('cri-o 1.36.3 crun', {
+      freezer: { ...CRUN.freezer, root: join(folder, 'cgroup') },
+      storage: join(folder, 'storage'),
+    })
+  }
+
+  it('freezes a child of the scope that the spec names', async () => {
+    await startCrun()
+    counter.pause()
+    const child = counter.cgroup?.folder ?? ''
+    expect(basename(child)).toBe('container')
+    expect(readFileSync(join(child, 'cgroup.freeze'), 'utf8')).toBe('1\n')
+    expect(readFileSync(join(child, 'cgroup.events'), 'utf8')).toContain('frozen 1')
+    expect(readFileSync(join(child, '../cgroup.freeze'), 'utf8')).toBe('0\n')
+  })
+
+  it.each([
+    { name: 'a paused container', prepare: () => counter.pause(), status: 200, text: /OK/ },
+    {
+      name: 'one that was thawed by hand',
+      prepare: () => {
+        counter.pause()
+        counter.freeze(false)
+      },
+      status: 500,
+      text: /container not paused/,
+    },
+    { name: 'one that runs', prepare: () => undefined, status: 409, text: /not in paused state, now is running/ },
+  ])('answers GET /unpause for $name, beside gRPC', async ({ prepare, status, text }) => {
+    await startCrun()
+    prepare()
+    const answer = await get(`/unpause/${counter.id}`)
+    expect(answer).toMatchObject({ status, text: expect.stringMatching(text) as string })
+    expect((await client.version()).name).toBe('cri-o')
+  })
+
+  it('pauses over HTTP, and then refuses a checkpoint though CRI calls the container running', async () => {
+    await startCrun()
+    expect((await get(`/pause/${counter.id}`)).status).toBe(200)
+    expect(counter.isFrozen).toBe(true)
+    await expect(rawCall('CheckpointContainer')).rejects.toMatchObject({
+      code: Code.UNKNOWN,
+      details: `container ${counter.id} is not running`,
+    })
+    expect((await get(`/stop/${counter.id}`)).status).toBe(404)
+  })
+
+  it('shows THAWED for most of a dump, while nothing runs', async () => {
+    await startCrun()
+    runtime.faults.next({ tracedMs: 400, dumpMs: 100 })
+    const dump = checkpoint()
+    const control = join(counter.cgroup?.folder ?? '', 'cgroup.freeze')
+    await vi.waitFor(() => expect(counter.isFrozen).toBe(true), { interval: 5 })
+    await vi.waitFor(() => expect(readFileSync(control, 'utf8')).toBe('0\n'), { interval: 5 })
+    expect(counter.canExec).toBe(false)
+    await dump
+    expect(counter.canExec).toBe(true)
+  })
+
+  it('ignores a cancel: the archive comes later', async () => {
+    await startCrun()
+    runtime.faults.next(fault.slow(400))
+    await cancelWhen(() => counter.isFrozen)
+    expect(existsSync(location())).toBe(false)
+    await runtime.dumpsOver()
+    expect(archiveProblem(location())).toBeUndefined()
+  })
+
+  it('keeps the memory images of a dump that it cannot export, until the next one', async () => {
+    await startCrun()
+    const images = join(folder, 'storage', counter.id, 'userdata', 'checkpoint', 'pages-1.img')
+    const lost = client.checkpoint(counter.id, join(folder, 'gone', 'archive.tar'), new AbortController().signal)
+    await expect(lost).rejects.toMatchObject({ code: 'DirectoryMissing' })
+    expect(statSync(images).size).toBe(counter.memoryBytes)
+    await checkpoint()
+    expect(existsSync(images)).toBe(false)
+  })
+
+  it('with crun lets a second dump destroy the first one, which is told that all is well', async () => {
+    await startCrun()
+    runtime.faults.next(fault.slow(300))
+    const first = checkpoint()
+    await vi.waitFor(() => expect(counter.isFrozen).toBe(true), { interval: 5 })
+    const second = client.checkpoint(counter.id, join(folder, 'second.tar'), new AbortController().signal)
+    await expect(second).rejects.toMatchObject({ code: 'ContainerPaused' })
+    await first
+    expect(archiveProblem(location())).toBeDefined()
+  })
+
+  it('names images by their bare digits, and says what crun says', async () => {
+    await startCrun()
+    expect((await client.listContainers())[0]?.imageReference).toMatch(/^[0-9a-f]{64}$/)
+    runtime.faults.next(fault.libcriuMissing)
+    await expect(checkpoint()).rejects.toMatchObject({ code: 'CriuMissing' })
+    runtime.faults.next(fault.crunCannotDump)
+    await expect(checkpoint()).rejects.toMatchObject({ code: 'CriuCannotDump' })
+  })
+})
+
+/** A plain request on the CRI socket. */
+async function get(path: string): Promise<{ readonly status: number; readonly text: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>()
+  request({ socketPath: runtime.socketPath, path, agent: false }, (response) => {
+    let text = ''
+    response.setEncoding('utf8')
+    response.on('data', (chunk: string) => (text += chunk))
+    response.once('end', () => resolve({ status: response.statusCode ?? 0, text }))
+  })
+    .once('error', reject)
+    .end()
+  return await promise
+}
 
 describe('files', () => {
   it('appear late, with mode 0600, and grow', async () => {
