@@ -151,6 +151,45 @@ describe('ForeignFreezes', () => {
     expect(test.messages()).toEqual([RESUMED, RESUMED])
   })
 
+  it('records each resume before and after it, and one that fails again and again once', async () => {
+    const entries: string[] = []
+    let refusals = 3
+    const states: Record<string, FreezeState> = { a: 'frozen' }
+    const test = node(states, {
+      policy: 'resume',
+      record: ({ containerId, origin, outcome, error }) => {
+        entries.push([containerId, origin, outcome, error].filter((part) => part !== undefined).join(' '))
+      },
+      control: {
+        look: async () => states['a'] ?? 'gone',
+        resume: async () => {
+          if (refusals-- > 0) throw new Error('busy')
+          states['a'] = 'running'
+        },
+      },
+    })
+    for (let look = 0; look < 5; look += 1) await test.foreign.lookOnce()
+    expect(entries).toEqual(['a foreign intended', 'a foreign failed busy', 'a foreign done'])
+    states['a'] = 'frozen'
+    await test.foreign.lookOnce()
+    expect(entries.slice(3)).toEqual(['a foreign intended', 'a foreign done'])
+  })
+
+  it('does not say that it can look before it has, nor of containers that are all its own', async () => {
+    let areOurs = true
+    const test = node({ a: 'unknown' }, { isOurs: () => areOurs })
+    expect(test.foreign.canLook).toBe(false)
+    await test.foreign.lookOnce()
+    expect(test.foreign.canLook).toBe(false)
+    areOurs = false
+    test.states['a'] = 'running'
+    await test.foreign.lookOnce()
+    expect(test.foreign.canLook).toBe(true)
+    areOurs = true
+    await test.foreign.lookOnce()
+    expect(test.foreign.canLook).toBe(true)
+  })
+
   it('reports one that it cannot resume, and tries again at the next look', async () => {
     let refusals = 2
     const test = node({ a: 'frozen' }, {})

@@ -235,7 +235,10 @@ describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (cont
     const { admin } = on.node
     const heard = async () => (await admin.execSync(chat, ['tail', '-n', '1', '/tmp/heard'])).stdout
     await expect.poll(heard, { timeout: 20_000 }).toMatch(/\d/)
-    expect((await captureAndWait(agent, CHAT)).json()).toMatchObject({ code: 'TcpEstablished' })
+    // Which one depends on whether the agent may read CRIU's log.
+    const failure = (await captureAndWait(agent, CHAT)).json<{ readonly code: string }>()
+    expect(['TcpEstablished', 'CriuCannotDump']).toContain(failure.code)
+    await expectAlive(on.node, chat)
     await admin.pauseTask(chat)
     await sleep(LONGER_THAN_A_DUMP_MS)
     expect(await admin.taskStatus(chat)).toBe('PAUSED')
@@ -257,13 +260,14 @@ describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (cont
   it("somebody else's before the capture, while the task API is slow: refused as well, and it stays paused", async () => {
     const { admin } = on.node
     await admin.pauseTask(counter)
-    await signalShim('STOP')
+    const shim = await shimPid()
+    await signal(shim, 'STOP')
     try {
       const begun = performance.now()
       expect((await captureAndWait(agent, COUNTER)).json()).toMatchObject({ status: 503, code: 'FreezeUnknown' })
       expect(performance.now() - begun).toBeGreaterThan(2500)
     } finally {
-      await signalShim('CONT')
+      await signal(shim, 'CONT')
     }
     await sleep(3000)
     expect(await admin.taskStatus(counter)).toBe('PAUSED')
@@ -279,7 +283,11 @@ describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (cont
     await on.node.killContainerd()
     await on.node.restartContainerd()
     expect(await waitForEnd(agent, id)).toMatchObject({ state: 'failed', error: { code: 'RuntimeUnavailable' } })
-    await expectAlive(on.node, hog, 90_000)
+    const stand = async () => {
+      const { task, freezer } = await lookAt(on.node, hog)
+      return `${task} ${freezer}`
+    }
+    await expect.poll(stand, { timeout: 90_000, interval: 250 }).toBe('RUNNING THAWED')
     await expect.poll(async () => (await getNode(agent)).freezeGuard.resumedTotal, { timeout: 10_000 }).toBe(1)
     const log = (await agent.request('GET', '/v1/custody?limit=1000')).json<{
       items: { action: string; outcome: string }[]
@@ -289,18 +297,24 @@ describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (cont
       { outcome: 'intended', detail: { containerId: hog, origin: 'own' } },
       { outcome: 'done' },
     ])
+    // containerd lost sight of the paused task when it started, and finds it again at its next start.
+    await on.node.restartContainerd()
+    await expectAlive(on.node, hog, 30_000)
   })
 
-  /** A shim that is stopped does not answer for its task. */
-  async function signalShim(signal: 'STOP' | 'CONT'): Promise<void> {
+  /** Asked while it still answers: a shim that is stopped does not say where its task is. */
+  async function shimPid(): Promise<string> {
     const tasks = await on.node.ctr('tasks', 'ls')
-    const pid =
-      tasks
-        .split('\n')
-        .find((line) => line.startsWith(counter))
-        ?.split(/\s+/)[1] ?? ''
-    const script = `kill -${signal} "$(sed -n 's/^PPid:[[:space:]]*//p' /proc/${pid}/status)"`
-    expect(await on.node.run(['sh', '-c', script])).toMatchObject({ exitCode: 0 })
+    const pid = tasks
+      .split('\n')
+      .find((line) => line.startsWith(counter))
+      ?.split(/\s+/)[1]
+    const { stdout } = await on.node.run(['sed', '-n', 's/^PPid:[[:space:]]*//p', `/proc/${pid}/status`])
+    return stdout.trim()
+  }
+
+  async function signal(pid: string, name: 'STOP' | 'CONT'): Promise<void> {
+    expect(await on.node.run(['sh', '-c', `kill -${name} ${pid}`])).toMatchObject({ exitCode: 0 })
   }
 })
 

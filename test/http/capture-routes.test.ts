@@ -124,6 +124,8 @@ describe('POST /v1/captures', () => {
     { code: 'CheckpointNotImplemented', status: 501 },
     { code: 'RuntimeUnavailable', status: 503 },
     { code: 'ContainerNotRunning', status: 409 },
+    { code: 'ContainerPaused', status: 409 },
+    { code: 'FreezeUnknown', status: 503 },
     { code: 'DiskFull', status: 507 },
     { code: 'DiskFloor', status: 507 },
   ])('answers $status when the capture failed with $code', async ({ code, status }) => {

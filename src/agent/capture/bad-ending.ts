@@ -44,13 +44,19 @@ class NoAnswerError extends Error {
   }
 }
 
+export interface CallWait {
+  readonly givenUp: AbortSignal
+  readonly dumpMayTakeMs: number
+  readonly shortestWaitMs?: number
+}
+
 /**
  * Waits for a call that cannot be cancelled, also after it was given up; then only until a dump of this size cannot be
  * running any more.
  */
 export async function answerInTime(
   call: Promise<void>,
-  { givenUp, dumpMayTakeMs }: { readonly givenUp: AbortSignal; readonly dumpMayTakeMs: number },
+  { givenUp, dumpMayTakeMs, shortestWaitMs = SHORTEST_WAIT_MS }: CallWait,
 ): Promise<void> {
   const ended = new AbortController()
   const begun = performance.now()
@@ -58,7 +64,7 @@ export async function answerInTime(
   givenUp.addEventListener('abort', () => wasGivenUp.resolve(), { signal: ended.signal })
   if (givenUp.aborted) wasGivenUp.resolve()
   const over = wasGivenUp.promise.then(async () => {
-    const waitMs = Math.max(SHORTEST_WAIT_MS, dumpMayTakeMs) - (performance.now() - begun)
+    const waitMs = Math.max(shortestWaitMs, dumpMayTakeMs) - (performance.now() - begun)
     if (!(await passes(Math.max(0, waitMs), ended.signal))) return
     throw new NoAnswerError(call.then(() => true, isAnswered))
   })
