@@ -46,6 +46,9 @@ describe.skipIf(helm === undefined).each(SCENARIOS)('what the pods may do: %s', 
       ],
       ...(socket && scenario === 'socket-only' ? { [dirname(socket)]: [dirname(socket), { readOnly: false }] } : {}),
       ...(['crio', 'openshift'].includes(scenario) ? { '/sys/fs/cgroup': ['/host/cgroup', { readOnly: false }] } : {}),
+      ...(scenario === 'crio'
+        ? { [config.runtime.crioStorage]: [config.runtime.crioStorage, { readOnly: true }] }
+        : {}),
     }
     const mounts = pod.containers[0]?.volumeMounts ?? []
     const seen = pod.volumes.flatMap(({ name, hostPath }) =>
