@@ -15,6 +15,7 @@ export type DifferenceKey =
   | 'concurrency'
   | 'rate'
   | 'disk'
+  | 'paused'
   | 'name-taken'
   | 'long-name'
   | 'unseen'
@@ -76,6 +77,13 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     agent: '500, before the container is touched',
     why: 'a full disk evicts pods',
     shownIn: ['test/e2e/disk-full.test.ts'],
+  },
+  paused: {
+    what: 'the container is paused already',
+    kubelet: 'asks the runtime: containerd takes a checkpoint, CRI-O fails',
+    agent: '500, before the container is touched',
+    why: 'the pause may be of a dump that another one would destroy, and afterwards nobody could tell whose it was',
+    shownIn: ['test/e2e/freeze.test.ts'],
   },
   'name-taken': {
     what: 'the name of the archive is taken',
