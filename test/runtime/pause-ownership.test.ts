@@ -48,12 +48,12 @@ describe.concurrent('whose pause it is after a dump that the runtime said had fa
       dumpMayTakeMs: 10,
       states: [
         [0, 'running'],
-        [5, 'frozen'],
+        [1_000, 'frozen'],
       ],
     })
     expect(outcome).toBe('never-frozen')
     expect(resumes).toBe(0)
-    expect(tookMs).toBeLessThan(TIMING.watchMs)
+    expect(tookMs).toBeLessThan(1_000)
     expect(guard.isWatching(ID)).toBe(false)
   })
 
@@ -140,7 +140,7 @@ describe.concurrent('whose pause it is after a dump that was given up, or whose 
     })
     expect(outcome).toBe('resumed')
     expect(resumes).toBe(1)
-    expect(tookMs).toBeLessThan(TIMING.watchMs)
+    expect(tookMs).toBeLessThan(TIMING.giveUpMs)
     expect(guard.isWatching(ID)).toBe(false)
   })
 
@@ -151,7 +151,7 @@ describe.concurrent('whose pause it is after a dump that was given up, or whose 
       states: [
         [0, 'frozen'],
         [250, 'running'],
-        [300, 'frozen'],
+        [3_000, 'frozen'],
       ],
       resume: () => {
         throw new Error('the answer is lost')
