@@ -16,6 +16,7 @@ import type { Rates } from './rates.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
 import type { Actor } from './actor.ts'
 import type { CaptureRequest, CaptureServices } from './capture-services.ts'
+import type { Sight } from './visible-rows.ts'
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */
 export function captureRoutes(
@@ -29,8 +30,13 @@ export function captureRoutes(
     .get(async (req, res) => {
       const query = readQuery(req, captureListQuery)
       const before = query.continue === undefined ? undefined : readContinue(query.continue)
-      const { sees } = await visibleRows(req).among(() => captures.list({ limit: MAX_PAGE }).jobs.map(namespaceOf))
-      const { jobs, remaining } = visiblePage(captures, { limit: query.limit, before, sees })
+      const { of, sees } = await visibleRows(req).among(() => captures.namespaces())
+      const namespaces = query.namespace === undefined ? namespacesOf(of) : [query.namespace].filter(sees)
+      const { jobs, remaining } = captures.list({
+        limit: query.limit,
+        ...(before !== undefined && { before }),
+        ...(namespaces !== undefined && { namespaces }),
+      })
       const last = jobs.at(-1)
       const body: CaptureJobList = {
         items: jobs.map(toJobResponse),
@@ -45,6 +51,7 @@ export function captureRoutes(
       const wait = waitOf(req, query.wait, body)
       const signal = presenceOf(res)
       await assertMayIn(req, 'create', body.namespace)
+      if (body.pin === true) await assertMayIn(req, 'update', body.namespace)
       options.rates.count(req, res, 'capture')
       const job = await captures.request(toRequest(body, actorOf(req, res)))
       if (wait === undefined) {
@@ -77,29 +84,9 @@ export function captureRoutes(
   return router
 }
 
-const MAX_PAGE = 1000
-
-/** Filled up from further pages where the caller may not see every job. */
-function visiblePage(
-  captures: CaptureServices,
-  {
-    limit,
-    before,
-    sees,
-  }: { readonly limit: number; readonly before: string | undefined; readonly sees: (namespace: string) => boolean },
-): { readonly jobs: readonly CaptureJob[]; readonly remaining: number } {
-  const jobs: CaptureJob[] = []
-  let last = before
-  for (;;) {
-    const page = captures.list({ limit: limit - jobs.length, ...(last !== undefined && { before: last }) })
-    jobs.push(...page.jobs.filter((job) => sees(namespaceOf(job))))
-    last = page.jobs.at(-1)?.id
-    if (jobs.length === limit || page.remaining === 0 || last === undefined) return { jobs, remaining: page.remaining }
-  }
-}
-
-function namespaceOf({ captures }: CaptureJob): string {
-  return captures[0]?.identity.namespace ?? ''
+/** Undefined: of all. Every job is of a namespace. */
+function namespacesOf(of: Sight['of']): readonly string[] | undefined {
+  return typeof of === 'string' ? undefined : [...of]
 }
 
 function answerAccepted(res: Response, job: CaptureJob): void {

@@ -27,11 +27,14 @@ export interface CaptureServices {
     jobId: string,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
   ) => Promise<CaptureJob>
-  /** Newest first. */
-  readonly list: (page: { readonly limit: number; readonly before?: string }) => {
-    readonly jobs: readonly CaptureJob[]
-    readonly remaining: number
-  }
+  /** Newest first; with `namespaces` only of these. `remaining` counts such jobs as well. */
+  readonly list: (page: {
+    readonly limit: number
+    readonly before?: string
+    readonly namespaces?: readonly string[]
+  }) => { readonly jobs: readonly CaptureJob[]; readonly remaining: number }
+  /** Each that a job is of, once. */
+  readonly namespaces: () => readonly string[]
   /** Throws NotFoundError. */
   readonly get: (jobId: string) => CaptureJob
   /** Resolves once the job is final. Throws NotFoundError, ConflictError (`CaptureFinished`). */

@@ -138,7 +138,8 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'target', verb: 'create' },
     description:
       'Answers at once with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the job has ' +
-      'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on.',
+      'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on. `pin` needs ' +
+      'the permission to pin as well.',
     query: captures.captureQuery,
     headers: [{ name: 'Prefer', description: '`wait=N`: wait for at most N seconds' }],
     body: captures.captureRequest,

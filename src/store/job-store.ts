@@ -18,6 +18,15 @@ export interface CaptureTraces {
   readonly publishedInode?: number
 }
 
+/** A page of the list of jobs. */
+export interface JobPage {
+  readonly limit: number
+  /** The last job of the page before. */
+  readonly before?: string
+  /** Only jobs of these; without it, of all. */
+  readonly namespaces?: readonly string[]
+}
+
 export interface UnfinishedCapture {
   readonly jobId: string
   readonly ordinal: number
@@ -30,6 +39,7 @@ export interface UnfinishedCapture {
 
 interface JobRow {
   id: string
+  namespace: string
   requested_by: string
   whole_pod: number
   reason: string | null
@@ -74,7 +84,10 @@ export class JobStore {
   readonly #job: Sqlite.Statement<[string], JobRow>
   readonly #captures: Sqlite.Statement<[string], CaptureRow>
   readonly #page: Sqlite.Statement<[{ before: string; limit: number }], JobRow>
-  readonly #countBefore: Sqlite.Statement<[string], { jobs: number }>
+  readonly #countBefore: Sqlite.Statement<[{ before: string }], { jobs: number }>
+  readonly #pageOf: Sqlite.Statement<[{ before: string; limit: number; namespaces: string }], JobRow>
+  readonly #countBeforeOf: Sqlite.Statement<[{ before: string; namespaces: string }], { jobs: number }>
+  readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
   readonly #unfinished: Sqlite.Statement<[], CaptureRow>
   readonly #last: Sqlite.Statement<[Record<string, string>], { checkpoint_id: string; taken_at: number }>
   readonly #ofFile: Sqlite.Statement<[{ id: string; inode: number; size: number }], CaptureRow>
@@ -87,8 +100,8 @@ export class JobStore {
     this.#database = database
     this.#keptJobs = keptJobs
     this.#insertJob = database.prepare(`
-      INSERT INTO jobs (id, requested_by, whole_pod, reason, pin, queued_at)
-      VALUES (:id, :requested_by, :whole_pod, :reason, :pin, :queued_at)`)
+      INSERT INTO jobs (id, namespace, requested_by, whole_pod, reason, pin, queued_at)
+      VALUES (:id, :namespace, :requested_by, :whole_pod, :reason, :pin, :queued_at)`)
     this.#upsertCapture = database.prepare(`
       INSERT INTO captures (job_id, ordinal, namespace, pod, pod_uid, container, container_id, state, started_at, finished_at,
         bytes_written, phases, staging_id, was_paused, dump_may_take_ms, published_name, published_inode,
@@ -108,7 +121,11 @@ export class JobStore {
     this.#job = database.prepare('SELECT * FROM jobs WHERE id = ?')
     this.#captures = database.prepare('SELECT * FROM captures WHERE job_id = ? ORDER BY ordinal')
     this.#page = database.prepare('SELECT * FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit')
-    this.#countBefore = database.prepare('SELECT count(*) AS jobs FROM jobs WHERE id < ?')
+    this.#countBefore = database.prepare('SELECT count(*) AS jobs FROM jobs WHERE id < :before')
+    const ofThese = 'namespace IN (SELECT value FROM json_each(:namespaces)) AND id < :before'
+    this.#pageOf = database.prepare(`SELECT * FROM jobs WHERE ${ofThese} ORDER BY id DESC LIMIT :limit`)
+    this.#countBeforeOf = database.prepare(`SELECT count(*) AS jobs FROM jobs WHERE ${ofThese}`)
+    this.#namespaces = database.prepare('SELECT DISTINCT namespace FROM jobs')
     this.#unfinished = database.prepare(`
       SELECT * FROM captures WHERE state IN ('queued', 'running', 'sealing') ORDER BY job_id, ordinal`)
     this.#last = database.prepare(`
@@ -132,6 +149,7 @@ export class JobStore {
     this.#database.transaction(() => {
       this.#insertJob.run({
         id: job.id,
+        namespace: job.captures[0]?.identity.namespace ?? '',
         requested_by: job.requestedBy,
         whole_pod: Number(job.wholePod),
         reason: job.reason ?? null,
@@ -166,14 +184,22 @@ export class JobStore {
   }
 
   /** Newest first; ids are in the order of time. */
-  list({ limit, before }: { readonly limit: number; readonly before?: string }): {
-    jobs: CaptureJob[]
-    remaining: number
-  } {
-    const rows = this.#page.all({ before: before ?? '~', limit })
+  list({ limit, before = '~', namespaces }: JobPage): { jobs: CaptureJob[]; remaining: number } {
+    const names = namespaces && JSON.stringify(namespaces)
+    const rows =
+      names === undefined ? this.#page.all({ before, limit }) : this.#pageOf.all({ before, limit, namespaces: names })
     const last = rows.at(-1)?.id
-    const remaining = last === undefined ? 0 : (this.#countBefore.get(last)?.jobs ?? 0)
-    return { jobs: rows.map((row) => this.#fromRow(row)), remaining }
+    if (last === undefined) return { jobs: [], remaining: 0 }
+    const counted =
+      names === undefined
+        ? this.#countBefore.get({ before: last })
+        : this.#countBeforeOf.get({ before: last, namespaces: names })
+    return { jobs: rows.map((row) => this.#fromRow(row)), remaining: counted?.jobs ?? 0 }
+  }
+
+  /** Each that a job is of, once. */
+  namespaces(): string[] {
+    return this.#namespaces.all().map(({ namespace }) => namespace)
   }
 
   listUnfinished(): UnfinishedCapture[] {

@@ -156,6 +156,15 @@ const MIGRATIONS: readonly string[] = [
    ) WHERE identity_source = 0;
    CREATE INDEX checkpoints_reason ON checkpoints (reason, id) WHERE reason IS NOT NULL;
    CREATE INDEX checkpoints_pin_reason ON checkpoints (pin_reason, id) WHERE pin_reason IS NOT NULL;`,
+
+  // A job has the namespace of its pod, so that a page of those that a caller may see is found without the others. A
+  // capture whose whole archive could not be published is known by that until it is.
+  `ALTER TABLE jobs ADD COLUMN namespace TEXT NOT NULL DEFAULT '';
+   UPDATE jobs SET namespace =
+     coalesce((SELECT namespace FROM captures WHERE job_id = jobs.id ORDER BY ordinal LIMIT 1), '');
+   CREATE INDEX jobs_namespace ON jobs (namespace, id);
+   ALTER TABLE captures ADD COLUMN is_held INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX captures_held ON captures (is_held) WHERE is_held = 1;`,
 ]
 
 /** Brings the schema up to date. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */

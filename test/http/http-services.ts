@@ -72,6 +72,7 @@ export function httpServices(changes: ServiceChanges = {}): HttpServices {
       request: unexpected('captures.request'),
       wait: unexpected('captures.wait'),
       list: unexpected('captures.list'),
+      namespaces: unexpected('captures.namespaces'),
       get: unexpected('captures.get'),
       cancel: unexpected('captures.cancel'),
       ...changes.captures,

@@ -256,6 +256,25 @@ describe('a refusal', () => {
     })
   })
 
+  it('of a capture that is to be kept needs the permission to pin as well', async () => {
+    const port = await startApp(serve())
+    const capture = (role: string, pin: boolean) =>
+      rawRequest(port, {
+        method: 'POST',
+        path: '/v1/captures',
+        headers: [...as(role), JSON_BODY],
+        body: JSON.stringify({ namespace: 'shop', pod: 'web', pin }),
+      })
+    expect((await capture('taker', false)).status).toBe(202)
+    const refused = await capture('taker', true)
+    expect(refused.status).toBe(403)
+    expect(JSON.parse(refused.body)).toMatchObject({
+      code: 'Forbidden',
+      missingPermission: { verb: 'update', resource: 'checkpoints', namespace: 'shop' },
+    })
+    expect((await capture('everywhere', true)).status).toBe(202)
+  })
+
   it('without credentials says which are wanted', async () => {
     const port = await startApp(serve())
     const answer = await rawRequest(port, { method: 'GET', path: '/v1/node' })

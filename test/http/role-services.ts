@@ -109,8 +109,12 @@ export function serve({ isDown = false } = {}): ServiceChanges {
     },
     captures: {
       request: async () => done,
-      list: ({ limit, before }) => {
-        const rest = before === undefined ? jobs : jobs.slice(jobs.findIndex(({ id }) => id === before) + 1)
+      namespaces: () => ['shop', 'bank'],
+      list: ({ limit, before, namespaces }) => {
+        const seen = jobs.filter(
+          ({ captures: [first] }) => namespaces?.includes(first?.identity.namespace ?? '') ?? true,
+        )
+        const rest = before === undefined ? seen : seen.slice(seen.findIndex(({ id }) => id === before) + 1)
         return { jobs: rest.slice(0, limit), remaining: Math.max(0, rest.length - limit) }
       },
       get: (id) => {

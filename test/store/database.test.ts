@@ -44,7 +44,9 @@ function open(logger = silentLogger): Sqlite.Database {
 const countJobs = (database: Sqlite.Database) => database.prepare('SELECT count(*) FROM jobs').pluck().get()
 
 function addJobs(database: Sqlite.Database, count: number): void {
-  const insert = database.prepare("INSERT INTO jobs VALUES (?, 'somebody', 0, ?, 0, 0)")
+  const insert = database.prepare(
+    "INSERT INTO jobs (id, requested_by, whole_pod, reason, pin, queued_at) VALUES (?, 'somebody', 0, ?, 0, 0)",
+  )
   database.transaction(() => {
     for (let at = 0; at < count; at += 1) insert.run(String(at).padStart(8, '0'), 'x'.repeat(200))
   })()

@@ -6,6 +6,7 @@ import { expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { GonePodStore } from '../../src/store/gone-pod-store.ts'
+import { JobStore } from '../../src/store/job-store.ts'
 import { migrate } from '../../src/store/migrations.ts'
 import { withRetentionRows } from '../../src/store/retention-rows.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
@@ -54,6 +55,28 @@ it('an index with codes of names becomes one with their numbers, and nothing in 
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+it('jobs from before they had a namespace are of that of their pod', () => {
+  const database = new Sqlite(':memory:')
+  migrate(database, 4)
+  for (const [id, namespace] of [
+    ['1', 'shop'],
+    ['2', 'bank'],
+  ]) {
+    database.prepare("INSERT INTO jobs VALUES (?, 'ada', 0, NULL, 0, 0)").run(id)
+    database
+      .prepare(
+        `INSERT INTO captures (job_id, ordinal, namespace, pod, pod_uid, container, container_id, state, bytes_written, phases)
+         VALUES (?, 0, ?, 'web', 'uid', 'counter', 'c1', 'failed', 0, '[]')`,
+      )
+      .run(id, namespace)
+  }
+  migrate(database)
+  const store = new JobStore(database)
+  expect(store.namespaces().toSorted()).toEqual(['bank', 'shop'])
+  expect(store.list({ limit: 10, namespaces: ['shop'] }).jobs.map(({ id }) => id)).toEqual(['1'])
+  expect(store.list({ limit: 10 }).jobs.map(({ id }) => id)).toEqual(['2', '1'])
 })
 
 /** As the agent wrote it before names had numbers. */

@@ -3,7 +3,7 @@ import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture }
 import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
-import type { JobStore } from '../../store/job-store.ts'
+import type { JobPage, JobStore } from '../../store/job-store.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
 import type { NodeContainer, NodeView } from '../node-containers.ts'
 import { admit, type Admission } from './admission.ts'
@@ -119,12 +119,14 @@ export class Captures {
     })
   }
 
-  list(page: { readonly limit: number; readonly before?: string }): {
-    readonly jobs: readonly CaptureJob[]
-    readonly remaining: number
-  } {
+  list(page: JobPage): { readonly jobs: readonly CaptureJob[]; readonly remaining: number } {
     const { jobs, remaining } = this.#store.list(page)
     return { jobs: jobs.map((job) => this.#current(job)), remaining }
+  }
+
+  /** Each that a job is of, once. */
+  namespaces(): readonly string[] {
+    return this.#store.namespaces()
   }
 
   /** The job that waits for or works on this container. */
