@@ -17,6 +17,7 @@ import type { AgentOptions } from './agent-options.ts'
 import { Captures } from './capture/captures.ts'
 import type { CaptureTools } from './capture/capture-run.ts'
 import { recoverCaptures } from './capture/recovery.ts'
+import { IN_PROCESS_CHECK } from './capture/staged-check.ts'
 import { CheckpointActions } from './checkpoint-actions.ts'
 import { Contents } from './content/contents.ts'
 import { captureCustody } from './custody/capture-custody.ts'
@@ -146,9 +147,9 @@ export class Agent {
       findLeftoverImages: (containerId) => this.#leftovers.findAfterFailure(containerId),
       custody: captureCustody({
         custody: this.custody,
-        runtime: this.#runtime,
         runtimeVersion: () => this.#monitor.state.version,
       }),
+      stagedCheck: IN_PROCESS_CHECK,
       staging: this.#staging,
       checkpointsDirectory,
       clock,
@@ -185,7 +186,6 @@ export class Agent {
       enabled: options.kubeletEndpoint,
       minimumWaitSeconds: capture.minimumWaitMs / 1000,
       checkpointsDirectory,
-      containers: this.#containers,
       captures: this.captures,
     })
     this.#foreign = new ForeignFreezes({
@@ -208,6 +208,7 @@ export class Agent {
       version: options.version,
       runtimeState: () => this.#monitor.state,
       captureCounts: () => this.captures.counts,
+      keptArchives: () => this.#staging.keptCount,
       frozenContainers: () => this.#foreign.frozen.length,
       leftoverImages: () => summarizeLeftovers(this.#leftovers.found ?? []),
       custodyState: () => this.custody.state,
@@ -335,7 +336,7 @@ export class Agent {
       diskFloor: capture.diskFloor,
       runtime: () => this.#monitor.freshState(),
       archives: { byState: this.#checkpoints.countByState(), bytes: this.#checkpoints.totalBytes() },
-      captures: this.captures.counts,
+      captures: { ...this.captures.counts, unpublished: this.#staging.keptCount },
       freezeGuard: {
         policy: freezeGuard.foreign,
         frozenNow: this.#foreign.frozen.length,

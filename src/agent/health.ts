@@ -45,6 +45,7 @@ export function checkHealth({
       ? degraded('index-file', 'it was removed while in use', 'Restart the agent, which builds the index anew.')
       : ok('index-file'),
     stagingCheck(staging),
+    unpublishedCheck(staging.keptCount),
     trouble === undefined
       ? ok('runtime')
       : degraded(
@@ -82,6 +83,16 @@ export function checkHealth({
           'The log names them. Resume each in the runtime, or set freezeGuard.foreign to resume.',
         ),
   ]
+}
+
+function unpublishedCheck(archives: number): HealthCheck {
+  if (archives === 0) return ok('unpublished-archives')
+  const what = archives === 1 ? '1 whole archive is' : `${archives} whole archives are`
+  return degraded(
+    'unpublished-archives',
+    `${what} kept in the staging directory`,
+    'Mend what the log says was in the way, then restart the agent, which publishes them.',
+  )
 }
 
 const NEARLY_FULL = 0.8

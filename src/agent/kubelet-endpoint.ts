@@ -2,22 +2,17 @@ import { join } from 'node:path'
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import { goErrorText } from '../runtime/cri-connection.ts'
 import { AgentError } from '../shared/errors.ts'
-import type { Captures } from './capture/captures.ts'
+import type { Captures, Sighting } from './capture/captures.ts'
 import type { ActionActor } from './checkpoint-actions.ts'
-import type { NodeContainers } from './node-containers.ts'
 
 export interface KubeletEndpointOptions {
   readonly enabled: boolean
   readonly minimumWaitSeconds: number
   readonly checkpointsDirectory: string
-  readonly containers: NodeContainers
   readonly captures: Captures
 }
 
 interface KubeletRequest {
-  readonly namespace: string
-  readonly pod: string
-  readonly container: string
   /** Undefined: negative. 0 or less: over before it begins. */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string
@@ -25,9 +20,20 @@ interface KubeletRequest {
   readonly signal: AbortSignal
 }
 
+interface KubeletTarget {
+  readonly namespace: string
+  readonly pod: string
+  readonly container: string
+}
+
 /** What stands between the brackets of the kubelet's error. */
 interface KubeletError {
   readonly error: string
+}
+
+/** The pod has such a container, whether it runs or not. */
+interface KubeletContainer {
+  readonly checkpoint: (request: KubeletRequest) => Promise<{ readonly path: string } | KubeletError>
 }
 
 const DEADLINE_EXCEEDED = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
@@ -37,14 +43,12 @@ export class KubeletEndpoint {
   readonly enabled: boolean
   readonly minimumWaitSeconds: number
   readonly #directory: string
-  readonly #containers: NodeContainers
   readonly #captures: Captures
 
-  constructor({ enabled, minimumWaitSeconds, checkpointsDirectory, containers, captures }: KubeletEndpointOptions) {
+  constructor({ enabled, minimumWaitSeconds, checkpointsDirectory, captures }: KubeletEndpointOptions) {
     this.enabled = enabled
     this.minimumWaitSeconds = minimumWaitSeconds
     this.#directory = checkpointsDirectory
-    this.#containers = containers
     this.#captures = captures
   }
 
@@ -52,27 +56,30 @@ export class KubeletEndpoint {
     namespace: string,
     pod: string,
     container: string,
-  ): Promise<'pod' | 'container' | 'found' | KubeletError> {
-    const view = await this.#containers.read().catch((error: unknown) => ({ error: describe(error) }))
-    if ('error' in view) return view
-    if (!view.hasPod(namespace, pod)) return 'pod'
-    return view.hasContainer(namespace, pod, container) ? 'found' : 'container'
+  ): Promise<'pod' | 'container' | KubeletContainer | KubeletError> {
+    const target = { namespace, pod, container }
+    const seen = await this.#captures.look(target).catch((error: unknown) => ({ error: describe(error) }))
+    if ('error' in seen) return seen
+    if (!seen.view.hasPod(namespace, pod)) return 'pod'
+    if (!seen.view.hasContainer(namespace, pod, container)) return 'container'
+    return { checkpoint: (request) => this.#checkpoint(target, seen, request) }
   }
 
-  async checkpoint(request: KubeletRequest): Promise<{ readonly path: string } | KubeletError> {
-    const { namespace, pod, container, timeoutMs, requestedBy, actor, signal } = request
-    const view = await this.#containers.read().catch((error: unknown) => ({ error: describe(error) }))
-    if ('error' in view) return view
-    if (view.findRunning(namespace, pod, container) === undefined) return { error: `container ${container} not found` }
+  /** At once after it was seen: what the node looks like is not asked for a second time. */
+  async #checkpoint(
+    { namespace, pod, container }: KubeletTarget,
+    seen: Sighting,
+    { timeoutMs, requestedBy, actor, signal }: KubeletRequest,
+  ): Promise<{ readonly path: string } | KubeletError> {
+    if (seen.view.findRunning(namespace, pod, container) === undefined)
+      return { error: `container ${container} not found` }
     if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
     if (timeoutMs <= 0) return { error: DEADLINE_EXCEEDED }
     try {
       const wish = { namespace, pod, container, requestedBy, ...(actor !== undefined && { actor }) }
-      const { id } = await this.#captures.requestBehind(wish, view)
+      const { id } = await this.#captures.requestBehind(wish, seen)
       return this.#answer(await this.#captures.wait(id, { timeoutMs, signal }))
     } catch (error) {
-      // it has ended since it was looked up
-      if (error instanceof AgentError && hasGone(error.code)) return { error: `container ${container} not found` }
       return { error: describe(error) }
     }
   }

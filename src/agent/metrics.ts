@@ -8,6 +8,7 @@ export interface MetricsSources {
   readonly version: string
   readonly runtimeState: () => RuntimeState
   readonly captureCounts: () => { readonly running: number; readonly queued: number }
+  readonly keptArchives: () => number
   readonly frozenContainers: () => number
   readonly leftoverImages: () => { readonly containers: number; readonly bytes: number }
   readonly custodyState: () => CustodyLogState
@@ -75,7 +76,8 @@ export class AgentMetrics {
 
   /** Gauges are read when they are asked for. */
   observe(sources: MetricsSources): void {
-    const { version, runtimeState, captureCounts, frozenContainers, leftoverImages, custodyState, inventory } = sources
+    const { version, runtimeState, captureCounts, keptArchives, frozenContainers, leftoverImages } = sources
+    const { custodyState, inventory } = sources
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS })
     for (const name of DISTRIBUTION_OF_LAG) this.#registry.removeSingleMetric(name)
     new Gauge({
@@ -86,6 +88,11 @@ export class AgentMetrics {
     }).set({ version }, 1)
     this.#gauge('checkpoint_agent_captures_running', 'Captures under way', () => captureCounts().running)
     this.#gauge('checkpoint_agent_captures_queued', 'Captures that wait', () => captureCounts().queued)
+    this.#gauge(
+      'checkpoint_agent_unpublished_archives',
+      'Whole archives that could not be published and are kept in the staging folder',
+      keptArchives,
+    )
     this.#gauge(
       'checkpoint_agent_containers_frozen',
       'Containers that somebody else left frozen for longer than any dump',

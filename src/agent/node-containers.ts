@@ -1,11 +1,16 @@
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
 import type { ContainerRuntime, RuntimeContainer, Sandbox } from '../runtime/container-runtime.ts'
 import { ConflictError, NotFoundError } from '../shared/errors.ts'
+import { SharedLooks } from '../shared/shared-looks.ts'
 
 /** A container with the pod it is in. */
 export interface NodeContainer {
   readonly identity: ContainerIdentity
   readonly image: string
+  /** What the image was resolved to when the container was made. */
+  readonly imageReference?: string
+  /** Undefined where the runtime keeps none. */
+  readonly podLabels?: Readonly<Record<string, string>>
   readonly isRunning: boolean
   readonly isAlive: boolean
   readonly createdAt: Date
@@ -13,15 +18,28 @@ export interface NodeContainer {
 
 /** Every container that the runtime knows, ended ones included, with its pod; read in two calls. */
 export class NodeContainers {
-  readonly #runtime: ContainerRuntime
+  readonly #runtime: Pick<ContainerRuntime, 'listSandboxes' | 'listContainers'>
+  readonly #looks = new SharedLooks<'node', NodeView>(() => this.#look())
+  #lastView: NodeView | undefined
 
-  constructor(runtime: ContainerRuntime) {
+  constructor(runtime: Pick<ContainerRuntime, 'listSandboxes' | 'listContainers'>) {
     this.#runtime = runtime
   }
 
-  async read(): Promise<NodeView> {
+  /** As it was at the last look, whenever that was. */
+  get lastView(): NodeView | undefined {
+    return this.#lastView
+  }
+
+  /** As it is after the call: never what was asked for before. */
+  read(): Promise<NodeView> {
+    return this.#looks.look('node')
+  }
+
+  async #look(): Promise<NodeView> {
     const [sandboxes, containers] = await Promise.all([this.#runtime.listSandboxes(), this.#runtime.listContainers()])
-    return new NodeView(sandboxes, containers)
+    this.#lastView = new NodeView(sandboxes, containers)
+    return this.#lastView
   }
 }
 
@@ -139,6 +157,8 @@ export class NodeView {
           containerId: container.id,
         },
         image: container.image,
+        ...(container.imageReference !== undefined && { imageReference: container.imageReference }),
+        ...(sandbox.labels !== undefined && { podLabels: sandbox.labels }),
         isRunning: container.state === 'running',
         isAlive: container.state === 'running' || container.state === 'unknown',
         createdAt: container.createdAt,

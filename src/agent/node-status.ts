@@ -20,7 +20,13 @@ export interface NodeStatus {
     readonly floorBytes: number
   }
   readonly checkpoints: { readonly count: number; readonly byState: Readonly<Record<string, number>> }
-  readonly captures: { readonly running: number; readonly queued: number; readonly queueLimit: number }
+  readonly captures: {
+    readonly running: number
+    readonly queued: number
+    readonly queueLimit: number
+    /** Whole archives that could not be published and are kept in staging. */
+    readonly unpublished: number
+  }
   readonly freezeGuard: {
     readonly policy: 'report' | 'resume'
     readonly frozenNow: number

@@ -25,15 +25,25 @@ export async function writePin(
     MARKER,
   ])
   const draft = Buffer.concat([marker, Buffer.from('.tmp')])
-  const note = { pinnedBy: 'checkpoint-agent', user: by, at: at.toISOString(), ...(reason !== undefined && { reason }) }
-  // A draft that a crash left behind is begun anew; a link in its place is not followed.
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW
-  await using file = await open(draft, flags, 0o600)
-  await file.writeFile(`${JSON.stringify(note)}\n`)
-  await file.sync()
+  await writeMarker(draft, { reason, by, at })
   await rename(draft, marker)
   using folder = openDirectory(directory)
   folder.sync()
+}
+
+/** The name of the marker of this archive. */
+export function markerOf(fileName: string): string {
+  return `${fileName}${MARKER.toString()}`
+}
+
+/** Writes what stands in a marker to this file; it is on the disk when this returns. */
+export async function writeMarker(path: string | Buffer, { reason, by, at }: PinNote): Promise<void> {
+  const note = { pinnedBy: 'checkpoint-agent', user: by, at: at.toISOString(), ...(reason !== undefined && { reason }) }
+  // A draft that a crash left behind is begun anew; a link in its place is not followed.
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW
+  await using file = await open(path, flags, 0o600)
+  await file.writeFile(`${JSON.stringify(note)}\n`)
+  await file.sync()
 }
 
 /**

@@ -1,5 +1,5 @@
 import { lstatSync, mkdirSync } from 'node:fs'
-import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSystemError, UnavailableError } from '../shared/errors.ts'
 import { makeDirectory, whyNotMade } from '../shared/make-directory.ts'
@@ -9,12 +9,14 @@ import { assertSafeDirectory } from './safe-directory.ts'
 export const STAGING_FOLDER = '.checkpoint-agent'
 
 const ARCHIVE = 'archive.tar'
+const MARKER = 'archive.tar.keep'
 
 /** What is inside: one folder a capture in flight, and the lock. Nobody but us can reach into it. */
 export class Staging {
   readonly #directory: string
   readonly #root: string
   readonly #held = new Map<string, Promise<boolean>>()
+  readonly #kept = new Set<string>()
 
   constructor(checkpointsDirectory: string) {
     this.#directory = checkpointsDirectory
@@ -51,6 +53,11 @@ export class Staging {
     return join(this.#root, id, ARCHIVE)
   }
 
+  /** Where the marker of an archive that is to be kept is written first. */
+  markerPath(id: string): string {
+    return join(this.#root, id, MARKER)
+  }
+
   /** Throws when the folder is already there: nothing of an older capture may get into this one. */
   async create(id: string): Promise<string> {
     this.prepare()
@@ -81,16 +88,38 @@ export class Staging {
   }
 
   async #remove(id: string): Promise<void> {
-    await rm(join(this.#root, id), { recursive: true, force: true })
+    const folder = join(this.#root, id)
+    try {
+      // All that a capture leaves there as a rule; a walk takes longer.
+      await unlink(this.archivePath(id))
+      await rmdir(folder)
+    } catch {
+      await rm(folder, { recursive: true, force: true })
+    }
   }
 
-  /** Ids of captures that an earlier run of the agent left here. */
+  /** Ids of captures that an earlier run of the agent left here, but for those that are kept. */
   async listLeftovers(): Promise<string[]> {
     const entries = await readdir(this.#root, { withFileTypes: true }).catch((error: unknown) => {
       if (isSystemError(error, 'ENOENT')) return []
       throw error
     })
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+    return entries.filter((entry) => entry.isDirectory() && !this.#kept.has(entry.name)).map((entry) => entry.name)
+  }
+
+  /** Its archive is whole, or may be, and could not be published: nothing but its publication takes it away. */
+  keep(id: string): void {
+    this.#kept.add(id)
+  }
+
+  letGo(id: string): void {
+    this.#kept.delete(id)
+  }
+
+  /** How many archives are kept, as far as they are still there: a person may have taken them out. */
+  get keptCount(): number {
+    const isThere = (id: string) => lstatSync(this.archivePath(id), { throwIfNoEntry: false }) !== undefined
+    return [...this.#kept].filter(isThere).length
   }
 
   /** The size of what the runtime has written so far; undefined before it has begun. */

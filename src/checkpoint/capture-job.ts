@@ -22,6 +22,8 @@ export interface CaptureFailure {
   readonly runtimeMessage?: string
   /** What the kubelet would have said between the brackets of `checkpointing of … failed (…)`. */
   readonly kubeletText?: string
+  /** The archive is whole, or may be: it lies in staging, and the next start of the agent publishes it. */
+  readonly isArchiveKept?: boolean
 }
 
 /** The archive that a capture left behind. */

@@ -23,6 +23,10 @@ export const captureError = z.object({
   detail: z.string(),
   hint: z.string().optional(),
   runtimeMessage: z.string().optional().describe("The runtime's own text"),
+  archiveKept: z
+    .literal(true)
+    .optional()
+    .describe('The archive is whole, or may be: it is kept in staging, and the next start of the agent publishes it'),
 })
 
 export const containerCaptureResponse = z.object({

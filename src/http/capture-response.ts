@@ -61,12 +61,12 @@ function failureOf(job: CaptureJob): CaptureFailedError {
   const extra = { job: job.id, checkpoints: checkpointIds(job) }
   const failed = job.captures.find((capture) => capture.failure !== undefined)
   if (failed?.failure !== undefined) {
-    const { code, detail, hint, runtimeMessage } = failed.failure
+    const { code, detail, hint, runtimeMessage, isArchiveKept } = failed.failure
     return new CaptureFailedError(detail, {
       code,
       ...(hint !== undefined && { hint }),
       ...(runtimeMessage !== undefined && { runtimeMessage }),
-      extra: { ...extra, container: failed.identity.container },
+      extra: { ...extra, container: failed.identity.container, ...(isArchiveKept && { archiveKept: true }) },
     })
   }
   if (job.captures.some(({ state }) => state === 'unknown-outcome')) {
@@ -114,12 +114,13 @@ function toContainerResponse(capture: ContainerCapture): ContainerCaptureRespons
   }
 }
 
-function toErrorResponse({ code, detail, hint, runtimeMessage }: CaptureFailure): CaptureErrorResponse {
+function toErrorResponse({ code, detail, hint, runtimeMessage, isArchiveKept }: CaptureFailure): CaptureErrorResponse {
   return {
     code,
     detail: shownText(detail),
     hint: hint && shownText(hint),
     runtimeMessage: runtimeMessage && shownText(runtimeMessage),
+    archiveKept: isArchiveKept || undefined,
   }
 }
 

@@ -50,7 +50,13 @@ export interface KubeletServices {
     namespace: string,
     pod: string,
     container: string,
-  ) => Promise<'pod' | 'container' | 'found' | { readonly error: string }>
+  ) => Promise<'pod' | 'container' | KubeletContainer | { readonly error: string }>
+  /** `capture.minimumWait` in seconds. */
+  readonly minimumWaitSeconds: number
+}
+
+/** A container as it was looked up, for what is asked of it at once. */
+export interface KubeletContainer {
   /**
    * Takes the checkpoint, waiting in the queue behind a capture of the same container. The wait ends after `timeoutMs`
    * or with the signal, the capture does not. Answers with the absolute path, or with the text of the kubelet's error.
@@ -58,14 +64,9 @@ export interface KubeletServices {
   readonly checkpoint: (
     request: KubeletCheckpointRequest,
   ) => Promise<{ readonly path: string } | { readonly error: string }>
-  /** `capture.minimumWait` in seconds. */
-  readonly minimumWaitSeconds: number
 }
 
 export interface KubeletCheckpointRequest {
-  readonly namespace: string
-  readonly pod: string
-  readonly container: string
   /**
    * Undefined: the caller's timeout was negative, which the kubelet refuses only after it has found the container
    * running. 0: the time is over before it begins, so nothing is captured. Never more than a timer can hold.

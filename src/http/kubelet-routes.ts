@@ -75,15 +75,12 @@ export function kubeletRoutes(
     if (found === 'container') return { status: 404, body: `container ${container} does not exist` }
     const timeout = readKubeletTimeout(query, kubelet.minimumWaitSeconds)
     if (timeout === undefined) return { status: 404, body: 'cannot parse value of timeout parameter' }
-    if (found !== 'found') return failed(found.error)
+    if ('error' in found) return failed(found.error)
 
     if (signal.aborted) return failed('context canceled')
     try {
       rates.count(req, res, 'capture')
-      const outcome = await kubelet.checkpoint({
-        namespace,
-        pod,
-        container,
+      const outcome = await found.checkpoint({
         timeoutMs: timeout.timeoutMs,
         requestedBy: callerOf(req),
         actor: actorOf(req, res),

@@ -55,7 +55,14 @@ export const nodeResponse = z.object({
   }),
   disk: z.object({ totalBytes: bytes, freeBytes: bytes, archiveBytes: bytes, floorBytes: bytes }),
   checkpoints: z.object({ count, byState: z.record(z.string(), count) }),
-  captures: z.object({ running: count, queued: count, queueLimit: count }),
+  captures: z.object({
+    running: count,
+    queued: count,
+    queueLimit: count,
+    unpublished: count.describe(
+      'Whole archives that could not be published: kept in staging, tried again at the next start',
+    ),
+  }),
   freezeGuard: z.object({
     policy: z.enum(['report', 'resume']),
     frozenNow: count.describe('Containers that somebody else left frozen'),

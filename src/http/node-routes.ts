@@ -38,7 +38,12 @@ function toResponse(status: NodeStatus): NodeResponse {
       floorBytes: disk.floorBytes,
     },
     checkpoints: { count: checkpoints.count, byState: { ...checkpoints.byState } },
-    captures: { running: captures.running, queued: captures.queued, queueLimit: captures.queueLimit },
+    captures: {
+      running: captures.running,
+      queued: captures.queued,
+      queueLimit: captures.queueLimit,
+      unpublished: captures.unpublished,
+    },
     freezeGuard: {
       policy: freezeGuard.policy,
       frozenNow: freezeGuard.frozenNow,

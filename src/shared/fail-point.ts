@@ -3,14 +3,16 @@ export const FAIL_POINTS = [
   'capture.queued',
   'capture.admitted',
   'capture.staged',
+  'capture.intended',
   'capture.dumping',
   'capture.dumped',
   'capture.verified',
   'capture.synced',
   'capture.named',
+  'capture.marked',
   'capture.linked',
-  'capture.unlinked',
   'capture.published',
+  'capture.unlinked',
   'capture.recorded',
 ] as const
 

@@ -69,6 +69,8 @@ interface CaptureRow {
   size_bytes: number | null
   taken_at: number | null
   failure: string | null
+  /** Its whole archive lies in staging. */
+  is_held: number
 }
 
 /** Ended jobs beyond this number are forgotten, the oldest first; what became of an archive is in the custody log. */
@@ -89,9 +91,10 @@ export class JobStore {
   readonly #countBeforeOf: Sqlite.Statement<[{ before: string; namespaces: string }], { jobs: number }>
   readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
   readonly #unfinished: Sqlite.Statement<[], CaptureRow>
+  readonly #held: Sqlite.Statement<[], CaptureRow>
   readonly #last: Sqlite.Statement<[Record<string, string>], { checkpoint_id: string; taken_at: number }>
   readonly #ofFile: Sqlite.Statement<[{ id: string; inode: number; size: number }], CaptureRow>
-  readonly #ofStaging: Sqlite.Statement<[string], CaptureRow>
+  readonly #ofStaging: Sqlite.Statement<[{ job: string; id: string }], CaptureRow>
   readonly #longest: Sqlite.Statement<[], { millis: number | null }>
   readonly #any: Sqlite.Statement<[]>
   readonly #forget: Sqlite.Statement<[{ kept: number }]>
@@ -105,14 +108,14 @@ export class JobStore {
     this.#upsertCapture = database.prepare(`
       INSERT INTO captures (job_id, ordinal, namespace, pod, pod_uid, container, container_id, state, started_at, finished_at,
         bytes_written, phases, staging_id, was_paused, dump_may_take_ms, published_name, published_inode,
-        checkpoint_id, size_bytes, taken_at, failure)
+        checkpoint_id, size_bytes, taken_at, failure, is_held)
       VALUES (:job_id, :ordinal, :namespace, :pod, :pod_uid, :container, :container_id, :state, :started_at, :finished_at,
         :bytes_written, :phases, :staging_id, :was_paused, :dump_may_take_ms, :published_name, :published_inode,
-        :checkpoint_id, :size_bytes, :taken_at, :failure)
+        :checkpoint_id, :size_bytes, :taken_at, :failure, :is_held)
       ON CONFLICT (job_id, ordinal) DO UPDATE SET state = excluded.state, started_at = excluded.started_at,
         finished_at = excluded.finished_at, bytes_written = excluded.bytes_written, phases = excluded.phases,
         checkpoint_id = excluded.checkpoint_id, size_bytes = excluded.size_bytes, taken_at = excluded.taken_at,
-        failure = excluded.failure, published_name = coalesce(excluded.published_name, published_name)`)
+        failure = excluded.failure, is_held = excluded.is_held, published_name = coalesce(excluded.published_name, published_name)`)
     this.#trace = database.prepare(`
       UPDATE captures SET staging_id = coalesce(:staging_id, staging_id), was_paused = coalesce(:was_paused, was_paused),
         dump_may_take_ms = coalesce(:dump_may_take_ms, dump_may_take_ms),
@@ -128,6 +131,7 @@ export class JobStore {
     this.#namespaces = database.prepare('SELECT DISTINCT namespace FROM jobs')
     this.#unfinished = database.prepare(`
       SELECT * FROM captures WHERE state IN ('queued', 'running', 'sealing') ORDER BY job_id, ordinal`)
+    this.#held = database.prepare('SELECT * FROM captures WHERE is_held = 1 ORDER BY job_id, ordinal')
     this.#last = database.prepare(`
       SELECT checkpoint_id, taken_at FROM captures
       WHERE namespace = :namespace AND pod = :pod AND container = :container AND pod_uid = :pod_uid AND state = 'succeeded'
@@ -135,14 +139,14 @@ export class JobStore {
     this.#ofFile = database.prepare(`
       SELECT * FROM captures
       WHERE checkpoint_id = :id AND published_inode = :inode AND size_bytes = :size AND state = 'succeeded' LIMIT 1`)
-    this.#ofStaging = database.prepare('SELECT * FROM captures WHERE staging_id = ? LIMIT 1')
+    this.#ofStaging = database.prepare('SELECT * FROM captures WHERE job_id = :job AND staging_id = :id')
     this.#any = database.prepare('SELECT 1 FROM captures LIMIT 1')
     this.#longest = database.prepare(`
       SELECT max(phase.value ->> 'millis') AS millis FROM captures, json_each(captures.phases) AS phase
       WHERE phase.value ->> 'name' = 'dump'`)
     this.#forget = database.prepare(`
       DELETE FROM jobs WHERE id <= (SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET :kept)
-        AND NOT EXISTS (SELECT 1 FROM captures WHERE job_id = jobs.id AND state IN ('queued', 'running', 'sealing'))`)
+        AND NOT EXISTS (SELECT 1 FROM captures WHERE job_id = jobs.id AND (is_held = 1 OR state IN ('queued', 'running', 'sealing')))`)
   }
 
   insert(job: CaptureJob): void {
@@ -203,28 +207,19 @@ export class JobStore {
   }
 
   listUnfinished(): UnfinishedCapture[] {
-    return this.#unfinished.all().flatMap((row) => {
-      const job = this.#job.get(row.job_id)
-      if (job === undefined) return []
-      return [
-        {
-          jobId: row.job_id,
-          ordinal: row.ordinal,
-          pin: job.pin === 1,
-          reason: job.reason ?? undefined,
-          requestedBy: job.requested_by,
-          capture: toCapture(row),
-          traces: toTraces(row),
-        },
-      ]
-    })
+    return this.#withJobs(this.#unfinished.all())
   }
 
-  /** The capture that made this staging folder, whether it has ended or not. */
+  /** Ended, with a whole archive that could not be published and lies in staging. */
+  listHeld(): UnfinishedCapture[] {
+    return this.#withJobs(this.#held.all())
+  }
+
+  /** The capture that made this staging directory, whether it has ended or not. */
   findByStagingId(
     stagingId: string,
   ): { readonly jobId: string; readonly containerId: string; readonly dumpMayTakeMs: number | undefined } | undefined {
-    const row = this.#ofStaging.get(stagingId)
+    const row = this.#ofStaging.get({ job: stagingId.split('-', 1)[0] ?? '', id: stagingId })
     if (row === undefined) return undefined
     return { jobId: row.job_id, containerId: row.container_id, dumpMayTakeMs: row.dump_may_take_ms ?? undefined }
   }
@@ -260,6 +255,24 @@ export class JobStore {
   /** The longest that a dump has taken on this node; 0 before the first. */
   longestDumpMs(): number {
     return this.#longest.get()?.millis ?? 0
+  }
+
+  #withJobs(rows: readonly CaptureRow[]): UnfinishedCapture[] {
+    return rows.flatMap((row) => {
+      const job = this.#job.get(row.job_id)
+      if (job === undefined) return []
+      return [
+        {
+          jobId: row.job_id,
+          ordinal: row.ordinal,
+          pin: job.pin === 1,
+          reason: job.reason ?? undefined,
+          requestedBy: job.requested_by,
+          capture: toCapture(row),
+          traces: toTraces(row),
+        },
+      ]
+    })
   }
 
   #fromRow(row: JobRow): CaptureJob {
@@ -301,6 +314,7 @@ function toRow(jobId: string, ordinal: number, capture: ContainerCapture): Captu
     size_bytes: archive?.sizeBytes ?? null,
     taken_at: archive?.takenAt.getTime() ?? null,
     failure: capture.failure === undefined ? null : JSON.stringify(capture.failure),
+    is_held: Number(capture.failure?.isArchiveKept ?? false),
   }
 }
 

@@ -91,7 +91,7 @@ async function ended(agent: Agent): Promise<CaptureJob> {
 /** How a capture ends that was killed there; from `dumped` on the archive is whole. */
 function expectedState(point: FailPoint, is: string): CaptureState {
   if (point === 'capture.queued') return 'failed'
-  if (point === 'capture.admitted' || point === 'capture.staged') return 'unknown-outcome'
+  if (['capture.admitted', 'capture.staged', 'capture.intended'].includes(point)) return 'unknown-outcome'
   // CRI-O writes its archive to the end though its caller is gone; containerd does not.
   if (point === 'capture.dumping' && is.startsWith('containerd')) return 'unknown-outcome'
   return 'succeeded'

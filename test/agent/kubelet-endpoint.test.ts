@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { archiveProblem } from '../support/archive-check.ts'
 import { criuFails, establishedTcp, hangs, slow } from '../support/simulated-runtime-faults.ts'
-import { startTestAgent, type TestAgent } from '../support/test-agent.ts'
+import { kubeletCheckpoint, startTestAgent, type TestAgent } from '../support/test-agent.ts'
 
 const DEADLINE = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
 
@@ -14,7 +14,7 @@ interface Changes {
 }
 
 function checkpoint(test: TestAgent, changes: Changes = {}) {
-  return test.agent.kubelet.checkpoint({
+  return kubeletCheckpoint(test.agent, {
     namespace: 'shop',
     pod: 'web-node-a',
     container: 'counter',
@@ -23,6 +23,11 @@ function checkpoint(test: TestAgent, changes: Changes = {}) {
     signal: new AbortController().signal,
     ...changes,
   })
+}
+
+async function lookUp(test: TestAgent, ...names: readonly [string, string, string]) {
+  const found = await test.agent.kubelet.lookUp(...names)
+  return typeof found !== 'string' && 'checkpoint' in found ? 'found' : found
 }
 
 describe.concurrent("what the kubelet's endpoint looks up", () => {
@@ -36,7 +41,7 @@ describe.concurrent("what the kubelet's endpoint looks up", () => {
   ] as const)('$path: $found', async ({ path: [namespace, pod, container], found }) => {
     await using test = await startTestAgent()
     test.runtime.webPod()
-    expect(await test.agent.kubelet.lookUp(namespace, pod, container)).toBe(found)
+    expect(await lookUp(test, namespace, pod, container)).toBe(found)
   })
 
   it('is no pod any more once its containers are gone, though the runtime keeps its sandbox', async () => {
@@ -45,7 +50,7 @@ describe.concurrent("what the kubelet's endpoint looks up", () => {
     test.runtime.addPod({ namespace: 'shop', name: 'young', isReady: true, containers: [] })
     const ended = { name: 'main', state: 'exited' } as const
     test.runtime.addPod({ namespace: 'shop', name: 'finished', isReady: false, containers: [ended] })
-    const found = ['gone', 'young', 'finished'].map((pod) => test.agent.kubelet.lookUp('shop', pod, 'main'))
+    const found = ['gone', 'young', 'finished'].map((pod) => lookUp(test, 'shop', pod, 'main'))
     expect(await Promise.all(found)).toEqual(['pod', 'container', 'found'])
   })
 

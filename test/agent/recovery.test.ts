@@ -342,14 +342,66 @@ describe.concurrent('an agent that starts', () => {
     expect(archiveProblem(left.published)).toBeUndefined()
   })
 
-  it('keeps the archive though its marker cannot be written', async () => {
+  it('keeps the archive in staging while its marker cannot be written, and says so', async () => {
     await using left = await Leftovers.make()
     left.remember('running', RUNNING, { pin: true })
     writeArchive(left.staged)
-    mkdirSync(`${left.published}.keep.tmp`)
+    mkdirSync(`${left.staged}.keep`)
+    const agent = left.start()
+    await vi.waitUntil(() => isFinal(jobState(agent.captures.get(JOB))), { interval: 20, timeout: 30_000 })
+    expect(agent.captures.get(JOB).captures[0]).toMatchObject({ state: 'failed', failure: { isArchiveKept: true } })
+    expect(left.archives()).toEqual([])
+    expect(archiveProblem(left.staged)).toBeUndefined()
+  })
+
+  it('takes its own marker from a name that the archive did not get before the crash', async () => {
+    await using left = await Leftovers.make()
+    writeArchive(left.staged)
+    writeFileSync(`${left.staged}.keep`, '{}')
+    // The second after: the one before was taken then, and is free by now.
+    const publishedName = formatArchiveName({ ...left.identity, takenAt: new Date(STARTED.getTime() + 1_000) })
+    linkSync(`${left.staged}.keep`, join(left.folder.checkpoints, `${publishedName}.keep`))
+    const traces = { ...RUNNING, publishedName, publishedInode: statSync(left.staged).ino }
+    left.remember('sealing', traces, { pin: true })
+    const { archive } = await left.recovered()
+    const name = archive?.fileName ?? ''
+    expect(join(left.folder.checkpoints, name)).toBe(left.published)
+    expect(left.archives().toSorted()).toEqual([name, `${name}.keep`])
+    expect(JSON.parse(readFileSync(`${left.published}.keep`, 'utf8'))).toMatchObject({ user: 'ada' })
+  })
+
+  it('pins a published archive whose marker a power cut took away', async () => {
+    await using left = await Leftovers.make()
+    writeArchive(left.staged)
+    linkSync(left.staged, left.published)
+    const publishedName = formatArchiveName({ ...left.identity, takenAt: STARTED })
+    const traces = { ...RUNNING, publishedName, publishedInode: statSync(left.published).ino }
+    left.remember('sealing', traces, { pin: true })
     expect(await left.recovered()).toMatchObject({ state: 'succeeded' })
-    expect(archiveProblem(left.published)).toBeUndefined()
-    expect(left.logger.lines.map(({ message }) => message)).toContain('Cannot pin the archive')
+    expect(JSON.parse(readFileSync(`${left.published}.keep`, 'utf8'))).toMatchObject({ user: 'ada' })
+  })
+
+  it('keeps a whole archive that no row speaks of, and says so', async () => {
+    await using left = await Leftovers.make()
+    writeArchive(left.staged)
+    const agent = left.start()
+    await vi.waitUntil(async () => (await agent.status(undefined)).captures.unpublished === 1, { timeout: 10_000 })
+    expect(archiveProblem(left.staged)).toBeUndefined()
+    expect(left.logger.lines).toContainEqual({
+      level: 'error',
+      fields: { stagingId: STAGING_ID },
+      message: expect.stringMatching(/^Keeping a whole archive in staging that no capture of the index claims/),
+    })
+  })
+
+  it('removes what an ended capture left in staging beside its published archive', async () => {
+    await using left = await Leftovers.make()
+    writeArchive(left.staged)
+    linkSync(left.staged, left.published)
+    left.remember('failed', RUNNING)
+    left.start()
+    await vi.waitUntil(() => stagingFolders(left.folder.checkpoints).length === 0, { timeout: 10_000 })
+    expect(statSync(left.published).nlink).toBe(1)
   })
 })
 

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import type { ContainerRuntime } from '../../src/runtime/container-runtime.ts'
 import { NodeContainers } from '../../src/agent/node-containers.ts'
 import { RunningContainers } from '../../src/agent/running-containers.ts'
 import { startTestAgent } from '../support/test-agent.ts'
@@ -44,7 +45,7 @@ it('asks for the state of those alone that are seen, and once for all who ask at
       await count('usage')
       return new Map()
     },
-  } as unknown as ConstructorParameters<typeof NodeContainers>[0]
+  } as unknown as ContainerRuntime
   const running = new RunningContainers({
     runtime,
     containers: new NodeContainers(runtime),

@@ -163,7 +163,7 @@ const NODE = {
   runtime: undefined,
   disk: { totalBytes: 1, freeBytes: 1, archiveBytes: 0, floorBytes: 0 },
   checkpoints: { count: 0, byState: {} },
-  captures: { running: 0, queued: 0, queueLimit: 64 },
+  captures: { running: 0, queued: 0, queueLimit: 64, unpublished: 0 },
   freezeGuard: { policy: 'report', frozenNow: 0, resumedTotal: 0, foreignResumedTotal: 0, canLook: true },
   custody: { keyId: '', publicKey: '' },
   tlsFingerprint: undefined,

@@ -7,7 +7,12 @@ import type { ContainerIdentity } from '../../src/checkpoint/identity.ts'
 import { OPEN_TO_ALL, type Access } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
 import type { RateLimits } from '../../src/http/rates.ts'
-import type { CaptureServices, KubeletServices } from '../../src/http/capture-services.ts'
+import type {
+  CaptureServices,
+  KubeletCheckpointRequest,
+  KubeletContainer,
+  KubeletServices,
+} from '../../src/http/capture-services.ts'
 import type { CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import type { RunningContainer, RunningLook } from '../../src/http/node-services.ts'
 import type { HttpServices } from '../../src/http/services.ts'
@@ -23,22 +28,41 @@ export const counter: ContainerIdentity = {
   containerId: 'f6c8a5ce2925e2146b138ce97866b03e6ca269a8f22a2ff21a97f58a196c6cec',
 }
 
+export interface KubeletWish extends KubeletCheckpointRequest {
+  readonly namespace: string
+  readonly pod: string
+  readonly container: string
+}
+
+/** What is found and what comes of it, by name. */
+export interface KubeletChanges extends Partial<Pick<KubeletServices, 'enabled' | 'minimumWaitSeconds'>> {
+  readonly lookUp?: (namespace: string, pod: string, container: string) => Promise<'pod' | 'container' | 'found'>
+  readonly checkpoint?: (wish: KubeletWish) => ReturnType<KubeletContainer['checkpoint']>
+}
+
 /** The pod of the recordings: `counter` runs, `crash` and `init` do not. Says what the kubelet says. */
-export function webPodKubelet(changes: Partial<KubeletServices> = {}): KubeletServices {
+export function webPodKubelet({
+  lookUp = async (namespace, pod, container) => {
+    if (namespace !== 'shop' || pod !== 'web-node-a') return 'pod'
+    return ['counter', 'crash', 'init'].includes(container) ? 'found' : 'container'
+  },
+  checkpoint: take = async ({ container, timeoutMs }) => {
+    if (container !== 'counter') return { error: `container ${container} not found` }
+    if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
+    if (timeoutMs === 0) return { error: 'rpc error: code = DeadlineExceeded desc = context deadline exceeded' }
+    return { path: ARCHIVE }
+  },
+  ...others
+}: KubeletChanges = {}): KubeletServices {
   return {
     enabled: true,
     minimumWaitSeconds: 120,
     lookUp: async (namespace, pod, container) => {
-      if (namespace !== 'shop' || pod !== 'web-node-a') return 'pod'
-      return ['counter', 'crash', 'init'].includes(container) ? 'found' : 'container'
+      const found = await lookUp(namespace, pod, container)
+      if (found !== 'found') return found
+      return { checkpoint: (request) => take({ ...request, namespace, pod, container }) }
     },
-    checkpoint: async ({ container, timeoutMs }) => {
-      if (container !== 'counter') return { error: `container ${container} not found` }
-      if (timeoutMs === undefined) return { error: 'CheckpointContainer requires the timeout value to be > 0' }
-      if (timeoutMs === 0) return { error: 'rpc error: code = DeadlineExceeded desc = context deadline exceeded' }
-      return { path: ARCHIVE }
-    },
-    ...changes,
+    ...others,
   }
 }
 

@@ -1,16 +1,23 @@
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import type { KubeletCheckpointRequest, KubeletServices } from '../../src/http/capture-services.ts'
 import { RuntimeFailureError, UnavailableError } from '../../src/shared/errors.ts'
-import { listen, recordingLogger, startApp, testApp, webPodKubelet } from './http-services.ts'
+import {
+  listen,
+  recordingLogger,
+  startApp,
+  testApp,
+  webPodKubelet,
+  type KubeletChanges,
+  type KubeletWish,
+} from './http-services.ts'
 import { rawRequest, type RawAnswer } from './raw-request.ts'
 
 const PATH = '/checkpoint/shop/web-node-a/counter'
 
 describe('kubeletRoutes', () => {
   it('asks for the checkpoint with names, wait and caller', async () => {
-    const asked: KubeletCheckpointRequest[] = []
+    const asked: KubeletWish[] = []
     await post(`${PATH}?timeout=300`, {
       checkpoint: async (request) => {
         asked.push(request)
@@ -164,6 +171,6 @@ describe('kubeletRoutes', () => {
   })
 })
 
-async function post(path: string, changes: Partial<KubeletServices>): Promise<RawAnswer> {
+async function post(path: string, changes: KubeletChanges): Promise<RawAnswer> {
   return rawRequest(await startApp({ kubelet: webPodKubelet(changes) }), { method: 'POST', path })
 }

@@ -9,7 +9,7 @@ const bare: NodeStatus = {
   canCheckpoint: { state: 'unknown' },
   disk: { totalBytes: 100, freeBytes: 50, archiveBytes: 0, floorBytes: 5 },
   checkpoints: { count: 0, byState: {} },
-  captures: { running: 0, queued: 0, queueLimit: 64 },
+  captures: { running: 0, queued: 0, queueLimit: 64, unpublished: 0 },
   freezeGuard: { policy: 'report', frozenNow: 0, resumedTotal: 0, foreignResumedTotal: 0, canLook: true },
   custody: { keyId: 'ab'.repeat(32), publicKey: '-----BEGIN PUBLIC KEY-----' },
   tlsFingerprint: undefined,

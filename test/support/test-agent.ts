@@ -134,6 +134,25 @@ export async function startTestAgent(
   }
 }
 
+/** As the kubelet's endpoint goes about it. */
+export async function kubeletCheckpoint(
+  { kubelet }: Agent,
+  { namespace, pod, container, ...request }: KubeletWish,
+): Promise<{ readonly path: string } | { readonly error: string }> {
+  const found = await kubelet.lookUp(namespace, pod, container)
+  if (typeof found === 'string') return { error: `no such ${found}` }
+  return 'error' in found ? found : await found.checkpoint(request)
+}
+
+interface KubeletWish {
+  readonly namespace: string
+  readonly pod: string
+  readonly container: string
+  readonly timeoutMs: number | undefined
+  readonly requestedBy: string
+  readonly signal: AbortSignal
+}
+
 export function stagingFolders(checkpointsDirectory: string): string[] {
   return readdirSync(join(checkpointsDirectory, STAGING_FOLDER), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())

@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FreezeOutcome } from '../../runtime/freeze-guard.ts'
 import type { Staging } from '../staging.ts'
-import { assertWhole, openStaged } from './publish.ts'
+import { assertWhole, isUnchecked, openStaged } from './publish.ts'
+import type { StagedCheck } from './staged-check.ts'
 
 export interface AbandonedDump {
   /** When the container has been seen to run on. */
   readonly settled: Promise<FreezeOutcome>
   readonly staging: Staging
   readonly stagingId: string
+  readonly stagedCheck: StagedCheck
 }
 
 const LOOK_EVERY_MS = 250
@@ -19,9 +21,15 @@ export type AbandonedDumpEnd = 'whole' | 'nothing' | 'stopped'
 
 /**
  * Waits for the end of a dump that nobody waits for any more: a runtime may finish it and write the archive all the
- * same.
+ * same. Throws an UnavailableError (`ArchiveUnchecked`) where nobody can tell what was left.
  */
-export async function awaitAbandonedDump({ settled, staging, stagingId }: AbandonedDump): Promise<AbandonedDumpEnd> {
+export async function awaitAbandonedDump({
+  settled,
+  staging,
+  stagingId,
+  stagedCheck,
+}: AbandonedDump): Promise<AbandonedDumpEnd> {
+  const isWhole = () => isWholeAt(staging.archivePath(stagingId), stagedCheck)
   if ((await settled) === 'stopped') return 'stopped'
   let size = await staging.bytesWritten(stagingId)
   let quietSince = performance.now()
@@ -30,9 +38,9 @@ export async function awaitAbandonedDump({ settled, staging, stagingId }: Abando
     const now = await staging.bytesWritten(stagingId)
     if (now !== size) quietSince = performance.now()
     size = now
-    if (await isWhole(staging.archivePath(stagingId))) return 'whole'
+    if (await isWhole().catch(() => false)) return 'whole'
   }
-  return size !== undefined && (await isWhole(staging.archivePath(stagingId))) ? 'whole' : 'nothing'
+  return size !== undefined && (await isWhole()) ? 'whole' : 'nothing'
 }
 
 export interface UnansweredDump {
@@ -40,25 +48,33 @@ export interface UnansweredDump {
   readonly over: Promise<boolean>
   readonly staging: Staging
   readonly stagingId: string
+  readonly stagedCheck: StagedCheck
 }
 
 /**
  * Waits for the end of a dump whose answer is lost, on a runtime that goes on whatever its caller does: it is over when
  * the archive is whole and grows no more, or when it has had its time. That the container seems to run says nothing:
- * CRIU thaws it for most of a long dump.
+ * CRIU thaws it for most of a long dump. Throws an UnavailableError (`ArchiveUnchecked`) where nobody can tell what was
+ * left.
  */
-export async function awaitUnansweredDump({ over, staging, stagingId }: UnansweredDump): Promise<AbandonedDumpEnd> {
+export async function awaitUnansweredDump({
+  over,
+  staging,
+  stagingId,
+  stagedCheck,
+}: UnansweredDump): Promise<AbandonedDumpEnd> {
+  const isWhole = () => isWholeAt(staging.archivePath(stagingId), stagedCheck)
   let size: number | undefined
   let quietSince = performance.now()
   for (;;) {
     const isOver = await Promise.race([over, sleep(LOOK_EVERY_MS, undefined, { ref: false })])
     if (isOver === false) return 'stopped'
-    if (isOver === true) return (await isWhole(staging.archivePath(stagingId))) ? 'whole' : 'nothing'
+    if (isOver === true) return (await isWhole()) ? 'whole' : 'nothing'
     const now = await staging.bytesWritten(stagingId)
     if (now !== size) quietSince = performance.now()
     size = now
     const isQuiet = size !== undefined && performance.now() - quietSince >= QUIET_MS
-    if (isQuiet && (await isWhole(staging.archivePath(stagingId)))) return 'whole'
+    if (isQuiet && (await isWhole().catch(() => false))) return 'whole'
   }
 }
 
@@ -67,12 +83,14 @@ export async function passes(ms: number, closed: AbortSignal): Promise<boolean> 
   return await sleep(ms, true, { signal: closed, ref: false }).catch(() => false)
 }
 
-async function isWhole(path: string): Promise<boolean> {
+/** Throws where it cannot be found out. */
+async function isWholeAt(path: string, stagedCheck: StagedCheck): Promise<boolean> {
   try {
     await using file = await openStaged(path)
-    await assertWhole(file)
+    await assertWhole({ path, file, sizeBytes: (await file.stat()).size }, stagedCheck)
     return true
-  } catch {
+  } catch (error) {
+    if (isUnchecked(error)) throw error
     return false
   }
 }

@@ -8,7 +8,7 @@ import type { Staging } from '../staging.ts'
 import { assertNotPaused } from './freeze-look.ts'
 
 export interface AdmissionTools {
-  readonly runtime: ContainerRuntime
+  readonly runtime: Pick<ContainerRuntime, 'listUsage'>
   readonly containers: NodeContainers
   readonly freezeControl: FreezeControl
   readonly staging: Staging

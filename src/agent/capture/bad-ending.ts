@@ -1,3 +1,4 @@
+import type { ContainerRuntime } from '../../runtime/container-runtime.ts'
 import { isAnswered } from '../../runtime/cri-connection.ts'
 import type { FreezeState } from '../../runtime/freeze-control.ts'
 import type { FreezeGuard, FreezeWatch } from '../../runtime/freeze-guard.ts'
@@ -5,9 +6,12 @@ import { AgentError, errorText, RuntimeFailureError } from '../../shared/errors.
 import { removalHint, type LeftoverImages } from '../leftover-images.ts'
 import { awaitAbandonedDump, awaitUnansweredDump, passes } from './abandoned-dump.ts'
 import type { AdmissionTools } from './admission.ts'
+import type { StagedCheck } from './staged-check.ts'
 
 export interface EndingTools extends AdmissionTools {
+  readonly runtime: ContainerRuntime
   readonly freezeGuard: FreezeGuard
+  readonly stagedCheck: StagedCheck
   /** Memory images of the container that the runtime has just failed to export. */
   readonly findLeftoverImages?: (containerId: string) => Promise<LeftoverImages | undefined>
 }
@@ -96,7 +100,8 @@ export async function endBadly(failure: unknown, ending: BadEnding): Promise<voi
     if ((await look(ending)) !== 'running') ending.holdUntil(watch.settled)
     throw reason
   }
-  const end = await awaitAbandonedDump({ settled: watch.settled, staging: tools.staging, stagingId })
+  const { staging, stagedCheck } = tools
+  const end = await awaitAbandonedDump({ settled: watch.settled, staging, stagingId, stagedCheck })
   if (end !== 'whole') throw reason
 }
 
@@ -131,7 +136,7 @@ function openWindow(failure: unknown, { tools, containerId, dumpMayTakeMs, about
 /** The runtime may go on writing: container and staging are kept for as long as it may. */
 async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWatch | undefined): Promise<void> {
   const { tools, stagingId, dumpMayTakeMs, signal, holdUntil } = ending
-  const { staging, freezeGuard } = tools
+  const { staging, freezeGuard, stagedCheck } = tools
   const reason: unknown = signal.aborted ? signal.reason : failure
   if (failure instanceof NoAnswerError) {
     const answered = failure.answered.then((isOver) => isOver || passes(dumpMayTakeMs, freezeGuard.closed))
@@ -140,8 +145,9 @@ async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWa
     throw reason
   }
   const over = passes(dumpMayTakeMs, freezeGuard.closed)
-  const end = await awaitUnansweredDump({ over, staging, stagingId })
-  if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
+  const end = await awaitUnansweredDump({ over, staging, stagingId, stagedCheck }).finally(async () => {
+    if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
+  })
   if (end === 'stopped') staging.hold(stagingId, Promise.resolve(false))
   if (end === 'whole') holdUntil(over)
   else throw reason

@@ -3,8 +3,17 @@ import { goErrorText } from '../../runtime/cri-connection.ts'
 import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import { explainDiskError } from './publish.ts'
 
+/** The archive is whole, or nobody can tell, and it could not be published: it must stay in staging. */
+export class ArchiveKeptError extends Error {
+  constructor(cause: unknown) {
+    super(errorText(cause), { cause })
+    this.name = 'ArchiveKeptError'
+  }
+}
+
 /** Any error of a capture as it is kept and shown. */
 export function toCaptureFailure(thrown: unknown): CaptureFailure {
+  if (thrown instanceof ArchiveKeptError) return keptInStaging(thrown.cause)
   const error = explainDiskError(thrown)
   if (error instanceof AgentError) {
     const kubeletText = goErrorText(error)
@@ -30,6 +39,27 @@ export function toCaptureFailure(thrown: unknown): CaptureFailure {
   }
 }
 
+function keptInStaging(cause: unknown): CaptureFailure {
+  const failure = toCaptureFailure(cause)
+  const known = failure.code === 'InternalError' ? explainOtherSystemError(cause) : undefined
+  const { detail, hint = '', ...rest } = known ?? failure
+  return {
+    ...rest,
+    detail: `${detail}; the archive is kept in the staging folder`,
+    hint: `${hint} The agent publishes the archive when it is started again.`.trimStart(),
+    isArchiveKept: true,
+  }
+}
+
+function explainOtherSystemError(error: unknown): CaptureFailure | undefined {
+  if (!(error instanceof Error) || !('syscall' in error)) return undefined
+  return {
+    code: 'LocationNotWritable',
+    detail: `Cannot write into the checkpoint directory: ${errorText(error)}`,
+    hint: 'See what the checkpoint directory is on the node, and that its file system is healthy.',
+  }
+}
+
 export const CANCELLED: CaptureFailure = {
   code: 'CaptureCancelled',
   detail: 'the capture was cancelled before its archive was whole',
@@ -52,6 +82,12 @@ export const RESTARTED_BEFORE_BEGIN: CaptureFailure = {
   code: 'AgentRestarted',
   detail: 'the agent ended while the capture was still waiting; nothing was done to the container',
   hint: 'Ask again if the checkpoint is still wanted.',
+}
+
+export const KEPT_ARCHIVE_GONE: CaptureFailure = {
+  code: 'ArchiveGone',
+  detail: 'the archive that had been kept in the staging folder is not there any more, or not whole',
+  hint: 'See who took it away; take the checkpoint anew if it is still wanted.',
 }
 
 export const OUTCOME_UNKNOWN: CaptureFailure = {

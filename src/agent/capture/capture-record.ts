@@ -1,6 +1,7 @@
 import type {
   CapturedArchive,
   CaptureFailure,
+  CapturePhase,
   CapturePhaseName,
   CaptureState,
   ContainerCapture,
@@ -34,11 +35,13 @@ export class CaptureRecord {
   readonly #onChange: (what: 'state' | 'bytes') => void
   #capture: ContainerCapture
   #ended: ContainerCapture | undefined
+  readonly #phases: (CapturePhase | undefined)[]
 
   constructor({ jobId, ordinal, capture, store, clock, logger, onChange }: CaptureRecordOptions) {
     this.jobId = jobId
     this.ordinal = ordinal
     this.#capture = capture
+    this.#phases = [...capture.phases]
     this.#store = store
     this.#clock = clock
     this.#logger = logger
@@ -66,11 +69,13 @@ export class CaptureRecord {
   async phase<T>(name: CapturePhaseName, work: () => Promise<T>): Promise<T> {
     const startedAt = this.#clock.now()
     const begun = performance.now()
+    // In the order in which they begin: some go on side by side.
+    const place = this.#phases.push(undefined) - 1
     try {
       return await work()
     } finally {
-      const phase = { name, startedAt, millis: Math.round(performance.now() - begun) }
-      this.#capture = { ...this.#capture, phases: [...this.#capture.phases, phase] }
+      this.#phases[place] = { name, startedAt, millis: Math.round(performance.now() - begun) }
+      this.#capture = { ...this.#capture, phases: this.#phases.filter((phase) => phase !== undefined) }
     }
   }
 

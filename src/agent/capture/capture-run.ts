@@ -1,19 +1,19 @@
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
-import type { CapturedArchive, CaptureFailure } from '../../checkpoint/capture-job.ts'
+import type { CaptureFailure } from '../../checkpoint/capture-job.ts'
 import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
-import type { CaptureCustody, CaptureSubject, ContainerFacts } from '../custody/capture-custody.ts'
-import { writePin } from '../pins.ts'
+import type { CaptureCustody, ContainerFacts } from '../custody/capture-custody.ts'
+import { writeMarker } from '../pins.ts'
 import { admitInTurn, type Admission } from './admission.ts'
 import { answerInTime, endBadly, type EndingTools } from './bad-ending.ts'
-import { TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
+import { ArchiveKeptError, TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
 import type { CaptureRecord } from './capture-record.ts'
 import { assertNotPaused } from './freeze-look.ts'
 import { followGrowingFile } from './growing-file.ts'
-import { assertWhole, openStaged, publish } from './publish.ts'
+import { assertWhole, isUnchecked, openStaged, publish } from './publish.ts'
 import { cancelSafely } from './safe-cancel.ts'
 
 export interface CaptureTools extends EndingTools {
@@ -25,6 +25,8 @@ export interface CaptureTools extends EndingTools {
 export interface CaptureOrder {
   /** Undefined when it had to wait from the beginning. */
   readonly admission: Admission | undefined
+  /** For the entry of the outcome. */
+  readonly facts: ContainerFacts
   readonly stagingId: string
   readonly pin: boolean
   readonly reason: string | undefined
@@ -43,6 +45,7 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
   const subject = { jobId: record.jobId, identity, actor: order.actor, reason: order.reason }
   const reservation = { bytes: 0 }
   tools.reservations.add(reservation)
+  const staged = new StagingFolder(stagingId, tools)
   try {
     signal.throwIfAborted()
     const admission = await record.phase('admission', () =>
@@ -55,17 +58,22 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     failPoint('capture.admitted')
 
     const takenAt = tools.clock.now()
-    const location = await tools.staging.create(stagingId)
-    failPoint('capture.staged')
-    const facts = await tools.custody.intend(subject)
+    const [location] = await Promise.all([staged.create(), tools.custody.intend(subject)])
+    failPoint('capture.intended')
     signal.throwIfAborted()
     await dump(record, { order, tools, location, admission })
     failPoint('capture.dumped')
-    const archive = await seal(record, { order, tools, location, takenAt, subject, facts })
+    const sealed = await seal(record, { order, tools, location, takenAt })
+    const archive = { ...sealed.archive, takenAt }
+    record.succeed(archive)
+    // After the row, by which the inventory knows the file as ours; what a crash leaves out here is made up for at the start.
+    await Promise.all([tools.custody.succeed(subject, archive, sealed.file, order.facts), staged.remove()])
     failPoint('capture.recorded')
     const { fileName, sizeBytes } = archive
     tools.logger.info({ ...identity, jobId: record.jobId, fileName, sizeBytes }, 'Took a checkpoint')
-  } catch (error) {
+  } catch (thrown) {
+    const error = isUnchecked(thrown) ? new ArchiveKeptError(thrown) : thrown
+    if (error instanceof ArchiveKeptError) staged.keep()
     const isGivenUp = signal.aborted && error === signal.reason
     const failure = isGivenUp ? (signal.reason as CaptureFailure) : toCaptureFailure(error)
     const state = isGivenUp && failure !== TIMED_OUT ? 'cancelled' : 'failed'
@@ -74,9 +82,46 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     tools.logger.warn({ ...identity, jobId: record.jobId, failure }, 'A capture failed')
   } finally {
     tools.reservations.delete(reservation)
-    await tools.staging.remove(stagingId).catch((error: unknown) => {
-      tools.logger.error({ stagingId, error: errorText(error) }, 'Cannot clean the staging folder')
-    })
+    await staged.remove()
+  }
+}
+
+/** The folder of one capture in staging. */
+class StagingFolder {
+  readonly #id: string
+  readonly #tools: CaptureTools
+  #removal: Promise<void> | undefined
+
+  constructor(id: string, tools: CaptureTools) {
+    this.#id = id
+    this.#tools = tools
+  }
+
+  async create(): Promise<string> {
+    const location = await this.#tools.staging.create(this.#id)
+    failPoint('capture.staged')
+    return location
+  }
+
+  /** What is in it must not be lost: it is not removed. */
+  keep(): void {
+    this.#tools.staging.keep(this.#id)
+    this.#removal = Promise.resolve()
+  }
+
+  /** Once, however often it is asked for. Never rejects. */
+  remove(): Promise<void> {
+    this.#removal ??= this.#remove()
+    return this.#removal
+  }
+
+  async #remove(): Promise<void> {
+    try {
+      await this.#tools.staging.remove(this.#id)
+      failPoint('capture.unlinked')
+    } catch (error) {
+      this.#tools.logger.error({ stagingId: this.#id, error: errorText(error) }, 'Cannot clean the staging folder')
+    }
   }
 }
 
@@ -138,49 +183,54 @@ interface Seal {
   readonly tools: CaptureTools
   readonly location: string
   readonly takenAt: Date
-  readonly subject: CaptureSubject
-  readonly facts: ContainerFacts
 }
 
-async function seal(
-  record: CaptureRecord,
-  { order, tools, location, takenAt, subject, facts }: Seal,
-): Promise<CapturedArchive> {
+interface Sealed {
+  readonly archive: { readonly checkpointId: string; readonly fileName: string; readonly sizeBytes: number }
+  readonly file: { readonly inode: number; readonly modifiedAt: Date }
+}
+
+/** Throws an ArchiveKeptError where the archive is whole, or may be, and cannot be published. */
+async function seal(record: CaptureRecord, { order, tools, location, takenAt }: Seal): Promise<Sealed> {
   record.enter('sealing')
-  const { identity } = record.capture
-  const directory = tools.checkpointsDirectory
   await using file = await openStaged(location)
-  const sizeBytes = await record.phase('verify', async () => {
-    await file.chmod(0o600)
-    return await assertWhole(file)
-  })
-  failPoint('capture.verified')
-  await record.phase('sync', () => file.sync())
-  failPoint('capture.synced')
-  const { ino: publishedInode, mtime: modifiedAt } = await file.stat()
-  const fileName = await record.phase('publish', () =>
-    publish({
-      staged: location,
-      directory,
-      parts: { ...identity, takenAt },
-      onName: (publishedName) => {
-        record.trace({ publishedName, publishedInode })
-        tools.custody.expect(checkpointId(publishedName))
-      },
-    }),
-  )
-  if (order.pin) await pinOrWarn(directory, fileName, order, tools)
-  const archive = { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
-  record.succeed(archive)
-  // After the row, by which the inventory knows the file as ours; what a crash leaves out here is made up for at the start.
-  await tools.custody.succeed(subject, archive, { inode: publishedInode, modifiedAt }, facts)
-  return archive
+  await file.chmod(0o600)
+  const { size: sizeBytes, ino: inode, mtime: modifiedAt } = await file.stat()
+  const check = async () => {
+    await assertWhole({ path: location, file, sizeBytes }, tools.stagedCheck)
+    failPoint('capture.verified')
+  }
+  const sync = async () => {
+    await file.sync()
+    failPoint('capture.synced')
+  }
+  const [checked, ...made] = await Promise.allSettled([
+    record.phase('verify', check),
+    record.phase('sync', sync),
+    order.pin ? writeStagedMarker(order, tools) : undefined,
+  ])
+  if (checked.status === 'rejected' && !isUnchecked(checked.reason)) throw checked.reason
+  try {
+    for (const outcome of [checked, ...made]) if (outcome.status === 'rejected') throw outcome.reason
+    const fileName = await record.phase('publish', () =>
+      publish({
+        staged: location,
+        ...(order.pin && { stagedMarker: tools.staging.markerPath(order.stagingId) }),
+        directory: tools.checkpointsDirectory,
+        parts: { ...record.capture.identity, takenAt },
+        onName: (publishedName) => {
+          record.trace({ publishedName, publishedInode: inode })
+          tools.custody.expect(checkpointId(publishedName))
+        },
+      }),
+    )
+    return { archive: { checkpointId: checkpointId(fileName), fileName, sizeBytes }, file: { inode, modifiedAt } }
+  } catch (error) {
+    throw new ArchiveKeptError(error)
+  }
 }
 
-/** The archive is safe already: a marker that cannot be written does not undo it. */
-async function pinOrWarn(directory: string, fileName: string, order: CaptureOrder, tools: CaptureTools): Promise<void> {
+async function writeStagedMarker(order: CaptureOrder, tools: CaptureTools): Promise<void> {
   const note = { reason: order.reason, by: order.requestedBy, at: tools.clock.now() }
-  await writePin(directory, fileName, note).catch((error: unknown) => {
-    tools.logger.error({ fileName, error: errorText(error) }, 'Cannot pin the archive')
-  })
+  await writeMarker(tools.staging.markerPath(order.stagingId), note)
 }

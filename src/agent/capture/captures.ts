@@ -1,12 +1,16 @@
 import { monotonicFactory } from 'ulid'
 import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture } from '../../checkpoint/capture-job.ts'
 import type { ContainerIdentity } from '../../checkpoint/identity.ts'
+import type { ContainerUsage } from '../../runtime/container-runtime.ts'
+import type { FreezeState } from '../../runtime/freeze-control.ts'
 import { ConflictError, errorText, NotFoundError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
+import { SharedLooks } from '../../shared/shared-looks.ts'
 import type { JobPage, JobStore } from '../../store/job-store.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
+import type { ContainerFacts } from '../custody/capture-custody.ts'
 import type { NodeContainer, NodeView } from '../node-containers.ts'
-import { admit, type Admission } from './admission.ts'
+import { admit, type Admission, type AdmissionTools } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
 import { CaptureQueue } from './capture-queue.ts'
 import { CaptureRecord } from './capture-record.ts'
@@ -41,8 +45,18 @@ export interface CaptureWish {
   readonly actor?: ActionActor
 }
 
+/** The node as it was a moment ago, for a capture that is about to be asked for. */
+export interface Sighting {
+  readonly view: NodeView
+  /** What of the container's size has been asked for already, by its id. */
+  readonly usage: ReadonlyMap<string, Promise<Usage>>
+}
+
+type Usage = ReadonlyMap<string, ContainerUsage>
+
 interface Selected {
   readonly identity: ContainerIdentity
+  readonly facts: ContainerFacts
   /** Undefined where another capture of it is under way: it is looked at when its turn comes. */
   readonly admission: Admission | undefined
 }
@@ -70,6 +84,8 @@ export class Captures {
   readonly #onEnd: (capture: ContainerCapture) => void
   readonly #events: CaptureEvents | undefined
   readonly #active = new Map<string, ActiveJob>()
+  readonly #usageLooks: SharedLooks<string, Usage>
+  readonly #freezeLooks: SharedLooks<string, FreezeState>
   /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
   readonly #newUlid = monotonicFactory()
 
@@ -80,24 +96,38 @@ export class Captures {
     this.#maxDurationMs = maxDurationMs
     this.#onEnd = onEnd ?? (() => {})
     this.#events = events
+    const { runtime, freezeControl } = tools
+    this.#usageLooks = new SharedLooks((id) => runtime.listUsage(id))
+    this.#freezeLooks = new SharedLooks((id) => freezeControl.look(id))
   }
 
   get counts(): { readonly running: number; readonly queued: number; readonly queueLimit: number } {
     return this.#queue.counts
   }
 
+  /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
+  async look(target: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
+    this.#tools.stagedCheck.warm?.()
+    const usage = this.#askAhead(target)
+    return { view: await this.#tools.containers.read(), usage }
+  }
+
   /** Refuses where one of the containers is being captured already. */
   async request(wish: CaptureWish): Promise<CaptureJob> {
-    const selected = await this.#select(wish)
+    this.#queue.assertRoom([])
+    const sighting = await this.look(wish)
+    const selected = sighting.view.select(wish)
     this.#assertNoneInFlight(selected)
-    const admitted = await this.#admit(selected, wish)
+    const admitted = await this.#admit(selected, wish, sighting)
     this.#assertNoneInFlight(selected)
     return this.#begin(wish, admitted)
   }
 
   /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
-  async requestBehind(wish: CaptureWish, view?: NodeView): Promise<CaptureJob> {
-    return this.#begin(wish, await this.#admit(await this.#select(wish, view), wish))
+  async requestBehind(wish: CaptureWish, seen?: Sighting): Promise<CaptureJob> {
+    this.#queue.assertRoom([])
+    const sighting = seen ?? (await this.look(wish))
+    return this.#begin(wish, await this.#admit(sighting.view.select(wish), wish, sighting))
   }
 
   async wait(
@@ -105,8 +135,9 @@ export class Captures {
     { timeoutMs, signal }: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
   ): Promise<CaptureJob> {
     const active = this.#active.get(jobId)
-    if (active !== undefined) await firstOf(active.done.promise, { timeoutMs, signal })
-    return this.get(jobId)
+    if (active === undefined) return this.get(jobId)
+    await firstOf(active.done.promise, { timeoutMs, signal })
+    return snapshot(active)
   }
 
   get(jobId: string): CaptureJob {
@@ -165,26 +196,47 @@ export class Captures {
     await Promise.all(running())
   }
 
-  /** The containers that are meant, with all that can refuse them at this moment. */
-  async #select(wish: CaptureWish, view?: NodeView): Promise<readonly ContainerIdentity[]> {
-    this.#queue.assertRoom([])
-    return identitiesOf((view ?? (await this.#tools.containers.read())).select(wish))
+  /** By the id that the container had at the last look; nobody asks for the answer where it has another by now. */
+  #askAhead({ namespace, pod, container }: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Sighting['usage'] {
+    const { lastView } = this.#tools.containers
+    const id = container && lastView?.findRunning(namespace, pod, container)?.identity.containerId
+    if (id === undefined || this.#queue.findJob(id) !== undefined) return new Map()
+    const usage = this.#usageLooks.look(id)
+    // It may never be asked for.
+    usage.catch(() => undefined)
+    return new Map([[id, usage]])
   }
 
-  #assertNoneInFlight(identities: readonly ContainerIdentity[]): void {
-    for (const identity of identities) {
+  #assertNoneInFlight(selected: readonly NodeContainer[]): void {
+    for (const { identity } of selected) {
       const job = this.#queue.findJob(identity.containerId)
       if (job !== undefined) throw inFlight(identity, job)
     }
   }
 
-  async #admit(identities: readonly ContainerIdentity[], { pin = false }: CaptureWish): Promise<readonly Selected[]> {
+  async #admit(
+    containers: readonly NodeContainer[],
+    { pin = false }: CaptureWish,
+    sighting: Sighting,
+  ): Promise<readonly Selected[]> {
+    const tools = this.#admissionTools(sighting)
     return await Promise.all(
-      identities.map(async (identity) => {
+      containers.map(async (container) => {
+        const { identity } = container
         const mustWait = this.#queue.findJob(identity.containerId) !== undefined
-        return { identity, admission: mustWait ? undefined : await admit({ identity, pin }, this.#tools) }
+        const admission = mustWait ? undefined : await admit({ identity, pin }, tools)
+        return { identity, facts: factsOf(container), admission }
       }),
     )
+  }
+
+  /** A crowd of callers asks the runtime no more than a few would: each question has its deadline from the beginning. */
+  #admissionTools({ usage }: Sighting): AdmissionTools {
+    return {
+      ...this.#tools,
+      runtime: { listUsage: (id = '') => usage.get(id) ?? this.#usageLooks.look(id) },
+      freezeControl: { ...this.#tools.freezeControl, look: (id) => this.#freezeLooks.look(id) },
+    }
   }
 
   #begin(wish: CaptureWish, selected: readonly Selected[]): CaptureJob {
@@ -246,7 +298,7 @@ export class Captures {
 
   async #run(active: ActiveJob): Promise<void> {
     const { head, records, selected, abort } = active
-    for (const [ordinal, { admission }] of selected.entries()) {
+    for (const [ordinal, { admission, facts }] of selected.entries()) {
       const record = records[ordinal]
       if (record === undefined) continue
       const limit = setTimeout(() => {
@@ -258,6 +310,7 @@ export class Captures {
         record,
         {
           admission,
+          facts,
           stagingId: `${head.id}-${record.ordinal}`,
           pin: head.pin,
           reason: head.reason,
@@ -302,8 +355,13 @@ export class Captures {
   }
 }
 
-function identitiesOf(containers: readonly NodeContainer[]): readonly ContainerIdentity[] {
-  return containers.map(({ identity }) => identity)
+/** They are the same for as long as the container is there. */
+function factsOf({ image, imageReference, podLabels }: NodeContainer): ContainerFacts {
+  return {
+    image,
+    ...(imageReference !== undefined && { imageReference }),
+    ...(podLabels !== undefined && { podLabels: { ...podLabels } }),
+  }
 }
 
 /** The answer of the store while the job is active would be older than what is in memory. */

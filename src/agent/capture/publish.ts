@@ -1,10 +1,11 @@
 import { constants } from 'node:fs'
-import { link, open, unlink, type FileHandle } from 'node:fs/promises'
+import { link, lstat, open, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findTarEnd } from '../../archive/tar-end.ts'
 import { formatArchiveName, type ArchiveNameParts } from '../../checkpoint/archive-name.ts'
-import { isSystemError, OutOfSpaceError, RuntimeFailureError } from '../../shared/errors.ts'
+import { isSystemError, OutOfSpaceError, RuntimeFailureError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
+import { markerOf } from '../pins.ts'
+import type { StagedArchive, StagedCheck } from './staged-check.ts'
 
 /** Opens what the runtime left in staging. Throws a RuntimeFailureError when there is nothing, or something else. */
 export async function openStaged(path: string): Promise<FileHandle> {
@@ -25,19 +26,36 @@ export async function openStaged(path: string): Promise<FileHandle> {
   )
 }
 
-/** Throws a RuntimeFailureError unless the tar ends as it should and nothing follows. */
-export async function assertWhole(file: FileHandle): Promise<number> {
-  const { size } = await file.stat()
-  const end = await findTarEnd(file, size)
-  if (end.isWhole) return size
+/**
+ * Throws a RuntimeFailureError unless the tar ends as it should and nothing follows, and an UnavailableError
+ * (`ArchiveUnchecked`) where that cannot be found out.
+ */
+export async function assertWhole(archive: StagedArchive, { check }: StagedCheck): Promise<void> {
+  const verdict = await check(archive)
+  if ('kind' in verdict) {
+    throw new UnavailableError(`Cannot tell whether the archive is whole: ${verdict.why}`, {
+      code: UNCHECKED,
+      hint: 'See the log of the agent for what ended its reader.',
+    })
+  }
+  if (verdict.isWhole) return
   throw incomplete(
-    `the archive is not whole: ${end.reason} at byte ${end.offset} of ${size}`,
+    `the archive is not whole: ${verdict.reason} at byte ${verdict.offset} of ${archive.sizeBytes}`,
     "Take the checkpoint again; if it stays, see the runtime's log and the free space on the node.",
   )
 }
 
+const UNCHECKED = 'ArchiveUnchecked'
+
+/** That nobody knows whether the archive is whole is no reason to take it away. */
+export function isUnchecked(error: unknown): boolean {
+  return error instanceof UnavailableError && error.code === UNCHECKED
+}
+
 export interface PublishOptions {
   readonly staged: string
+  /** The marker that keeps the archive, staged as well; it has its name before the archive has. */
+  readonly stagedMarker?: string
   readonly directory: string
   readonly parts: ArchiveNameParts
   /** Told before a name is tried, so that a crash in between can be mended. */
@@ -46,14 +64,12 @@ export interface PublishOptions {
 
 /**
  * Gives the staged file its final name without ever overwriting another: a name that is taken gives way to the next
- * free second. Once this returns, the name survives a power cut.
+ * free second. Once this returns, the name survives a power cut; the staged one is still there.
  */
-export async function publish({ staged, directory, parts, onName }: PublishOptions): Promise<string> {
-  const fileName = await linkUnderFreeName({ staged, directory, parts, onName })
+export async function publish(options: PublishOptions): Promise<string> {
+  const fileName = await linkUnderFreeName(options)
   failPoint('capture.linked')
-  await unlink(staged)
-  failPoint('capture.unlinked')
-  await syncDirectory(directory)
+  await syncDirectory(options.directory)
   failPoint('capture.published')
   return fileName
 }
@@ -61,20 +77,60 @@ export async function publish({ staged, directory, parts, onName }: PublishOptio
 /** A day of captures, one a second. */
 const MAX_NAMES = 86_400
 
-async function linkUnderFreeName({ staged, directory, parts, onName }: PublishOptions): Promise<string> {
+async function linkUnderFreeName({ staged, stagedMarker, directory, parts, onName }: PublishOptions): Promise<string> {
   for (let second = 0; second < MAX_NAMES; second += 1) {
     const takenAt = new Date(parts.takenAt.getTime() + second * 1000)
     const fileName = formatArchiveName({ ...parts, takenAt })
     onName(fileName)
     failPoint('capture.named')
+    // A marker of somebody else is theirs to take away: beside it, ours could not be told from it.
+    if (stagedMarker !== undefined && !(await linkUnlessTaken(stagedMarker, join(directory, markerOf(fileName)))))
+      continue
+    failPoint('capture.marked')
+    let isPublished = false
     try {
-      await link(staged, join(directory, fileName))
-      return fileName
-    } catch (error) {
-      if (!isSystemError(error, 'EEXIST')) throw explainDiskError(error)
+      isPublished = await linkUnlessTaken(staged, join(directory, fileName))
+    } finally {
+      if (!isPublished && stagedMarker !== undefined) await removeOwnMarker({ stagedMarker, directory, fileName })
     }
+    if (isPublished) return fileName
   }
   throw new Error(`no free name within ${MAX_NAMES} seconds`)
+}
+
+/** False where another file has this name. */
+async function linkUnlessTaken(file: string, name: string): Promise<boolean> {
+  try {
+    await link(file, name)
+    return true
+  } catch (error) {
+    if (isSystemError(error, 'EEXIST')) return false
+    throw explainDiskError(error)
+  }
+}
+
+/** Takes the marker away beside a name that its archive did not get in the end; one of somebody else stays. */
+export async function removeOwnMarker({
+  stagedMarker,
+  directory,
+  fileName,
+}: {
+  readonly stagedMarker: string
+  readonly directory: string
+  readonly fileName: string
+}): Promise<void> {
+  const name = join(directory, markerOf(fileName))
+  const [ours, there] = await Promise.all([findInode(stagedMarker), findInode(name)])
+  if (ours !== undefined && ours === there) await unlink(name)
+}
+
+async function findInode(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).ino
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
+  }
 }
 
 export async function syncDirectory(directory: string): Promise<void> {

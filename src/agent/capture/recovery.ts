@@ -1,16 +1,22 @@
-import { lstat, unlink } from 'node:fs/promises'
+import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
-import type { CapturedArchive } from '../../checkpoint/capture-job.ts'
-import { errorText, isSystemError } from '../../shared/errors.ts'
+import type { CapturedArchive, CaptureFailure } from '../../checkpoint/capture-job.ts'
+import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
 import type { CaptureSubject } from '../custody/capture-custody.ts'
-import { writePin } from '../pins.ts'
+import { markerOf, writeMarker, writePin } from '../pins.ts'
 import { awaitAbandonedDump, awaitUnansweredDump, passes, type AbandonedDumpEnd } from './abandoned-dump.ts'
-import { OUTCOME_UNKNOWN, RESTARTED_BEFORE_BEGIN, toCaptureFailure } from './capture-failure.ts'
+import {
+  ArchiveKeptError,
+  KEPT_ARCHIVE_GONE,
+  OUTCOME_UNKNOWN,
+  RESTARTED_BEFORE_BEGIN,
+  toCaptureFailure,
+} from './capture-failure.ts'
 import { CaptureRecord } from './capture-record.ts'
 import type { CaptureTools } from './capture-run.ts'
-import { assertWhole, openStaged, publish, syncDirectory } from './publish.ts'
+import { assertWhole, isUnchecked, openStaged, publish, removeOwnMarker, syncDirectory } from './publish.ts'
 
 export interface RecoveryOptions {
   readonly store: JobStore
@@ -30,30 +36,89 @@ const NO_CONTAINER = '0'.repeat(64)
  */
 export async function recoverCaptures({ store, tools, hold }: RecoveryOptions): Promise<void> {
   const unfinished = store.listUnfinished()
-  const known = new Set(unfinished.map(({ traces }) => traces.stagingId))
+  const held = store.listHeld()
+  const known = new Set([...unfinished, ...held].map(({ traces }) => traces.stagingId))
+  for (const { traces } of held) if (traces.stagingId !== undefined) tools.staging.keep(traces.stagingId)
   // Before the first await: the containers must be held before a request can come in.
   const recoveries = unfinished.map((left) => recover(left, { store, tools, hold }))
-  const leftovers = (await tools.staging.listLeftovers()).filter((id) => !known.has(id))
-  await Promise.all([...recoveries, ...leftovers.map((id) => removeLeftover(id, { store, tools, hold }))])
+  const publications = held.map((left) => publishHeld(left, { store, tools }))
+  const unclaimed = (await tools.staging.listLeftovers()).filter((id) => !known.has(id))
+  await Promise.all([
+    ...recoveries,
+    ...publications,
+    ...unclaimed.map((stagingId) => clearUnclaimed(stagingId, { store, tools, hold })),
+  ])
 }
 
-/** Its capture has ended, or is not known; a runtime that heeds no cancel may be writing to it all the same. */
-async function removeLeftover(id: string, { store, tools, hold }: RecoveryOptions): Promise<void> {
-  const left = store.findByStagingId(id)
+/**
+ * Removes what an ended capture has left, once the runtime cannot be writing to it any more. What no row speaks of may
+ * be all that there is of an archive: it is kept.
+ */
+async function clearUnclaimed(stagingId: string, { store, tools, hold }: RecoveryOptions): Promise<void> {
+  const { staging, logger, freezeGuard } = tools
+  const left = store.findByStagingId(stagingId)
   const { containerId, jobId, dumpMayTakeMs = DUMP_MAY_TAKE_MS } = left ?? {}
   const isOver = (async () =>
-    (await heedsCancel(containerId ?? NO_CONTAINER, tools)) ||
-    (await passes(dumpMayTakeMs, tools.freezeGuard.closed)))()
+    (await heedsCancel(containerId ?? NO_CONTAINER, tools)) || (await passes(dumpMayTakeMs, freezeGuard.closed)))()
   if (containerId !== undefined && jobId !== undefined) hold(containerId, jobId, isOver)
   if (!(await isOver)) return
-  tools.logger.warn({ stagingId: id }, 'Removing a staging folder that no capture of the index claims')
-  await tools.staging.remove(id)
+  if (left === undefined && (await mayBeWhole(staging.archivePath(stagingId), tools))) {
+    staging.keep(stagingId)
+    logger.error(
+      { stagingId },
+      'Keeping a whole archive in staging that no capture of the index claims: move it away, or remove its directory',
+    )
+    return
+  }
+  logger.warn({ stagingId }, 'Removing a staging directory that no capture of the index claims')
+  await staging.remove(stagingId)
+}
+
+/** Whether it is an archive that has no other name, and is whole as far as anybody can tell. */
+async function mayBeWhole(path: string, { stagedCheck }: CaptureTools): Promise<boolean> {
+  try {
+    await using file = await openStaged(path)
+    const { size: sizeBytes, nlink } = await file.stat()
+    if (nlink > 1) return false
+    await assertWhole({ path, file, sizeBytes }, stagedCheck)
+    return true
+  } catch (error) {
+    return isUnchecked(error)
+  }
 }
 
 /** Asks the runtime; one that is away counts as one that goes on whatever its caller does. */
 async function heedsCancel(containerId: string, { runtime }: CaptureTools): Promise<boolean> {
   await runtime.taskState(containerId).catch(() => undefined)
   return runtime.heedsCancel === true
+}
+
+/** Tries again what could not be published when it was taken. */
+async function publishHeld(
+  left: UnfinishedCapture,
+  { store, tools }: Pick<RecoveryOptions, 'store' | 'tools'>,
+): Promise<void> {
+  const { jobId, ordinal, capture, traces } = left
+  const { clock, logger } = tools
+  const record = new CaptureRecord({ jobId, ordinal, capture, store, clock, logger })
+  const about = { jobId, stagingId: traces.stagingId, ...capture.identity }
+  try {
+    const archive = (await findPublished(left, tools)) ?? (await publishStaged(left, record, tools))
+    if (archive === undefined) {
+      logger.error(about, 'An archive that was kept in staging is gone')
+      await tools.custody.fail(subjectOf(left), 'failed', KEPT_ARCHIVE_GONE)
+      record.end('failed', KEPT_ARCHIVE_GONE)
+    } else {
+      await succeed(left, record, { archive, tools })
+      logger.warn({ ...about, archive: archive.fileName }, 'Published an archive that had been kept in staging')
+    }
+    if (traces.stagingId !== undefined) {
+      await tools.staging.remove(traces.stagingId)
+      tools.staging.letGo(traces.stagingId)
+    }
+  } catch (error) {
+    logger.error({ ...about, error: errorText(error) }, 'Cannot publish an archive: it is kept in staging')
+  }
 }
 
 async function recover(left: UnfinishedCapture, { store, tools, hold }: RecoveryOptions): Promise<void> {
@@ -90,10 +155,10 @@ async function recover(left: UnfinishedCapture, { store, tools, hold }: Recovery
   const done = finish(left, record, {
     tools,
     awaitDump: async (stagingId) => {
-      const { staging } = tools
+      const { staging, stagedCheck } = tools
       return (await isHeeded)
-        ? await awaitAbandonedDump({ settled, staging, stagingId })
-        : await awaitUnansweredDump({ over, staging, stagingId })
+        ? await awaitAbandonedDump({ settled, staging, stagingId, stagedCheck })
+        : await awaitUnansweredDump({ over, staging, stagingId, stagedCheck })
     },
   })
   const isFree = Promise.all([done, isHeeded.then(async (heeded) => (heeded ? true : await over))])
@@ -115,20 +180,22 @@ async function finish(left: UnfinishedCapture, record: CaptureRecord, { tools, a
       await tools.custody.fail(subjectOf(left), 'unknown-outcome', OUTCOME_UNKNOWN)
       record.end('unknown-outcome', OUTCOME_UNKNOWN)
     } else {
-      if (left.pin) await pinOrWarn(archive.fileName, left, tools)
-      record.succeed(archive)
-      await recordSuccess(left, archive, tools)
+      await succeed(left, record, { archive, tools })
     }
     if (left.traces.stagingId !== undefined) await tools.staging.remove(left.traces.stagingId)
     tools.logger.warn(
       { jobId: left.jobId, ...left.capture.identity, archive: archive?.fileName },
       'Ended a capture that the agent had left unfinished',
     )
-  } catch (error) {
+  } catch (thrown) {
+    const error = isUnchecked(thrown) ? new ArchiveKeptError(thrown) : thrown
+    const isKept = error instanceof ArchiveKeptError
+    const state = isKept ? 'failed' : 'unknown-outcome'
+    if (isKept && left.traces.stagingId !== undefined) tools.staging.keep(left.traces.stagingId)
     const failure = toCaptureFailure(error)
-    await tools.custody.fail(subjectOf(left), 'unknown-outcome', failure)
-    record.end('unknown-outcome', failure)
-    tools.logger.error({ jobId: left.jobId, error: errorText(error) }, 'Cannot recover a capture')
+    await tools.custody.fail(subjectOf(left), state, failure)
+    record.end(state, failure)
+    tools.logger.error({ jobId: left.jobId, isKept, error: errorText(error) }, 'Cannot recover a capture')
   }
 }
 
@@ -136,7 +203,16 @@ function subjectOf({ jobId, capture, requestedBy, reason }: UnfinishedCapture): 
   return { jobId, identity: capture.identity, actor: { user: requestedBy, groups: [] }, reason }
 }
 
-async function recordSuccess(left: UnfinishedCapture, archive: CapturedArchive, tools: CaptureTools): Promise<void> {
+interface Found {
+  readonly archive: CapturedArchive
+  readonly tools: CaptureTools
+}
+
+/** The archive has its name, on the disk. */
+async function succeed(left: UnfinishedCapture, record: CaptureRecord, { archive, tools }: Found): Promise<void> {
+  const unpinned = left.pin ? await findPinFailure(left, { archive, tools }) : undefined
+  if (unpinned === undefined) record.succeed(archive)
+  else record.end('failed', unpinned)
   const { ino, mtime } = await lstat(join(tools.checkpointsDirectory, archive.fileName))
   await tools.custody.succeed(subjectOf(left), archive, { inode: ino, modifiedAt: mtime }, {})
 }
@@ -144,13 +220,12 @@ async function recordSuccess(left: UnfinishedCapture, archive: CapturedArchive, 
 /** It had its name already: by inode, since the name alone could be another's. */
 async function findPublished(
   left: UnfinishedCapture,
-  { checkpointsDirectory, staging }: CaptureTools,
+  { checkpointsDirectory }: CaptureTools,
 ): Promise<CapturedArchive | undefined> {
-  const { publishedName, publishedInode, stagingId } = left.traces
-  if (publishedName === undefined || publishedInode === undefined || stagingId === undefined) return undefined
+  const { publishedName, publishedInode } = left.traces
+  if (publishedName === undefined || publishedInode === undefined) return undefined
   const stat = await lstat(join(checkpointsDirectory, publishedName)).catch(undefinedIfMissing)
   if (stat?.isFile() !== true || stat.ino !== publishedInode) return undefined
-  await unlink(staging.archivePath(stagingId)).catch(undefinedIfMissing)
   await syncDirectory(checkpointsDirectory)
   return {
     checkpointId: checkpointId(publishedName),
@@ -166,35 +241,81 @@ async function adopt(
   { tools, awaitDump }: Finish,
 ): Promise<CapturedArchive | 'stopped' | undefined> {
   const { stagingId } = left.traces
-  const { staging, checkpointsDirectory } = tools
   if (stagingId === undefined) return undefined
   const end = await awaitDump(stagingId)
   if (end !== 'whole') return end === 'stopped' ? end : undefined
-  const staged = staging.archivePath(stagingId)
-  await using file = await openStaged(staged)
-  const sizeBytes = await assertWhole(file)
-  await file.chmod(0o600)
-  await file.sync()
-  const publishedInode = (await file.stat()).ino
-  const takenAt = left.capture.startedAt ?? tools.clock.now()
-  const fileName = await publish({
-    staged,
-    directory: checkpointsDirectory,
-    parts: { ...left.capture.identity, takenAt },
-    onName: (publishedName) => {
-      record.trace({ publishedName, publishedInode })
-      tools.custody.expect(checkpointId(publishedName))
-    },
-  })
-  return { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
+  return await publishStaged(left, record, tools)
 }
 
-/** The archive is safe already: a marker that cannot be written does not undo it. */
-async function pinOrWarn(fileName: string, left: UnfinishedCapture, tools: CaptureTools): Promise<void> {
-  const note = { reason: left.reason, by: left.requestedBy, at: tools.clock.now() }
-  await writePin(tools.checkpointsDirectory, fileName, note).catch((error: unknown) => {
-    tools.logger.error({ fileName, error: errorText(error) }, 'Cannot pin the archive')
-  })
+/**
+ * Undefined where there is no whole archive in staging. Throws an ArchiveKeptError where there is one, or may be, and it
+ * cannot be published.
+ */
+async function publishStaged(
+  left: UnfinishedCapture,
+  record: CaptureRecord,
+  tools: CaptureTools,
+): Promise<CapturedArchive | undefined> {
+  const { stagingId, publishedName: announced } = left.traces
+  const { staging, checkpointsDirectory: directory } = tools
+  if (stagingId === undefined) return undefined
+  const staged = staging.archivePath(stagingId)
+  await using file = await openStaged(staged).catch(undefinedIfIncomplete)
+  if (file === undefined) return undefined
+  try {
+    const { size: sizeBytes, ino: publishedInode } = await file.stat()
+    const isWhole = await assertWhole({ path: staged, file, sizeBytes }, tools.stagedCheck).then(
+      () => true,
+      undefinedIfIncomplete,
+    )
+    if (isWhole === undefined) return undefined
+    await file.chmod(0o600)
+    await file.sync()
+    const stagedMarker = staging.markerPath(stagingId)
+    if (announced !== undefined) await removeOwnMarker({ stagedMarker, directory, fileName: announced })
+    if (left.pin) await writeMarker(stagedMarker, noteOf(left, tools))
+    const takenAt = left.capture.startedAt ?? tools.clock.now()
+    const fileName = await publish({
+      staged,
+      ...(left.pin && { stagedMarker }),
+      directory,
+      parts: { ...left.capture.identity, takenAt },
+      onName: (publishedName) => {
+        record.trace({ publishedName, publishedInode })
+        tools.custody.expect(checkpointId(publishedName))
+      },
+    })
+    return { checkpointId: checkpointId(fileName), fileName, sizeBytes, takenAt }
+  } catch (error) {
+    throw new ArchiveKeptError(error)
+  }
+}
+
+/** A marker has its name before its archive; a power cut may have taken it all the same. */
+async function findPinFailure(left: UnfinishedCapture, { archive, tools }: Found): Promise<CaptureFailure | undefined> {
+  const { checkpointsDirectory: directory, logger } = tools
+  const { checkpointId: id, fileName } = archive
+  try {
+    if ((await lstat(join(directory, markerOf(fileName))).catch(undefinedIfMissing)) !== undefined) return undefined
+    await writePin(directory, fileName, noteOf(left, tools))
+    return undefined
+  } catch (error) {
+    logger.error({ fileName, error: errorText(error) }, 'Cannot pin the archive')
+    return {
+      code: 'PinNotWritten',
+      detail: `the archive was published as checkpoint "${id}", and its pin could not be written: ${errorText(error)}`,
+      hint: `Pin it with PUT /v1/checkpoints/${id}/pin before a sweep may take it.`,
+    }
+  }
+}
+
+function noteOf({ reason, requestedBy }: UnfinishedCapture, { clock }: CaptureTools) {
+  return { reason, by: requestedBy, at: clock.now() }
+}
+
+function undefinedIfIncomplete(error: unknown): undefined {
+  if (error instanceof AgentError && error.code === 'ArchiveIncomplete') return undefined
+  throw error
 }
 
 function undefinedIfMissing(error: unknown): undefined {
