@@ -83,6 +83,49 @@ describe.concurrent('a capture', () => {
     expect(allDumps(test)).toMatchObject([{ hasDeadline: false, outcome: 'ok' }])
   })
 
+  it('asks the runtime each thing once, on both ways', async () => {
+    await using test = await startTestAgent()
+    test.runtime.webPod()
+    await capture(test, COUNTER)
+    const { signal } = new AbortController()
+    const ways = [
+      () => capture(test, COUNTER),
+      () => kubeletCheckpoint(test.agent, { ...COUNTER, timeoutMs: 60_000, signal }),
+    ]
+    for (const way of ways) {
+      // On a machine that stands still for half a second what was found out is too old, and is asked for again.
+      let calls: readonly string[] = []
+      for (let round = 0; round < 10 && calls.length !== 5; round += 1) {
+        const before = test.runtime.calls.calls.length
+        await way()
+        calls = test.runtime.calls.calls.slice(before).map(({ method }) => method)
+      }
+      expect(calls.toSorted()).toEqual([
+        'CheckpointContainer',
+        'Get',
+        'ListContainerStats',
+        'ListContainers',
+        'ListPodSandbox',
+      ])
+      // Of what is found out before, only the runtime's own word is waited for.
+      expect(calls.at(-1)).toBe('CheckpointContainer')
+    }
+  })
+
+  it('does not go by what was asked ahead of a container that was restarted meanwhile', async () => {
+    await using test = await startTestAgent()
+    const pod = test.runtime.webPod()
+    await capture(test, COUNTER)
+    const old = pod.container('counter')
+    old.exit()
+    const { id } = test.runtime.pods.addContainer(pod, { name: 'counter', attempt: 1 })
+    const before = test.runtime.calls.calls.length
+    const job = await capture(test, COUNTER)
+    expect(job.captures[0]).toMatchObject({ state: 'succeeded', identity: { containerId: id } })
+    const looks = test.runtime.calls.calls.slice(before).filter(({ method }) => method === 'Get')
+    expect(looks.map(({ containerId }) => containerId)).toEqual([old.id, id])
+  })
+
   it('gives a name that is taken the next free second, and touches nothing of the other file', async () => {
     const now = new Date('2026-11-21T10:00:00.500Z')
     await using test = await startTestAgent({ clock: { now: () => now } })

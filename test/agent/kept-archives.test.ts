@@ -36,6 +36,8 @@ beforeEach(() => {
   broken.check = undefined
 })
 
+vi.setConfig({ testTimeout: 60_000 })
+
 const COUNTER = { namespace: 'shop', pod: 'web-node-a', container: 'counter', requestedBy: 'ada' }
 
 async function capture({ agent }: TestAgent, changes: { readonly pin?: boolean } = {}): Promise<CaptureJob> {
@@ -51,9 +53,13 @@ const only = ({ captures: [first] }: CaptureJob): ContainerCapture => {
   return first
 }
 
-async function custodyEntries({ agent }: TestAgent): Promise<readonly unknown[]> {
+async function custodyEntries({ agent }: TestAgent) {
   const { entries } = await agent.custody.page({ after: 0, limit: 100 })
   return entries.filter(({ action }) => action === 'capture').map(({ outcome, detail }) => ({ outcome, detail }))
+}
+
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  await vi.waitUntil(isSo, { interval: 5, timeout: 20_000 })
 }
 
 const unpublished = async ({ agent }: TestAgent) => (await agent.status(undefined)).captures.unpublished
@@ -93,20 +99,20 @@ describe('a whole archive that cannot be published', () => {
 
     // The disk is not well yet.
     await test.restart()
-    await vi.waitUntil(async () => (await unpublished(test)) === 1)
+    await until(async () => (await unpublished(test)) === 1)
     expect(archiveProblem(stagedBy(test, job))).toBeUndefined()
     expect(jobState(test.agent.captures.get(job.id))).toBe('failed')
 
     broken.link = undefined
     await test.restart()
-    await vi.waitUntil(() => jobState(test.agent.captures.get(job.id)) === 'succeeded', { timeout: 10_000 })
-    await vi.waitUntil(() => test.leftovers().length === 0, { timeout: 10_000 })
+    await until(() => jobState(test.agent.captures.get(job.id)) === 'succeeded')
+    await until(() => test.leftovers().length === 0)
     const [name = ''] = test.archives()
     expect(only(test.agent.captures.get(job.id)).archive?.fileName).toBe(name)
     expect(archiveProblem(join(test.folder.checkpoints, name))).toBeUndefined()
-    await vi.waitUntil(async () => (await unpublished(test)) === 0)
+    await until(async () => (await unpublished(test)) === 0)
     expect(health(test)).toEqual({ name: 'unpublished-archives', state: 'ok' })
-    await vi.waitFor(async () => expect((await custodyEntries(test)).at(-1)).toMatchObject({ outcome: 'done' }))
+    await until(async () => (await custodyEntries(test)).at(-1)?.outcome === 'done')
   })
 
   it('is not there any more at the next start where a person took it: the job says so', async () => {
@@ -118,9 +124,9 @@ describe('a whole archive that cannot be published', () => {
     expect(await unpublished(test)).toBe(0)
     await test.restart()
     const failure = () => only(test.agent.captures.get(job.id)).failure
-    await vi.waitUntil(() => failure()?.code === 'ArchiveGone', { timeout: 10_000 })
+    await until(() => failure()?.code === 'ArchiveGone')
     expect(failure()?.isArchiveKept).toBeUndefined()
-    await vi.waitUntil(() => test.leftovers().length === 0, { timeout: 10_000 })
+    await until(() => test.leftovers().length === 0)
   })
 
   it('does not keep the next capture of the container away', async () => {
@@ -150,11 +156,11 @@ describe('an archive of which nobody can tell whether it is whole', () => {
     })
     expect(archiveProblem(stagedBy(test, job))).toBeUndefined()
     await test.restart()
-    await vi.waitUntil(async () => (await unpublished(test)) === 1)
+    await until(async () => (await unpublished(test)) === 1)
     expect(existsSync(stagedBy(test, job))).toBe(true)
     broken.check = undefined
     await test.restart()
-    await vi.waitUntil(() => test.archives().length === 1, { timeout: 10_000 })
+    await until(() => test.archives().length === 1)
   })
 
   it('after a cancel is kept as well', async () => {
@@ -163,14 +169,14 @@ describe('an archive of which nobody can tell whether it is whole', () => {
     test.runtime.faults.next({ ...hangs, windDownMs: 100, finishesFileAfterCancel: true })
     broken.check = 'its reader was killed'
     const { id } = await test.agent.captures.request(COUNTER)
-    await vi.waitUntil(() => test.runtime.dumpsRunning === 1, { interval: 5, timeout: 10_000 })
+    await until(() => test.runtime.dumpsRunning === 1)
     writeFileSync(join(test.folder.checkpoints, STAGING_FOLDER, `${id}-0`, 'archive.tar'), 'as much as there is')
     const job = await test.agent.captures.cancel(id)
     expect(only(job)).toMatchObject({ state: 'failed', failure: { code: 'ArchiveUnchecked', isArchiveKept: true } })
     expect(existsSync(stagedBy(test, job))).toBe(true)
     broken.check = undefined
     await test.restart()
-    await vi.waitUntil(() => test.leftovers().length === 0, { timeout: 10_000 })
+    await until(() => test.leftovers().length === 0)
     expect(test.archives()).toEqual([])
   })
 })
@@ -182,7 +188,7 @@ describe('an archive that is to be kept', () => {
     test.runtime.faults.next({ dumpMs: 1, cleanupMs: 500 })
     const { id } = await test.agent.captures.request({ ...COUNTER, pin: true })
     const folder = join(test.folder.checkpoints, STAGING_FOLDER, `${id}-0`)
-    await vi.waitUntil(() => existsSync(join(folder, 'archive.tar')), { interval: 5, timeout: 10_000 })
+    await until(() => existsSync(join(folder, 'archive.tar')))
     mkdirSync(join(folder, 'archive.tar.keep'))
     const job = await test.agent.captures.wait(id, {})
     expect(only(job)).toMatchObject({
@@ -193,7 +199,7 @@ describe('an archive that is to be kept', () => {
 
     rmSync(join(folder, 'archive.tar.keep'), { recursive: true })
     await test.restart()
-    await vi.waitUntil(() => test.archives().length === 2, { timeout: 10_000 })
+    await until(() => test.archives().length === 2)
     const [name = '', marker = ''] = test.archives().toSorted()
     expect(marker).toBe(`${name}.keep`)
     expect(JSON.parse(readFileSync(join(test.folder.checkpoints, marker), 'utf8'))).toMatchObject({ user: 'ada' })

@@ -49,6 +49,10 @@ describe('Staging', () => {
     await staging.create('01-0')
     writeFileSync(join(staging.root, 'lock'), '')
     expect(await staging.listLeftovers()).toEqual(['01-0'])
+    staging.keep('01-0')
+    expect(await staging.listLeftovers()).toEqual([])
+    staging.letGo('01-0')
+    expect(await staging.listLeftovers()).toEqual(['01-0'])
   })
 
   it('tells how much was written, and undefined before', async () => {

@@ -194,13 +194,13 @@ interface Sealed {
 async function seal(record: CaptureRecord, { order, tools, location, takenAt }: Seal): Promise<Sealed> {
   record.enter('sealing')
   await using file = await openStaged(location)
-  await file.chmod(0o600)
   const { size: sizeBytes, ino: inode, mtime: modifiedAt } = await file.stat()
   const check = async () => {
     await assertWhole({ path: location, file, sizeBytes }, tools.stagedCheck)
     failPoint('capture.verified')
   }
   const sync = async () => {
+    await file.chmod(0o600)
     await file.sync()
     failPoint('capture.synced')
   }

@@ -48,8 +48,15 @@ export interface CaptureWish {
 /** The node as it was a moment ago, for a capture that is about to be asked for. */
 export interface Sighting {
   readonly view: NodeView
-  /** What of the container's size has been asked for already, by its id. */
-  readonly usage: ReadonlyMap<string, Promise<Usage>>
+  /** What has been asked of the container by the id that it had before; nobody wants the answers where it has another. */
+  readonly ahead: AskedAhead | undefined
+}
+
+interface AskedAhead {
+  readonly containerId: string
+  readonly usage: Promise<Usage>
+  /** Taken once: who looks again wants to see what is new. */
+  freeze: Promise<FreezeState> | undefined
 }
 
 type Usage = ReadonlyMap<string, ContainerUsage>
@@ -108,8 +115,8 @@ export class Captures {
   /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
   async look(target: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
     this.#tools.stagedCheck.warm?.()
-    const usage = this.#askAhead(target)
-    return { view: await this.#tools.containers.read(), usage }
+    const ahead = this.#askAhead(target)
+    return { view: await this.#tools.containers.read(), ahead }
   }
 
   /** Refuses where one of the containers is being captured already. */
@@ -196,15 +203,18 @@ export class Captures {
     await Promise.all(running())
   }
 
-  /** By the id that the container had at the last look; nobody asks for the answer where it has another by now. */
-  #askAhead({ namespace, pod, container }: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Sighting['usage'] {
-    const { lastView } = this.#tools.containers
-    const id = container && lastView?.findRunning(namespace, pod, container)?.identity.containerId
-    if (id === undefined || this.#queue.findJob(id) !== undefined) return new Map()
-    const usage = this.#usageLooks.look(id)
-    // It may never be asked for.
-    usage.catch(() => undefined)
-    return new Map([[id, usage]])
+  #askAhead({
+    namespace,
+    pod,
+    container = '',
+  }: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Sighting['ahead'] {
+    const seen = this.#tools.containers.lastView?.findRunning(namespace, pod, container)
+    if (seen === undefined || this.#queue.findJob(seen.identity.containerId) !== undefined) return undefined
+    const { containerId } = seen.identity
+    const [usage, freeze] = [this.#usageLooks.look(containerId), this.#freezeLooks.look(containerId)]
+    // Nobody may ever want them.
+    for (const look of [usage, freeze]) look.catch(() => undefined)
+    return { containerId, usage, freeze }
   }
 
   #assertNoneInFlight(selected: readonly NodeContainer[]): void {
@@ -231,11 +241,19 @@ export class Captures {
   }
 
   /** A crowd of callers asks the runtime no more than a few would: each question has its deadline from the beginning. */
-  #admissionTools({ usage }: Sighting): AdmissionTools {
+  #admissionTools({ ahead }: Sighting): AdmissionTools {
+    const takeFreeze = (id: string) => {
+      if (ahead?.containerId !== id) return undefined
+      const { freeze } = ahead
+      ahead.freeze = undefined
+      return freeze
+    }
     return {
       ...this.#tools,
-      runtime: { listUsage: (id = '') => usage.get(id) ?? this.#usageLooks.look(id) },
-      freezeControl: { ...this.#tools.freezeControl, look: (id) => this.#freezeLooks.look(id) },
+      runtime: {
+        listUsage: (id = '') => (ahead?.containerId === id ? ahead.usage : this.#usageLooks.look(id)),
+      },
+      freezeControl: { ...this.#tools.freezeControl, look: (id) => takeFreeze(id) ?? this.#freezeLooks.look(id) },
     }
   }
 

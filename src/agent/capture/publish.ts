@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { formatArchiveName, type ArchiveNameParts } from '../../checkpoint/archive-name.ts'
 import { isSystemError, OutOfSpaceError, RuntimeFailureError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
+import { openDirectory } from '../open-directory.ts'
 import { markerOf } from '../pins.ts'
 import type { StagedArchive, StagedCheck } from './staged-check.ts'
 
@@ -67,9 +68,10 @@ export interface PublishOptions {
  * free second. Once this returns, the name survives a power cut; the staged one is still there.
  */
 export async function publish(options: PublishOptions): Promise<string> {
+  using directory = openDirectory(options.directory)
   const fileName = await linkUnderFreeName(options)
   failPoint('capture.linked')
-  await syncDirectory(options.directory)
+  await directory.flush()
   failPoint('capture.published')
   return fileName
 }

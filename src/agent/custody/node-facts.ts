@@ -7,6 +7,10 @@ export interface NodeFacts {
   readonly cpuModel: string
 }
 
+/** They last as long as the process; the processors are read from a file. */
+let known: NodeFacts | undefined
+
 export function readNodeFacts(): NodeFacts {
-  return { kernel: release(), architecture: arch(), cpuModel: cpus()[0]?.model.trim() ?? 'unknown' }
+  known ??= { kernel: release(), architecture: arch(), cpuModel: cpus()[0]?.model.trim() ?? 'unknown' }
+  return known
 }
