@@ -90,7 +90,7 @@ export class AgentMetrics {
     this.#gauge('checkpoint_agent_captures_queued', 'Captures that wait', () => captureCounts().queued)
     this.#gauge(
       'checkpoint_agent_unpublished_archives',
-      'Whole archives that could not be published and are kept in the staging folder',
+      'Whole archives that could not be published and are kept in the staging directory',
       keptArchives,
     )
     this.#gauge(

@@ -79,7 +79,7 @@ describe('a whole archive that cannot be published', () => {
       state: 'failed',
       failure: {
         code,
-        detail: expect.stringContaining('; the archive is kept in the staging folder'),
+        detail: expect.stringContaining('; the archive is kept in the staging directory'),
         hint: expect.stringContaining('publishes the archive when it is started again'),
         isArchiveKept: true,
       },
@@ -89,7 +89,7 @@ describe('a whole archive that cannot be published', () => {
     expect(await unpublished(test)).toBe(1)
     expect(health(test)).toMatchObject({
       state: 'degraded',
-      detail: expect.stringContaining('1 whole archive is kept'),
+      reason: expect.stringContaining('1 whole archive is kept'),
     })
     expect((await test.agent.metrics.render()).text).toMatch(/^checkpoint_agent_unpublished_archives 1$/m)
     expect(await custodyEntries(test)).toMatchObject([

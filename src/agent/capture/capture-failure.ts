@@ -45,7 +45,7 @@ function keptInStaging(cause: unknown): CaptureFailure {
   const { detail, hint = '', ...rest } = known ?? failure
   return {
     ...rest,
-    detail: `${detail}; the archive is kept in the staging folder`,
+    detail: `${detail}; the archive is kept in the staging directory`,
     hint: `${hint} The agent publishes the archive when it is started again.`.trimStart(),
     isArchiveKept: true,
   }
@@ -86,7 +86,7 @@ export const RESTARTED_BEFORE_BEGIN: CaptureFailure = {
 
 export const KEPT_ARCHIVE_GONE: CaptureFailure = {
   code: 'ArchiveGone',
-  detail: 'the archive that had been kept in the staging folder is not there any more, or not whole',
+  detail: 'the archive that had been kept in the staging directory is not there any more, or not whole',
   hint: 'See who took it away; take the checkpoint anew if it is still wanted.',
 }
 
