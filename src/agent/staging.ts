@@ -3,6 +3,7 @@ import { lstat, mkdir, readdir, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSystemError, UnavailableError } from '../shared/errors.ts'
 import { makeDirectory, whyNotMade } from '../shared/make-directory.ts'
+import { failPoint } from '../shared/fail-point.ts'
 import { assertSafeDirectory } from './safe-directory.ts'
 
 /** A hidden folder beside the archives, on their file system, so that publishing is a link and never a copy. */
@@ -92,6 +93,7 @@ export class Staging {
     try {
       // All that a capture leaves there as a rule; a walk takes longer.
       await unlink(this.archivePath(id))
+      failPoint('capture.unlinked')
       await rmdir(folder)
     } catch {
       await rm(folder, { recursive: true, force: true })

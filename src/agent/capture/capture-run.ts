@@ -118,7 +118,6 @@ class StagingFolder {
   async #remove(): Promise<void> {
     try {
       await this.#tools.staging.remove(this.#id)
-      failPoint('capture.unlinked')
     } catch (error) {
       this.#tools.logger.error({ stagingId: this.#id, error: errorText(error) }, 'Cannot clean the staging folder')
     }
