@@ -21,7 +21,7 @@ describe('checkHealth', () => {
   it('says nothing more of what is well', () => {
     using scene = makeScene()
     expect(checkHealth(scene.well).map(({ state, ...others }) => [state, Object.keys(others)])).toEqual(
-      Array.from({ length: 9 }, () => ['ok', ['name']]),
+      Array.from({ length: 10 }, () => ['ok', ['name']]),
     )
   })
 
@@ -32,7 +32,7 @@ describe('checkHealth', () => {
     const checks = checkHealth({
       ...well,
       runtime: UNWELL,
-      staging: new Staging('/nonexistent/secret'),
+      staging: withKept(new Staging('/nonexistent/secret')),
       frozenContainers: 2,
       canSeeFreezes: false,
       watchTrouble: 'ENOSPC /secret',
@@ -46,7 +46,7 @@ describe('checkHealth', () => {
         hint: expect.stringMatching(/^[A-Z].*\w{3}.*\.$/) as string,
       })
     }
-    expect(checks).toHaveLength(9)
+    expect(checks).toHaveLength(10)
     expect(JSON.stringify(checks)).not.toMatch(/secret|web-0/)
     expect(JSON.stringify(checks)).toContain('CriuMissing')
     expect(JSON.stringify(checks)).toContain('DirectoryMissing')
@@ -87,6 +87,11 @@ function makeScene(): { readonly well: HealthSources; readonly database: Sqlite.
       folder.remove()
     },
   }
+}
+
+function withKept(staging: Staging): Staging {
+  staging.keep('secret')
+  return staging
 }
 
 function prepared(directory: string): Staging {

@@ -228,7 +228,7 @@ describe.concurrent('an agent that starts', () => {
     expect(left.logger.lines).toContainEqual({
       level: 'warn',
       fields: { stagingId: STAGING_ID },
-      message: 'Removing a staging folder that no capture of the index claims',
+      message: 'Removing a staging directory that no capture of the index claims',
     })
   })
 
