@@ -38,14 +38,13 @@ describe('openssl s_client', () => {
     expect(stdout).not.toContain('HTTP/1.1')
   })
 
-  it.each(['-tls1_2', '-tls1_3'])(
-    'is asked for a certificate with %s, of no authority in particular',
-    async (version) => {
-      const { stdout } = await speak([version], '')
-      expect(stdout).toMatch(/Requested Signature Algorithms|Client Certificate Types/)
-      expect(stdout).toContain('No client certificate CA names sent')
-    },
-  )
+  it.each(['-tls1_2', '-tls1_3'])('is asked for a certificate of a CA that is trusted with %s', async (version) => {
+    const { stdout } = await speak([version], '')
+    expect(stdout).toMatch(/Requested Signature Algorithms|Client Certificate Types/)
+    expect(stdout).toMatch(
+      /Acceptable client certificate CA names\n.*CN = kubernetes-clients\n.*CN = kubernetes-proxies\n/,
+    )
+  })
 
   it('finds the fingerprint that is in the log and in /v1/node', async () => {
     const { stdout } = await speak([], '')
