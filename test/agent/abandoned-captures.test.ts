@@ -199,6 +199,8 @@ describe.concurrent.each(RUNTIMES)('a runtime that lets go in the middle: %s', (
   it.each(['dump', 'export'] as const)('of the connection, in the %s', async (phase) => {
     await using started = await start(is)
     const { test, counter } = started
+    // By what is known of it, its dump may take a quarter of a minute: enough for a busy machine.
+    counter.writableLayerBytes = 400 * MIB
     test.runtime.faults.next({ dumpMs: 150, ...dropsConnection(phase) })
     const { id } = await test.agent.captures.request(COUNTER)
     const job = await test.agent.captures.wait(id, {})
