@@ -32,7 +32,7 @@ describe('checkHealth', () => {
     const checks = checkHealth({
       ...well,
       runtime: UNWELL,
-      staging: withKept(new Staging('/nonexistent/secret')),
+      staging: new FullStaging('/nonexistent/secret'),
       frozenContainers: 2,
       canSeeFreezes: false,
       watchTrouble: 'ENOSPC /secret',
@@ -89,9 +89,11 @@ function makeScene(): { readonly well: HealthSources; readonly database: Sqlite.
   }
 }
 
-function withKept(staging: Staging): Staging {
-  staging.keep('secret')
-  return staging
+/** Keeps an archive that could not be published. */
+class FullStaging extends Staging {
+  override get keptCount(): number {
+    return 1
+  }
 }
 
 function prepared(directory: string): Staging {
