@@ -25,7 +25,12 @@ const ENTRY = 'main.ts'
 /** What it joins once the process is as it should be. */
 const AGENT = 'run-agent.ts'
 /** Where threads and processes begin: named by a URL, not by an import. */
-const BEGINNINGS = ['agent/content/sealing-worker.ts', 'agent/hash-worker.ts', 'agent/retention/plan-process.ts']
+const BEGINNINGS = [
+  'agent/content/sealing-worker.ts',
+  'agent/hash-worker.ts',
+  'agent/inspection/archive-reader.ts',
+  'agent/retention/plan-process.ts',
+]
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */

@@ -7,7 +7,7 @@ import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import { readableText } from '../shared/readable-text.ts'
 import { generationOf } from './file-generation.ts'
-import { summarizeArchive, type ArchiveSummary } from './archive-summary.ts'
+import { summarizeArchive, type ArchiveSummary } from './inspection/archive-summary.ts'
 import { checkArchive, takeOwnership, type ArchivePermissions, type PermissionsPolicy } from './permissions.ts'
 
 /** What one look at a file of the directory gave. */

@@ -10,6 +10,7 @@ import {
   OutOfSpaceError,
   RuntimeFailureError,
   UnavailableError,
+  UnprocessableError,
 } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
@@ -24,6 +25,7 @@ const STATUS_BY_ERROR = [
   [NotAllowedError, 403],
   [NotFoundError, 404],
   [ConflictError, 409],
+  [UnprocessableError, 422],
   [RuntimeFailureError, 500],
   [UnavailableError, 503],
   [OutOfSpaceError, 507],

@@ -37,6 +37,9 @@ export class NotFoundError extends AgentError {}
 /** It exists, but is not in a state that allows this. */
 export class ConflictError extends AgentError {}
 
+/** It exists and is well asked for, but cannot be done with it: repeating the request will not help. */
+export class UnprocessableError extends AgentError {}
+
 /** Nobody knows who the caller is. */
 export class NotAuthenticatedError extends AgentError {}
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type ArchiveSummary, summarizeArchive } from '../../src/agent/archive-summary.ts'
+import { type ArchiveSummary, summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
 import { ARCHIVE_PROBLEM_CODES } from '../../src/archive/archive-problem.ts'
 import { bufferSource } from '../../src/archive/byte-source.ts'
 import { IMAGE_PROBLEM_CODES } from '../../src/criu/image-problem.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { summarizeArchive } from '../../src/agent/archive-summary.ts'
+import { summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
 import { bufferSource } from '../../src/archive/byte-source.ts'
 import { buildArchive } from '../support/archive-builder.ts'
 import { rawMember } from '../support/raw-tar.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { summarizeArchive } from '../../src/agent/archive-summary.ts'
+import { summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
 import { bufferSource } from '../../src/archive/byte-source.ts'
 import { formatInstant } from '../../src/archive/instant.ts'
 import { listMembers } from '../../src/archive/member-list.ts'

@@ -1,12 +1,12 @@
-import { type ArchiveFacts, readArchiveFacts } from '../archive/archive-facts.ts'
-import type { ByteSource } from '../archive/byte-source.ts'
-import { type Problem, ProblemError, type ProblemList } from '../checkpoint/problem.ts'
-import { type DumpStatistics, readDumpStatistics } from '../criu/dump-statistics.ts'
-import { readCriuVersion } from '../criu/dump-log.ts'
-import type { ImageDirectory } from '../criu/image-directory.ts'
-import { imageProblem } from '../criu/image-problem.ts'
-import { readInventory } from '../criu/inventory.ts'
-import { type ProcessTree, readProcessTree } from '../criu/process-tree.ts'
+import { type ArchiveFacts, readArchiveFacts } from '../../archive/archive-facts.ts'
+import type { ByteSource } from '../../archive/byte-source.ts'
+import { type Problem, ProblemError, type ProblemList } from '../../checkpoint/problem.ts'
+import { type DumpStatistics, readDumpStatistics } from '../../criu/dump-statistics.ts'
+import { readCriuVersion } from '../../criu/dump-log.ts'
+import type { ImageDirectory } from '../../criu/image-directory.ts'
+import { imageProblem } from '../../criu/image-problem.ts'
+import { readInventory } from '../../criu/inventory.ts'
+import { type ProcessTree, readProcessTree } from '../../criu/process-tree.ts'
 
 /** All that one reading of an archive tells: the engine's metadata, and what CRIU's images add. */
 export interface ArchiveSummary extends Omit<ArchiveFacts, 'problems' | 'images' | 'imageProcesses' | 'end'> {
