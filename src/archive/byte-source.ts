@@ -5,6 +5,8 @@ import type { FileHandle } from 'node:fs/promises'
 export interface ByteSource {
   /** Undefined while the end of a stream has not been seen. */
   readonly sizeBytes: number | undefined
+  /** Whoever unpacks this throws a LargeWindowError where zstd wants a larger window than this. Absent: only the limit for all archives counts. */
+  readonly freeWindowLog?: number | undefined
   /** Reads up to `length` bytes to `into[at]`; 0 only at the end. May give the number itself where it need not wait. */
   readonly read: (into: Buffer, at: number, length: number, position: number) => number | Promise<number>
   /** Lets go of what reading took; the file itself belongs to who opened it. */

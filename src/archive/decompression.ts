@@ -22,6 +22,14 @@ export interface DecompressedSource extends ByteSource {
   readonly trailingBytes: number
 }
 
+/** It can be unpacked, but takes more memory than was granted; no word on the archive. */
+export class LargeWindowError extends Error {
+  constructor() {
+    super('its zstd window is larger than what may be taken without asking')
+    this.name = 'LargeWindowError'
+  }
+}
+
 /** The content of a gzip or zstd file, from front to back, in constant memory. Throws a ProblemError on bad input. */
 export function decompressedSource(compressed: ByteSource, kind: 'gzip' | 'zstd'): DecompressedSource {
   return new ForwardSource(compressed, kind)
@@ -40,6 +48,10 @@ class ForwardSource implements DecompressedSource {
   constructor(compressed: ByteSource, kind: 'gzip' | 'zstd') {
     this.#compressed = compressed
     this.#output = kind === 'gzip' ? this.#gunzip() : this.#unzstd()
+  }
+
+  get freeWindowLog(): number | undefined {
+    return this.#compressed.freeWindowLog
   }
 
   async read(into: Buffer, at: number, length: number, position: number): Promise<number> {
@@ -104,7 +116,8 @@ class ForwardSource implements DecompressedSource {
   }
 
   async *#unzstd(): AsyncGenerator<Buffer, void> {
-    const params = { [constants.ZSTD_d_windowLogMax]: MAX_ZSTD_WINDOW_LOG }
+    const windowLog = Math.min(MAX_ZSTD_WINDOW_LOG, this.freeWindowLog ?? Infinity)
+    const params = { [constants.ZSTD_d_windowLogMax]: windowLog }
     let position = 0
     for (let frame = 0; ; frame += 1) {
       this.#assertFrames(frame)
@@ -143,7 +156,7 @@ class ForwardSource implements DecompressedSource {
       }
       this.#consumed = position + decoder.bytesWritten
     } catch (error) {
-      throw explain(error)
+      throw this.#explain(error)
     } finally {
       input.destroy()
       decoder.destroy()
@@ -170,19 +183,30 @@ class ForwardSource implements DecompressedSource {
     return bytes.subarray(0, filled)
   }
 
+  #explain(error: unknown): unknown {
+    const isGrantedLess = this.freeWindowLog !== undefined && this.freeWindowLog < MAX_ZSTD_WINDOW_LOG
+    return isGrantedLess && codeOf(error) === WINDOW_TOO_LARGE ? new LargeWindowError() : explain(error)
+  }
+
   #setTrailing(position: number): void {
     this.trailingBytes = Math.max(0, (this.#compressed.sizeBytes ?? position) - position)
   }
 }
 
 function explain(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
   if (code === 'Z_BUF_ERROR') return archiveError('CompressedCutOff', 'the compressed data ends too early')
-  if (code === 'ZSTD_error_frameParameter_windowTooLarge') {
+  if (code === WINDOW_TOO_LARGE) {
     return archiveError('CompressionWindow', `its zstd window is larger than 2^${MAX_ZSTD_WINDOW_LOG} bytes`)
   }
   if (code.startsWith('Z_') || code.startsWith('ZSTD_')) {
     return archiveError('CompressedDamaged', 'the compressed data is damaged')
   }
   return error
+}
+
+const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge'
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -1,16 +1,16 @@
 import { isUtf8 } from 'node:buffer'
-import type { Problem } from '../checkpoint/problem.ts'
 import { MAX_NAME_BYTES } from './archive-limits.ts'
-import { archiveProblem, quoted } from './archive-problem.ts'
+import { quoted } from './archive-problem.ts'
 import { plainBytes } from './plain-text.ts'
+import type { Report } from './problem-reporter.ts'
 
 /**
  * The name of a member as everything else uses it: readable text, without `./` in front and slash behind.
  * It is compared and shown, never used as a path. Different names give different texts.
  */
-export function readMemberName(raw: Buffer, onProblem: (problem: Problem) => void): string {
+export function readMemberName(raw: Buffer, report: Report): string {
   if (raw.length > MAX_NAME_BYTES) {
-    onProblem(archiveProblem('NameTooLong', `a name has ${raw.length} bytes`))
+    report('NameTooLong', () => `a name has ${raw.length} bytes`)
     return plainBytes(raw.subarray(0, SHOWN_BYTES))
   }
   let start = 0
@@ -18,7 +18,7 @@ export function readMemberName(raw: Buffer, onProblem: (problem: Problem) => voi
   let end = raw.length
   while (end > start && raw[end - 1] === SLASH) end -= 1
   const name = plainBytes(raw.subarray(start, end))
-  for (const problem of findProblems(raw, start, end)) onProblem(problem)
+  reportOddName(raw, { start, end }, report)
   return name
 }
 
@@ -31,21 +31,25 @@ const SHOWN_BYTES = 256
 const SLASH = 0x2f
 const DOT = 0x2e
 
-function* findProblems(raw: Buffer, start: number, end: number): Generator<Problem> {
-  const shown = quoted(raw.toString('utf8', 0, SHOWN_BYTES))
-  if (raw.length === 0) yield archiveProblem('NameEmpty', 'a member has no name')
-  if (raw[0] === SLASH) yield archiveProblem('NameAbsolute', `${shown} is an absolute path`)
+function reportOddName(
+  raw: Buffer,
+  { start, end }: { readonly start: number; readonly end: number },
+  report: Report,
+): void {
+  const shown = () => quoted(raw.toString('utf8', 0, SHOWN_BYTES))
+  if (raw.length === 0) report('NameEmpty', () => 'a member has no name')
+  if (raw[0] === SLASH) report('NameAbsolute', () => `${shown()} is an absolute path`)
   const parts = raw.toString('latin1', start, end).split('/')
-  if (parts.includes('..')) yield archiveProblem('NameEscapes', `${shown} leads out of the archive`)
+  if (parts.includes('..')) report('NameEscapes', () => `${shown()} leads out of the archive`)
   // `./` alone is the folder that was packed; after a slash in front the first part is empty.
   const inner = raw[0] === SLASH ? parts.slice(1) : parts
   if (end > start && inner.some((part) => part === '.' || part === '')) {
     if (raw.toString('latin1', start, end) !== '.')
-      yield archiveProblem('NameNotPlain', `${shown} has parts that say nothing`)
+      report('NameNotPlain', () => `${shown()} has parts that say nothing`)
   }
-  if (raw.includes(0x5c)) yield archiveProblem('NameBackslash', `${shown} holds a backslash`)
+  if (raw.includes(0x5c)) report('NameBackslash', () => `${shown()} holds a backslash`)
   if (raw.some((byte) => byte < 0x20 || byte === 0x7f)) {
-    yield archiveProblem('NameControl', `${shown} holds control characters`)
+    report('NameControl', () => `${shown()} holds control characters`)
   }
-  if (!isUtf8(raw)) yield archiveProblem('NameNotUtf8', `${shown} is not UTF-8`)
+  if (!isUtf8(raw)) report('NameNotUtf8', () => `${shown()} is not UTF-8`)
 }

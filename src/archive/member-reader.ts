@@ -1,5 +1,5 @@
 import type { ByteSource } from './byte-source.ts'
-import { detectCompression, MAGIC_BYTES } from './compression.ts'
+import { type Compression, detectCompression, MAGIC_BYTES } from './compression.ts'
 import { decompressedSource } from './decompression.ts'
 import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'
@@ -10,22 +10,28 @@ export async function findMember(
   name: string,
   signal: AbortSignal,
 ): Promise<TarMember | undefined> {
-  const found = new AbortController()
   let member: TarMember | undefined
   const onMember = (candidate: TarMember) => {
-    if (member === undefined && candidate.name === name) {
-      member = candidate
-      found.abort()
-    }
-    return 0
+    if (candidate.name !== name) return 0
+    member = candidate
+    throw new FoundError()
   }
   try {
-    const visitor = { onMember, onProblem: () => undefined }
-    await walkArchive(source, visitor, AbortSignal.any([signal, found.signal]))
+    await walkArchive(source, { onMember, onProblem: () => undefined }, signal)
   } catch (error) {
-    if (member === undefined || signal.aborted) throw error
+    if (!(error instanceof FoundError)) throw error
   }
   return member
+}
+
+/** Ends the walk at the member that was looked for. */
+class FoundError extends Error {}
+
+/** How the archive is packed, by its first bytes. */
+export async function readCompression(archive: ByteSource): Promise<Compression> {
+  const head = Buffer.alloc(MAGIC_BYTES)
+  const there = await archive.read(head, 0, MAGIC_BYTES, 0)
+  return detectCompression(head.subarray(0, there))
 }
 
 /** The bytes of a member, from its own beginning; of a packed archive they are read best from front to back. */
@@ -33,6 +39,7 @@ export async function memberSource(archive: ByteSource, { offset, sizeBytes }: T
   const unpacked = await unpackedSource(archive)
   return {
     sizeBytes,
+    freeWindowLog: archive.freeWindowLog,
     read: (into, at, length, position) => {
       const rest = sizeBytes - position
       return rest <= 0 ? 0 : unpacked.read(into, at, Math.min(length, rest), offset + position)
@@ -42,9 +49,7 @@ export async function memberSource(archive: ByteSource, { offset, sizeBytes }: T
 }
 
 async function unpackedSource(archive: ByteSource): Promise<ByteSource> {
-  const head = Buffer.alloc(MAGIC_BYTES)
-  const there = await archive.read(head, 0, MAGIC_BYTES, 0)
-  const compression = detectCompression(head.subarray(0, there))
+  const compression = await readCompression(archive)
   if (compression !== 'gzip' && compression !== 'zstd') return archive
   return restartingSource(() => decompressedSource(archive, compression))
 }

@@ -2,6 +2,7 @@ import { type Problem, ProblemList } from '../checkpoint/problem.ts'
 import { MAX_JSON_BYTES } from './archive-limits.ts'
 import type { ByteSource } from './byte-source.ts'
 import { DELETED_FILES, readDeletedFiles } from './deleted-files.ts'
+import { PageBudget } from './page-budget.ts'
 import { memberSource } from './member-reader.ts'
 import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'
@@ -34,6 +35,8 @@ export interface RootfsDiff {
 export interface RootfsDiffOptions {
   readonly skip: number
   readonly limit: number
+  /** A page ends before it takes more than this as JSON, whatever the limit says. */
+  readonly maxBytes?: number
   readonly signal: AbortSignal
 }
 
@@ -42,11 +45,11 @@ const ROOTFS_DIFF = 'rootfs-diff.tar'
 /** What differs from the image in the writable layer: read from the archive as a stream, nothing unpacked. */
 export async function readRootfsDiff(
   source: ByteSource,
-  { skip, limit, signal }: RootfsDiffOptions,
+  { skip, limit, maxBytes = Infinity, signal }: RootfsDiffOptions,
 ): Promise<RootfsDiff> {
   const problems = new ProblemList()
   const { diff, deleted, isWhole: isArchiveWhole } = await findParts(source, { problems, signal })
-  const page = new Page(skip, limit)
+  const page = new Page({ skip, limit, maxBytes })
   const left = new Set(deleted)
   const onMember = (member: TarMember) => {
     const change = toChange(member, deleted)
@@ -156,11 +159,13 @@ class Page {
   readonly changes: RootfsChange[] = []
   readonly #skip: number
   readonly #limit: number
+  readonly #budget: PageBudget
   #count = 0
 
-  constructor(skip: number, limit: number) {
+  constructor({ skip, limit, maxBytes }: { skip: number; limit: number; maxBytes: number }) {
     this.#skip = skip
     this.#limit = limit
+    this.#budget = new PageBudget(maxBytes)
   }
 
   get remaining(): number {
@@ -168,7 +173,9 @@ class Page {
   }
 
   add(change: RootfsChange): void {
-    if (this.#count >= this.#skip && this.changes.length < this.#limit) this.changes.push(change)
+    const isOnPage = this.#count >= this.#skip && this.changes.length < this.#limit
+    const { path, entry } = change
+    if (isOnPage && this.#budget.take(path, entry?.name, entry?.linkName)) this.changes.push(change)
     this.#count += 1
   }
 }

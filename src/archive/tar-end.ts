@@ -1,6 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import type { Problem } from '../checkpoint/problem.ts'
-import { fileSource } from './byte-source.ts'
+import { type ByteSource, fileSource } from './byte-source.ts'
 import { ByteWindow } from './byte-window.ts'
 import { walkTar } from './tar-members.ts'
 
@@ -21,12 +20,16 @@ export type TarEndDefect =
  * Whether a plain tar file ends as it should and nothing follows. For archives of our own captures: a runtime's success
  * is no proof, and a shorter archive written over a longer file keeps that file's tail.
  */
-export async function findTarEnd(file: FileHandle, sizeBytes: number): Promise<TarEnd> {
-  const problems: Problem[] = []
-  const window = new ByteWindow(fileSource(file, sizeBytes))
+export function findTarEnd(file: FileHandle, sizeBytes: number): Promise<TarEnd> {
+  return findSourceEnd(fileSource(file, sizeBytes))
+}
+
+/** The same of bytes from anywhere. */
+export async function findSourceEnd(source: ByteSource): Promise<TarEnd> {
+  let defect: TarEndDefect | undefined
+  const window = new ByteWindow(source)
   try {
-    const end = await walkTar(window, { onProblem: (problem) => problems.push(problem) })
-    const defect = problems.map(({ code }) => DEFECTS.get(code)).find((reason) => reason !== undefined)
+    const end = await walkTar(window, { onProblem: ({ code }) => (defect ??= DEFECTS.get(code)) })
     if (defect !== undefined) return { isWhole: false, reason: defect, offset: end.offset }
     if (end.endOffset === undefined) return { isWhole: false, reason: 'not a tar header', offset: end.offset }
     return { isWhole: true, members: end.members }

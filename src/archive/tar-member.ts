@@ -1,5 +1,5 @@
-import type { Problem } from '../checkpoint/problem.ts'
-import { archiveProblem, quoted } from './archive-problem.ts'
+import { quoted } from './archive-problem.ts'
+import type { Report } from './problem-reporter.ts'
 
 export type TarMemberType =
   | 'file'
@@ -52,26 +52,30 @@ export function isLink(type: TarMemberType): boolean {
   return type === 'hard-link' || type === 'symbolic-link'
 }
 
-/** What no engine writes among the members of an archive, whatever its name. */
-export function findOddity({ name, type, linkName = '' }: TarMember, flag: number): Problem | undefined {
+/** Tells of what no engine writes among the members of an archive, whatever its name. */
+export function reportOddity({ name, type, linkName = '' }: TarMember, flag: number, report: Report): void {
   switch (type) {
     case 'file':
     case 'directory':
-      return undefined
+      break
     case 'symbolic-link':
-      if (name === PARENT_LINK) return archiveProblem('ParentNeeded', 'its memory goes on in another archive')
-      return archiveProblem('LinkMember', `${quoted(name)} is a symbolic link to "${linkName}"`)
+      if (name === PARENT_LINK) report('ParentNeeded', () => 'its memory goes on in another archive')
+      else report('LinkMember', () => `${quoted(name)} is a symbolic link to "${linkName}"`)
+      break
     case 'hard-link':
-      return archiveProblem('LinkMember', `${quoted(name)} is a hard link to "${linkName}"`)
+      report('LinkMember', () => `${quoted(name)} is a hard link to "${linkName}"`)
+      break
     case 'character-device':
     case 'block-device':
-      return archiveProblem('DeviceMember', `${quoted(name)} is a ${type}`)
+      report('DeviceMember', () => `${quoted(name)} is a ${type}`)
+      break
     case 'fifo':
-      return archiveProblem('FifoMember', `${quoted(name)} is a FIFO`)
+      report('FifoMember', () => `${quoted(name)} is a FIFO`)
+      break
     case 'unknown':
+      report('UnknownType', () => `${quoted(name)} is of type ${quoted(String.fromCharCode(flag))}`)
       break
   }
-  return archiveProblem('UnknownType', `${quoted(name)} is of type ${quoted(String.fromCharCode(flag))}`)
 }
 
 /** The one link that an engine writes: Podman's, from a checkpoint to the one before it. */

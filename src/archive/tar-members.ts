@@ -8,10 +8,11 @@ import {
   READ_AHEAD_BYTES,
   TAR_BLOCK_BYTES,
 } from './archive-limits.ts'
-import { type ArchiveProblemCode, archiveError, archiveProblem, quoted } from './archive-problem.ts'
+import { archiveError, quoted } from './archive-problem.ts'
 import type { ByteWindow } from './byte-window.ts'
 import { isWhiteout, readMemberName } from './member-name.ts'
 import { assertHarmlessGlobal, type Extension, readPaxRecords } from './pax-records.ts'
+import { type Report, reporterTo } from './problem-reporter.ts'
 import {
   emptyHeader,
   hasValidChecksum,
@@ -21,7 +22,7 @@ import {
   readRawName,
   type TarHeader,
 } from './tar-header.ts'
-import { findOddity, isLink, memberType, type TarMember } from './tar-member.ts'
+import { isLink, memberType, reportOddity, type TarMember } from './tar-member.ts'
 
 /** Who walks says what it wants to see. Nothing here waits: a walk is one pass over the headers. */
 export interface TarVisitor {
@@ -64,6 +65,7 @@ class TarWalk {
   members = 0
   readonly #window: ByteWindow
   readonly #visitor: TarVisitor
+  readonly #report: Report
   readonly #header: TarHeader = emptyHeader()
   readonly #names = new Set<string>()
   #nameBytes = 0
@@ -76,6 +78,7 @@ class TarWalk {
   constructor(window: ByteWindow, visitor: TarVisitor) {
     this.#window = window
     this.#visitor = visitor
+    this.#report = reporterTo((problem) => visitor.onProblem(problem))
   }
 
   /** Gives where the archive ends, undefined when it is cut off. */
@@ -167,12 +170,13 @@ class TarWalk {
     } else {
       const raw = extension?.path ?? readRawName(this.#window.bytes, index)
       endsInSlash = raw.at(-1) === SLASH
-      name = readMemberName(raw, (problem) => this.#visitor.onProblem(problem))
+      name = readMemberName(raw, this.#report)
     }
     const type = memberType(flag, endsInSlash)
     const hasContent = type === 'file' || type === 'unknown'
     const sizeBytes = extension?.sizeBytes ?? this.#header.sizeBytes
-    if (!hasContent && sizeBytes !== 0) this.#report('SizeWithoutContent', `${quoted(name)} is a ${type} with a size`)
+    if (!hasContent && sizeBytes !== 0)
+      this.#report('SizeWithoutContent', () => `${quoted(name)} is a ${type} with a size`)
     const member: TarMember = {
       name,
       type,
@@ -198,10 +202,9 @@ class TarWalk {
 
   #judge(member: TarMember): void {
     if (this.#header.type === GNU_SPARSE) throw archiveError('SparseMember', `${quoted(member.name)} is a sparse file`)
-    const problem = findOddity(member, this.#header.type)
-    if (problem !== undefined) this.#visitor.onProblem(problem)
+    reportOddity(member, this.#header.type, this.#report)
     if (isWhiteout(member.name)) {
-      this.#report('NameWhiteout', `${quoted(member.name)} would delete a file where the archive is unpacked`)
+      this.#report('NameWhiteout', () => `${quoted(member.name)} would delete a file where the archive is unpacked`)
     }
     if (member.type !== 'directory') this.#rememberName(member.name)
   }
@@ -210,7 +213,7 @@ class TarWalk {
     const before = this.#names.size
     this.#names.add(name)
     if (this.#names.size === before) {
-      this.#report('DuplicateMember', `${quoted(name)} is there twice; the first one counts`)
+      this.#report('DuplicateMember', () => `${quoted(name)} is there twice; the first one counts`)
       return
     }
     this.#nameBytes += name.length
@@ -235,14 +238,14 @@ class TarWalk {
   #reportCut(there: number): undefined {
     const { sizeBytes } = this.#window.source
     if (sizeBytes === 0) {
-      this.#report('Empty', 'the file is empty')
+      this.#report('Empty', () => 'the file is empty')
     } else if (sizeBytes !== undefined && sizeBytes < this.position) {
-      this.#report('CutOff', `the file ends within ${quoted(this.#last?.name ?? '')}`)
+      this.#report('CutOff', () => `the file ends within ${quoted(this.#last?.name ?? '')}`)
       this.position = sizeBytes
     } else {
       this.#passLast()
-      if (there > 0) this.#report('CutOff', 'the file ends within a header')
-      else this.#report('NoEndMarker', 'the two blocks of zeros at the end are missing')
+      if (there > 0) this.#report('CutOff', () => 'the file ends within a header')
+      else this.#report('NoEndMarker', () => 'the two blocks of zeros at the end are missing')
     }
   }
 
@@ -260,7 +263,7 @@ class TarWalk {
     const second = this.position + TAR_BLOCK_BYTES
     const there = await this.#window.load(second, TAR_BLOCK_BYTES)
     if (there < TAR_BLOCK_BYTES) {
-      this.#report('NoEndMarker', 'the second block of zeros at the end is missing')
+      this.#report('NoEndMarker', () => 'the second block of zeros at the end is missing')
       return undefined
     }
     if (!isZeroBlock(this.#window.words, this.#window.index(second))) {
@@ -268,7 +271,7 @@ class TarWalk {
     }
     if (this.members === 0) {
       // What a disk leaves after a power cut, or a writer that reserves its room first.
-      this.#report('Empty', 'it begins with its end')
+      this.#report('Empty', () => 'it begins with its end')
       return undefined
     }
     this.position = second + TAR_BLOCK_BYTES
@@ -288,11 +291,7 @@ class TarWalk {
     }
     const { sizeBytes } = this.#window.source
     const count = sizeBytes === undefined ? 'bytes' : `${sizeBytes - end} bytes`
-    this.#report('TrailingBytes', `${count} follow the end, left over from an older file`)
-  }
-
-  #report(code: ArchiveProblemCode, detail: string): void {
-    this.#visitor.onProblem(archiveProblem(code, detail))
+    this.#report('TrailingBytes', () => `${count} follow the end, left over from an older file`)
   }
 }
 

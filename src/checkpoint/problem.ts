@@ -24,7 +24,7 @@ export class ProblemError extends Error {
 }
 
 /** An archive can have one problem a million times. */
-const MAX_PER_CODE = 3
+export const MAX_PER_CODE = 3
 
 /** Collects problems; of each code the first few in full, the others as a number. */
 export class ProblemList {

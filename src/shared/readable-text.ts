@@ -41,25 +41,38 @@ export function escapeInJson(json: string): string {
 /** Keeps the parts that are UTF-8 and escapes each byte that is not. */
 function readBytewise(bytes: Uint8Array): string {
   let text = ''
+  let start = 0
+  const takeUpTo = (end: number) => {
+    if (end > start) text += escapeUnreadable(decoder.decode(bytes.subarray(start, end)))
+  }
   for (let at = 0; at < bytes.length;) {
     const length = sequenceLength(bytes, at)
-    text += length === 0 ? hexEscape(bytes[at] ?? 0) : escapeUnreadable(decoder.decode(bytes.subarray(at, at + length)))
+    if (length === 0) {
+      takeUpTo(at)
+      text += hexEscape(bytes[at] ?? 0)
+      start = at + 1
+    }
     at += Math.max(length, 1)
   }
+  takeUpTo(bytes.length)
   return text
 }
 
-/** The length of the UTF-8 sequence that begins here; 0 where none does. */
+/**
+ * The length of the UTF-8 sequence that begins here (RFC 3629); 0 where none does. To let the decoder find out takes a
+ * thousand times as long for each byte that is none.
+ */
 function sequenceLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0
-  const length = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
+  if (first < 0x80) return 1
+  const length = first >= 0xf5 ? 0 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
   if (length === 0 || at + length > bytes.length) return 0
-  try {
-    decoder.decode(bytes.subarray(at, at + length))
-    return length
-  } catch {
-    return 0
-  }
+  const second = bytes[at + 1] ?? 0
+  // Neither longer than needed, nor half of a pair, nor beyond the last character.
+  if (second < (first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80)) return 0
+  if (second > (first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf)) return 0
+  for (let next = at + 2; next < at + length; next += 1) if (((bytes[next] ?? 0) & 0xc0) !== 0x80) return 0
+  return length
 }
 
 function hexEscape(byte: number): string {
