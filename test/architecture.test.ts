@@ -28,7 +28,8 @@ const AGENT = 'run-agent.ts'
 const BEGINNINGS = [
   'agent/content/sealing-worker.ts',
   'agent/hash-worker.ts',
-  'agent/inspection/archive-reader.ts',
+  'agent/inspection/reader-process.ts',
+  'agent/inspection/reader-processes.ts',
   'agent/retention/plan-process.ts',
 ]
 

@@ -1,0 +1,47 @@
+import { writeSync } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { encodeFrame, encodeJson, type Frame, FrameDecoder } from './frame-codec.ts'
+
+/** The descriptor of the answers. */
+const ANSWERS = 1
+
+export interface AgentChannel {
+  readonly sendJson: (value: unknown) => void
+  readonly sendBytes: (bytes: Buffer) => void
+}
+
+export interface AgentChannelOptions {
+  readonly requests: Readable
+  readonly onFrame: (frame: Frame) => void
+  /** The agent has closed its end, or sent what is no frame: nothing is of use any more. */
+  readonly onEnd: () => void
+}
+
+/**
+ * The reader's side of its two pipes. The end of the agent is noticed whenever the event loop gets its turn. An answer
+ * has left before anything else is done: where the agent is slow to take it, the reader waits.
+ */
+export function openAgentChannel({ requests, onFrame, onEnd }: AgentChannelOptions): AgentChannel {
+  const decoder = new FrameDecoder()
+  requests.on('data', (piece: Buffer) => {
+    try {
+      for (const frame of decoder.add(piece)) onFrame(frame)
+    } catch {
+      onEnd()
+    }
+  })
+  requests.on('error', onEnd)
+  requests.on('close', onEnd)
+  requests.on('end', onEnd)
+  const write = (frame: Buffer) => {
+    try {
+      for (let at = 0; at < frame.length;) at += writeSync(ANSWERS, frame, at)
+    } catch {
+      onEnd()
+    }
+  }
+  return {
+    sendJson: (value) => write(encodeJson(value)),
+    sendBytes: (bytes) => write(encodeFrame('bytes', bytes)),
+  }
+}

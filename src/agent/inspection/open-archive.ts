@@ -1,0 +1,50 @@
+import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { type ByteSource, descriptorSource } from '../../archive/byte-source.ts'
+import { generationOf, inodeOf } from '../file-generation.ts'
+import { pacedSource } from './paced-source.ts'
+import type { FileOrder, ReaderRefusal } from './reader-messages.ts'
+import { FREE_WINDOW_LOG } from './reader-limits.ts'
+
+export interface OpenArchive extends Disposable {
+  readonly source: ByteSource
+}
+
+/** Opens it without following a link, and sees that it is the one that was meant. */
+export function openArchive(
+  directory: string,
+  order: FileOrder,
+  mayOpenLargeWindow: boolean,
+): OpenArchive | ReaderRefusal {
+  const path = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(order.path, 'base64')])
+  let descriptor: number
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    const code = codeOf(error)
+    return GONE.has(code) ? { kind: 'changed' } : { kind: 'unreadable', code }
+  }
+  const stat = fstatSync(descriptor, { bigint: true })
+  const generation = generationOf(stat)
+  const isSame =
+    generation === order.generation ||
+    (order.mayGrow === true &&
+      inodeOf(generation) === inodeOf(order.generation) &&
+      Number(stat.size) >= order.sizeBytes)
+  if (!stat.isFile() || stat.nlink === 0n || !isSame) {
+    closeSync(descriptor)
+    return { kind: 'changed' }
+  }
+  const file = descriptorSource(descriptor, Math.min(order.sizeBytes, Number(stat.size)))
+  return {
+    source: pacedSource(mayOpenLargeWindow ? file : { ...file, freeWindowLog: FREE_WINDOW_LOG }),
+    [Symbol.dispose]: () => {
+      closeSync(descriptor)
+    },
+  }
+}
+
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ELOOP', 'ENXIO', 'ENOTDIR'])
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'EIO'
+}

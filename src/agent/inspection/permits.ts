@@ -1,0 +1,38 @@
+/** Some permits; who waits gets the next one in order. */
+export class Permits {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  /** Resolves with what gives it back, to be called once. Throws the signal's reason. */
+  async take(signal?: AbortSignal): Promise<() => void> {
+    signal?.throwIfAborted()
+    if (this.#free > 0) this.#free -= 1
+    else await this.#wait(signal)
+    return () => {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#free += 1
+      else next()
+    }
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    const turn = Promise.withResolvers<void>()
+    const leave = () => {
+      const index = this.#waiting.indexOf(turn.resolve)
+      if (index < 0) return
+      this.#waiting.splice(index, 1)
+      turn.reject(signal?.reason)
+    }
+    this.#waiting.push(turn.resolve)
+    signal?.addEventListener('abort', leave)
+    try {
+      await turn.promise
+    } finally {
+      signal?.removeEventListener('abort', leave)
+    }
+  }
+}

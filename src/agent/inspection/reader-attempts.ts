@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { problemOfExpense, type Expense } from './too-expensive.ts'
+import { ReaderEndedError } from './reader-child.ts'
+import { FIRST_PAUSE_MS, MAX_PAUSE_MS } from './reader-limits.ts'
+import type { Problem } from '../../checkpoint/problem.ts'
+
+/** What to do after a reader has ended over an archive. */
+export type NextStep =
+  | { readonly kind: 'again' }
+  | { readonly kind: 'too-expensive'; readonly problem: Problem }
+  | { readonly kind: 'give-up' }
+
+export interface AttemptsOptions {
+  /** How often it is begun again when nothing speaks against the archive. */
+  readonly maxInterruptions: number
+}
+
+/** One may be chance, or another's memory. */
+const MAX_STRIKES = 2
+
+/** The tries to read one archive: whose fault it was each time that a reader ended over it. */
+export class Attempts {
+  readonly #maxInterruptions: number
+  #strikes = 0
+  #interruptions = 0
+
+  constructor({ maxInterruptions }: AttemptsOptions) {
+    this.#maxInterruptions = maxInterruptions
+  }
+
+  /** Throws what is no end of a reader. */
+  async note(error: unknown): Promise<NextStep> {
+    if (!(error instanceof ReaderEndedError) || error.end === 'closed') throw error
+    if (isExpense(error.end)) {
+      this.#strikes += 1
+      if (this.#strikes < MAX_STRIKES) return { kind: 'again' }
+      return { kind: 'too-expensive', problem: problemOfExpense(error.end) }
+    }
+    this.#interruptions += 1
+    if (this.#interruptions > this.#maxInterruptions) return { kind: 'give-up' }
+    await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#interruptions - 1)))
+    return { kind: 'again' }
+  }
+}
+
+function isExpense(end: ReaderEndedError['end']): end is Expense {
+  return end === 'memory' || end === 'cpu' || end === 'itself'
+}

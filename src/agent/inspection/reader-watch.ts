@@ -1,0 +1,92 @@
+import type { ReaderChild } from './reader-child.ts'
+import { readMemory, readTimes } from './process-figures.ts'
+import { MAX_READERS_BYTES, WATCH_MS } from './reader-limits.ts'
+
+/** What a reader may take for what it is at; a new one for each archive. */
+interface CpuBudget {
+  readonly budgetMs: number
+  /** What its process had taken when it began. */
+  readonly begunMs: number
+}
+
+export interface ReaderWatchOptions {
+  readonly maxBytes?: number
+}
+
+/**
+ * Looks at the readers from outside while one of them works: Node bounds neither the memory outside of its heap nor the
+ * time that something takes. Who takes too much is ended.
+ */
+export class ReaderWatch {
+  readonly #maxBytes: number
+  readonly #readers = new Map<ReaderChild, CpuBudget | undefined>()
+  #timer: NodeJS.Timeout | undefined
+  /** The most that was seen, for tests and figures. */
+  peakBytes = 0
+
+  constructor({ maxBytes = MAX_READERS_BYTES }: ReaderWatchOptions = {}) {
+    this.#maxBytes = maxBytes
+  }
+
+  add(reader: ReaderChild): void {
+    this.#readers.set(reader, undefined)
+    void this.#forgetAtEnd(reader)
+    this.#start()
+  }
+
+  /** From now on the reader has so much processor time. */
+  begin(reader: ReaderChild, budgetMs: number): void {
+    this.#readers.set(reader, { budgetMs, begunMs: readTimes(reader.pid)?.cpuMs ?? 0 })
+    this.#start()
+  }
+
+  finish(reader: ReaderChild): void {
+    if (this.#readers.has(reader)) this.#readers.set(reader, undefined)
+  }
+
+  async #forgetAtEnd(reader: ReaderChild): Promise<void> {
+    await reader.ended
+    this.#readers.delete(reader)
+  }
+
+  #start(): void {
+    this.#timer ??= setInterval(() => this.#look(), WATCH_MS).unref()
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #look(): void {
+    const isAtWork = [...this.#readers].some(([reader, budget]) => reader.isBusy || budget !== undefined)
+    this.#lookAtMemory()
+    // One that has just finished may still hold what it took; its next request brings the watch back.
+    if (!isAtWork) {
+      this.#stop()
+      return
+    }
+    for (const [reader, budget] of this.#readers) {
+      if (budget === undefined) continue
+      const times = readTimes(reader.pid)
+      if (times !== undefined && times.cpuMs - budget.begunMs > budget.budgetMs) reader.end('cpu')
+    }
+  }
+
+  /** The largest goes, until the others have room. */
+  #lookAtMemory(): void {
+    const all = [...this.#readers.keys()].flatMap((reader) => {
+      const memory = reader.isAlive ? readMemory(reader.pid) : undefined
+      return memory === undefined ? [] : [{ reader, ...memory }]
+    })
+    let bytes = Math.max(0, ...all.map(({ sharedBytes }) => sharedBytes))
+    for (const { ownBytes } of all) bytes += ownBytes
+    this.peakBytes = Math.max(this.peakBytes, bytes)
+    const byOwn = all.toSorted((a, b) => b.ownBytes - a.ownBytes)
+    for (const { reader, ownBytes } of byOwn) {
+      if (bytes <= this.#maxBytes) return
+      reader.end('memory')
+      bytes -= ownBytes
+    }
+  }
+}

@@ -1,0 +1,21 @@
+import { ProblemError } from '../../checkpoint/problem.ts'
+import type { ReaderRefusal } from './reader-messages.ts'
+import { changed, notReadable } from './too-expensive.ts'
+
+/** What a refusal is for a caller. */
+export function refusalError(refusal: ReaderRefusal, signal?: AbortSignal): Error {
+  signal?.throwIfAborted()
+  switch (refusal.kind) {
+    case 'changed':
+      return changed()
+    case 'unreadable':
+      return notReadable(refusal.code)
+    case 'problem':
+      return new ProblemError(refusal.problem)
+    case 'large-window':
+    case 'cancelled':
+    case 'failed':
+      break
+  }
+  return new Error(`the reader answered "${refusal.kind}"`)
+}

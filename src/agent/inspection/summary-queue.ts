@@ -1,0 +1,132 @@
+import type { ArchiveFile, ReaderLane as LaneName, SummaryOutcome } from './archive-reader.ts'
+import type { Permits } from './permits.ts'
+import { Attempts } from './reader-attempts.ts'
+import { ReaderEndedError } from './reader-child.ts'
+import type { ReaderLane } from './reader-lane.ts'
+import { BATCH_ITEMS, MAX_INTERRUPTIONS } from './reader-limits.ts'
+import type { ReaderWatch } from './reader-watch.ts'
+import { askSummaries } from './summary-batch.ts'
+import { readerUnavailable } from './too-expensive.ts'
+
+export interface SummaryQueueOptions {
+  readonly lanes: Readonly<Record<LaneName, ReaderLane>>
+  readonly watch: ReaderWatch
+  readonly largeWindow: Permits
+  readonly cpuBudgetMs: (lane: LaneName, sizeBytes: number) => number
+}
+
+interface AloneOptions {
+  readonly lane: LaneName
+  readonly signal?: AbortSignal | undefined
+  /** An earlier end of a reader over this archive, in company. */
+  readonly before?: ReaderEndedError | undefined
+  readonly isLarge?: boolean
+}
+
+/** Summaries, many at once and one by one. Which archive a reader ended over is known: the others lose nothing by it. */
+export class SummaryQueue {
+  readonly #options: SummaryQueueOptions
+  #isClosed = false
+
+  constructor(options: SummaryQueueOptions) {
+    this.#options = options
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** The agent's own work: only its end keeps it from being done. */
+  async summarizeAll(
+    files: readonly ArchiveFile[],
+    onOutcome: (index: number, outcome: SummaryOutcome) => void,
+  ): Promise<void> {
+    for (let first = 0; first < files.length;) {
+      const batch = files.slice(first, first + BATCH_ITEMS)
+      const { told, left } = await this.#tryBatch(batch, (index, outcome) => onOutcome(first + index, outcome))
+      first += told
+      const file = files[first]
+      if (left === undefined || file === undefined) continue
+      onOutcome(first, await this.#alone(file, { lane: 'index', ...left }))
+      first += 1
+    }
+  }
+
+  async summarize(
+    file: ArchiveFile,
+    options: { readonly lane: LaneName; readonly signal?: AbortSignal },
+  ): Promise<SummaryOutcome> {
+    return await this.#alone(file, options)
+  }
+
+  /** Gives how many were told of, and what is to be known of the next one where it must be looked at alone. */
+  async #tryBatch(
+    files: readonly ArchiveFile[],
+    onOutcome: (index: number, outcome: SummaryOutcome) => void,
+  ): Promise<{ readonly told: number; readonly left?: Pick<AloneOptions, 'before' | 'isLarge'> }> {
+    const { lanes, watch, cpuBudgetMs } = this.#options
+    let told = 0
+    let isLarge = false
+    try {
+      await lanes.index.use((reader) =>
+        askSummaries(reader, {
+          files,
+          mayOpenLargeWindow: false,
+          onBegin: (index) => watch.begin(reader, cpuBudgetMs('index', files[index]?.sizeBytes ?? 0)),
+          onOutcome: (_, outcome) => {
+            // What follows one that must be tried again is asked for again: there is little of it.
+            isLarge ||= typeof outcome === 'string'
+            if (isLarge || typeof outcome === 'string') return
+            onOutcome(told, outcome)
+            told += 1
+          },
+        }),
+      )
+      return isLarge ? { told, left: { isLarge } } : { told }
+    } catch (error) {
+      if (!(error instanceof ReaderEndedError)) throw error
+      return isLarge ? { told, left: { isLarge } } : { told, left: { before: error } }
+    }
+  }
+
+  async #alone(file: ArchiveFile, { lane, signal, before, isLarge = false }: AloneOptions): Promise<SummaryOutcome> {
+    const { lanes, watch, largeWindow, cpuBudgetMs } = this.#options
+    const maxInterruptions = lane === 'index' ? Infinity : MAX_INTERRUPTIONS
+    const attempts = new Attempts({ maxInterruptions })
+    if (before !== undefined) await attempts.note(before)
+    let release = isLarge ? await largeWindow.take(signal) : undefined
+    try {
+      for (;;) {
+        let outcome: SummaryOutcome | 'large-window' | 'cancelled' | undefined
+        try {
+          await lanes[lane].use(
+            (reader) =>
+              askSummaries(reader, {
+                files: [file],
+                mayOpenLargeWindow: release !== undefined,
+                onBegin: () => watch.begin(reader, cpuBudgetMs(lane, file.sizeBytes)),
+                onOutcome: (_, found) => {
+                  outcome = found
+                },
+                signal,
+              }),
+            signal,
+          )
+        } catch (error) {
+          signal?.throwIfAborted()
+          if (this.#isClosed) throw error
+          const next = await attempts.note(error)
+          if (next.kind === 'too-expensive') return next
+          if (next.kind === 'give-up') throw readerUnavailable()
+          continue
+        }
+        signal?.throwIfAborted()
+        if (typeof outcome === 'object') return outcome
+        if (outcome !== 'large-window' || release !== undefined) throw new Error('no outcome')
+        release = await largeWindow.take(signal)
+      }
+    } finally {
+      release?.()
+    }
+  }
+}
