@@ -11,6 +11,8 @@ import v8 from 'node:v8'
  */
 export function lockDown(directory: string): void {
   keepOnly(process, KEPT_OF_PROCESS)
+  // A module of its own: it is changed before the way to it is gone.
+  keepOnly(fs.promises, new Set(['constants']))
   keepOnly(fs, KEPT_OF_FS)
   fs.openSync = plainOpen(fs.openSync, fs.lstatSync.bind(fs), directory)
   forbid(fs, 'lstatSync')
