@@ -15,6 +15,7 @@ import v8 from 'node:v8'
 import vm from 'node:vm'
 import worker_threads from 'node:worker_threads'
 import zlib from 'node:zlib'
+import { encodeJson } from '../../src/agent/inspection/frame-codec.ts'
 import { lockDown } from '../../src/agent/inspection/reader-lockdown.ts'
 import { serveAgent } from '../../src/agent/inspection/reader-service.ts'
 
@@ -39,12 +40,14 @@ const modules = {
   zlib,
 }
 
+const abort = process.abort.bind(process)
 const run = vm.runInThisContext.bind(vm)
 const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
 const [, , directory = ''] = process.argv
 const requests = process.stdin
 const endSelf = () => process.exit()
 lockDown(directory)
+makeSomeNamesExpensive()
 serveAgent({ directory, requests, endSelf, onOther: async (request) => await runCode(request) })
 
 async function runCode(request: object): Promise<unknown> {
@@ -57,4 +60,50 @@ async function runCode(request: object): Promise<unknown> {
     const errorCode = error instanceof Error && 'code' in error ? String(error.code) : ''
     return { error: `${errorCode} ${error instanceof Error ? error.message : String(error)}` }
   }
+}
+
+/** In the place of archives that make a parser do what their names say. */
+function makeSomeNamesExpensive(): void {
+  const { openSync, readSync } = fs
+  const slow = new Set<number>()
+  fs.openSync = (path, flags) => {
+    const name = String(path).replace(/^.*\//, '')
+    EATERS[name]?.()
+    const descriptor = openSync(path, flags)
+    if (name === 'paced.tar') slow.add(descriptor)
+    return descriptor
+  }
+  fs.readSync = ((descriptor: number, ...rest: [Buffer, number, number, number]) => {
+    if (slow.has(descriptor)) spinFor(20)
+    return readSync(descriptor, ...rest)
+  }) as typeof fs.readSync
+  module.syncBuiltinESMExports()
+}
+
+const EATERS: Readonly<Record<string, () => void>> = {
+  'memory.tar': () => {
+    const held: Buffer[] = []
+    for (;;) {
+      held.push(Buffer.alloc(8 * 1024 * 1024, held.length))
+      spinFor(5)
+    }
+  },
+  'cpu.tar': () => spinFor(Infinity),
+  'abort.tar': () => abort(),
+  'liar.tar': () => {
+    fs.writeSync(
+      1,
+      encodeJson({ kind: 'outcome', index: 0, outcome: { kind: 'summary', summary: { kind: 'container' } } }),
+    )
+    spinFor(Infinity)
+  },
+  'flood.tar': () => {
+    fs.writeSync(1, Buffer.from([1, 0, 0x10, 0]))
+    spinFor(Infinity)
+  },
+}
+
+function spinFor(millis: number): void {
+  const endMs = performance.now() + millis
+  while (performance.now() < endMs);
 }

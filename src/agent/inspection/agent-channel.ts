@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import type { Readable } from 'node:stream'
+import { isSystemError } from '../../shared/errors.ts'
 import { encodeFrame, encodeJson, type Frame, FrameDecoder } from './frame-codec.ts'
 
 /** The descriptor of the answers. */
@@ -35,7 +36,7 @@ export function openAgentChannel({ requests, onFrame, onEnd }: AgentChannelOptio
   requests.on('end', onEnd)
   const write = (frame: Buffer) => {
     try {
-      for (let at = 0; at < frame.length;) at += writeSync(ANSWERS, frame, at)
+      writeAll(frame)
     } catch {
       onEnd()
     }
@@ -45,3 +46,18 @@ export function openAgentChannel({ requests, onFrame, onEnd }: AgentChannelOptio
     sendBytes: (bytes) => write(encodeFrame('bytes', bytes)),
   }
 }
+
+function writeAll(frame: Buffer): void {
+  for (let at = 0; at < frame.length;) {
+    try {
+      at += writeSync(ANSWERS, frame, at)
+    } catch (error) {
+      if (!isSystemError(error, 'EAGAIN')) throw error
+      // The pipe is full.
+      Atomics.wait(sleeper, 0, 0, RETRY_MS)
+    }
+  }
+}
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+const RETRY_MS = 1

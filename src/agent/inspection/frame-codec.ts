@@ -17,7 +17,7 @@ const KINDS: readonly FrameKind[] = ['json', 'bytes']
 
 export interface Frame {
   readonly kind: FrameKind
-  /** Valid until the next piece is added. */
+  /** Valid until the next frame is asked for. */
   readonly content: Buffer
 }
 
@@ -39,12 +39,7 @@ export function encodeJson(value: unknown): Buffer {
 /** Puts frames together from the pieces in which they come. Holds one frame at most; its length is judged before its bytes come. */
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0)
-  #filled = 0
-
-  /** Bytes of a frame that is not complete. */
-  get pendingBytes(): number {
-    return this.#filled
-  }
+  #filled = 0;
 
   /** Gives the frames that are complete with this piece. Throws a FrameError; after that it is of no use. */
   *add(piece: Buffer): Generator<Frame> {
