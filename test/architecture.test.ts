@@ -115,6 +115,27 @@ describe('the files of src/', () => {
     expect([...early].toSorted()).toEqual(['config/small-process.ts', ENTRY])
   })
 
+  it('leave the process that reads archives with little: what it loads, hostile bytes may come to use', () => {
+    const loaded = new Set<string>()
+    const packages = new Set<string>()
+    const waiting = ['agent/inspection/reader-process.ts']
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      const file = fileByPath.get(path)
+      if (file === undefined || loaded.has(path)) continue
+      loaded.add(path)
+      const imports = earlyImportsOf(file.text)
+      for (const name of imports) if (!name.startsWith('.')) packages.add(name)
+      waiting.push(...targetsOf({ ...file, imports }))
+    }
+    const agents = [...loaded].filter((path) => folderOf(path) === 'agent' && !path.startsWith('agent/inspection/'))
+    expect(agents).toEqual(['agent/file-generation.ts'])
+    expect(new Set([...loaded].map((path) => folderOf(path)))).toEqual(
+      new Set(['agent', 'archive', 'checkpoint', 'criu', 'shared']),
+    )
+    expect([...packages].filter((name) => !name.startsWith('node:'))).toEqual(['tar/header'])
+    expect([...packages].filter((name) => /net|http|child_process|worker|dns|dgram|sqlite/.test(name))).toEqual([])
+  })
+
   it('import node:http for its types only: all of it loads the fetch of Node as well', () => {
     const wrong = files.filter(({ text }) => earlyImportsOf(text).includes('node:http')).map(({ path }) => path)
     expect(wrong).toEqual([])

@@ -93,7 +93,7 @@ const EATERS: Readonly<Record<string, () => void>> = {
   'liar.tar': () => {
     fs.writeSync(
       1,
-      encodeJson({ kind: 'outcome', index: 0, outcome: { kind: 'summary', summary: { kind: 'container' } } }),
+      encodeJson({ kind: 'outcomes', first: 0, outcomes: [{ kind: 'summary', summary: { kind: 'container' } }] }),
     )
     spinFor(Infinity)
   },

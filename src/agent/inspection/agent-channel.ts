@@ -8,6 +8,8 @@ const ANSWERS = 1
 
 export interface AgentChannel {
   readonly sendJson: (value: unknown) => void
+  /** JSON already. */
+  readonly sendText: (text: string) => void
   readonly sendBytes: (bytes: Buffer) => void
 }
 
@@ -43,6 +45,7 @@ export function openAgentChannel({ requests, onFrame, onEnd }: AgentChannelOptio
   }
   return {
     sendJson: (value) => write(encodeJson(value)),
+    sendText: (text) => write(encodeFrame('json', Buffer.from(text))),
     sendBytes: (bytes) => write(encodeFrame('bytes', bytes)),
   }
 }

@@ -1,9 +1,11 @@
 /** Some permits; who waits gets the next one in order. */
 export class Permits {
+  readonly #onTaken: () => void
   #free: number
   readonly #waiting: (() => void)[] = []
 
-  constructor(count: number) {
+  constructor(count: number, onTaken: () => void) {
+    this.#onTaken = onTaken
     this.#free = count
   }
 
@@ -12,6 +14,7 @@ export class Permits {
     signal?.throwIfAborted()
     if (this.#free > 0) this.#free -= 1
     else await this.#wait(signal)
+    this.#onTaken()
     return () => {
       const next = this.#waiting.shift()
       if (next === undefined) this.#free += 1

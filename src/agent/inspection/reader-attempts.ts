@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { problemOfExpense, type Expense } from './too-expensive.ts'
 import { ReaderEndedError } from './reader-child.ts'
-import { FIRST_PAUSE_MS, MAX_PAUSE_MS } from './reader-limits.ts'
+import { FIRST_PAUSE_MS, MAX_INTERRUPTIONS, MAX_PAUSE_MS } from './reader-limits.ts'
 import type { Problem } from '../../checkpoint/problem.ts'
 
 /** What to do after a reader has ended over an archive. */
@@ -23,6 +23,7 @@ export class Attempts {
   readonly #maxInterruptions: number
   #strikes = 0
   #interruptions = 0
+  #timesWithoutRoom = 0
 
   constructor({ maxInterruptions }: AttemptsOptions) {
     this.#maxInterruptions = maxInterruptions
@@ -37,6 +38,9 @@ export class Attempts {
       return { kind: 'too-expensive', problem: problemOfExpense(error.end) }
     }
     this.#interruptions += 1
+    if (error.end === 'room') this.#timesWithoutRoom += 1
+    if (this.#timesWithoutRoom > MAX_INTERRUPTIONS)
+      return { kind: 'too-expensive', problem: problemOfExpense('memory') }
     if (this.#interruptions > this.#maxInterruptions) return { kind: 'give-up' }
     await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#interruptions - 1)))
     return { kind: 'again' }

@@ -9,9 +9,10 @@ import type { ReaderProgram } from './reader-program.ts'
 
 /**
  * Why a reader is no more. `itself`: it died of its own doing, or sent what is no answer. `elsewhere`: somebody else
- * ended it. `start`: it was never ready. `memory`, `cpu`: its watch ended it. `closed`: nobody needs it.
+ * ended it. `start`: it was never ready. `memory`, `cpu`: its watch ended it for what it took; `room`: for what it took
+ * beside others. `closed`: nobody needs it.
  */
-export type ReaderEnd = 'itself' | 'elsewhere' | 'start' | 'memory' | 'cpu' | 'closed'
+export type ReaderEnd = 'itself' | 'elsewhere' | 'start' | 'memory' | 'room' | 'cpu' | 'closed'
 
 /** The reader ended before it had answered. */
 export class ReaderEndedError extends Error {

@@ -65,6 +65,11 @@ export class ReaderLane {
     }
   }
 
+  /** Ends those that have nothing to do. */
+  endIdle(): void {
+    for (const reader of this.#idle.splice(0)) reader.end('closed')
+  }
+
   warm(): void {
     if (this.#isClosed) return
     if (this.#all.size === 0) this.#idle.push(this.#start())
@@ -147,8 +152,6 @@ export class ReaderLane {
 
   #restSoon(): void {
     clearTimeout(this.#restTimer)
-    this.#restTimer = setTimeout(() => {
-      for (const reader of this.#idle.splice(0)) reader.end('closed')
-    }, this.#options.restMs ?? REST_MS).unref()
+    this.#restTimer = setTimeout(() => this.endIdle(), this.#options.restMs ?? REST_MS).unref()
   }
 }

@@ -19,7 +19,13 @@ interface OneFile {
 
 /** What the agent asks. A process has one request at a time. */
 export type ReaderRequest =
-  | { readonly kind: 'summaries'; readonly files: readonly FileOrder[]; readonly mayOpenLargeWindow: boolean }
+  | {
+      readonly kind: 'summaries'
+      readonly files: readonly FileOrder[]
+      readonly mayOpenLargeWindow: boolean
+      /** Names each archive before it is touched, and tells of each at once: so it is known over which one a reader ends. */
+      readonly isCareful: boolean
+    }
   | ({ readonly kind: 'tar-end' } & OneFile)
   | ({ readonly kind: 'members'; readonly skip: number; readonly limit: number } & OneFile)
   | ({ readonly kind: 'find-member'; readonly name: string } & OneFile)
@@ -49,9 +55,10 @@ export type ReaderRefusal =
 export type ReaderAnswer =
   /** All is loaded and locked down. */
   | { readonly kind: 'ready' }
-  /** Sent before the archive of this number is touched. */
+  /** Sent before the archive of this number is touched, where care is asked for. */
   | { readonly kind: 'begin'; readonly index: number }
-  | { readonly kind: 'outcome'; readonly index: number; readonly outcome: SentSummary | ReaderRefusal }
+  /** Of the archives from this number on. */
+  | { readonly kind: 'outcomes'; readonly first: number; readonly outcomes: readonly (SentSummary | ReaderRefusal)[] }
   | { readonly kind: 'done'; readonly value?: unknown }
   | ReaderRefusal
 

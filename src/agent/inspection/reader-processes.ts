@@ -71,7 +71,10 @@ export class ReaderProcesses implements ArchiveReader {
     readonly seal: ReaderLane
     readonly streams: ReaderLane
   }
-  readonly #largeWindow = new Permits(1)
+  /** Readers without work make room for the window. */
+  readonly #largeWindow = new Permits(1, () => {
+    for (const lane of Object.values(this.#lanes)) lane.endIdle()
+  })
   readonly #summaries: SummaryQueue
   readonly #packed: PackedMembers
   readonly #cpuBudgetMs: (lane: LaneName, sizeBytes: number) => number

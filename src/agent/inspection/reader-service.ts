@@ -11,6 +11,7 @@ import { type AgentChannel, openAgentChannel } from './agent-channel.ts'
 import { type ArchiveSummary, summarizeArchive } from './archive-summary.ts'
 import { openArchive, type OpenArchive } from './open-archive.ts'
 import { nextTurn } from './paced-source.ts'
+import { HeldOutcomes } from './held-outcomes.ts'
 import { MAX_PAGE_BYTES, PIECE_BYTES } from './reader-limits.ts'
 import type {
   CancelOrder,
@@ -98,15 +99,19 @@ class ReaderService {
   }
 
   async #summarize(
-    { files, mayOpenLargeWindow }: Extract<ReaderRequest, { kind: 'summaries' }>,
+    { files, mayOpenLargeWindow, isCareful }: Extract<ReaderRequest, { kind: 'summaries' }>,
     signal: AbortSignal,
   ): Promise<ReaderAnswer> {
+    const held = new HeldOutcomes(this.#channel)
     for (const [index, file] of files.entries()) {
-      this.#channel.sendJson({ kind: 'begin', index } satisfies ReaderAnswer)
-      const outcome = await this.#summarizeOne(file, { mayOpenLargeWindow, signal })
-      this.#channel.sendJson({ kind: 'outcome', index, outcome } satisfies ReaderAnswer)
-      await nextTurn()
+      if (isCareful) this.#channel.sendJson({ kind: 'begin', index } satisfies ReaderAnswer)
+      held.add(await this.#summarizeOne(file, { mayOpenLargeWindow, signal }))
+      if (isCareful || held.isDue) {
+        held.send()
+        await nextTurn()
+      }
     }
+    held.send()
     return { kind: 'done' }
   }
 

@@ -1,6 +1,6 @@
 import type { ReaderChild } from './reader-child.ts'
 import { readMemory, readTimes } from './process-figures.ts'
-import { MAX_READERS_BYTES, WATCH_MS } from './reader-limits.ts'
+import { ALONE_SHARE, MAX_READERS_BYTES, WATCH_MS } from './reader-limits.ts'
 
 /** What a reader may take for what it is at; a new one for each archive. */
 interface CpuBudget {
@@ -83,9 +83,9 @@ export class ReaderWatch {
     for (const { ownBytes } of all) bytes += ownBytes
     this.peakBytes = Math.max(this.peakBytes, bytes)
     const byOwn = all.toSorted((a, b) => b.ownBytes - a.ownBytes)
-    for (const { reader, ownBytes } of byOwn) {
+    for (const { reader, ownBytes, sharedBytes } of byOwn) {
       if (bytes <= this.#maxBytes) return
-      reader.end('memory')
+      reader.end(ownBytes + sharedBytes > this.#maxBytes * ALONE_SHARE ? 'memory' : 'room')
       bytes -= ownBytes
     }
   }

@@ -1,4 +1,4 @@
-import { AnswerError, toCount, toFields } from './answer-fields.ts'
+import { AnswerError, toCount, toFields, toList } from './answer-fields.ts'
 import type { ArchiveFile, SummaryOutcome } from './archive-reader.ts'
 import type { Frame } from './frame-codec.ts'
 import type { ReaderChild } from './reader-child.ts'
@@ -6,40 +6,48 @@ import type { ReaderRefusal, ReaderRequest } from './reader-messages.ts'
 import { parseJson, parseRefusal, toOrder } from './reader-request.ts'
 import { parseSummary } from './summary-parser.ts'
 
+/** An outcome, or why there is none yet. */
+export type TriedSummary = SummaryOutcome | 'large-window' | 'cancelled'
+
 export interface SummaryBatch {
   readonly files: readonly ArchiveFile[]
   readonly mayOpenLargeWindow: boolean
-  /** Told before an archive is touched. */
-  readonly onBegin: (index: number) => void
-  readonly onOutcome: (index: number, outcome: SummaryOutcome | 'large-window' | 'cancelled') => void
+  /** Whether each archive is named before it is touched. */
+  readonly isCareful: boolean
+  /** Told when the archives from this one on are next, of which the first is being read. */
+  readonly onNext: (index: number) => void
+  /** In order. */
+  readonly onOutcome: (index: number, outcome: TriedSummary) => void
   readonly signal?: AbortSignal | undefined
 }
 
 /** Asks for some summaries at once. Throws a ReaderEndedError; what was told until then counts. */
 export async function askSummaries(reader: ReaderChild, batch: SummaryBatch): Promise<void> {
-  const { files, mayOpenLargeWindow, onBegin, onOutcome, signal } = batch
-  let begun = 0
+  const { files, mayOpenLargeWindow, isCareful, onNext, onOutcome, signal } = batch
   let told = 0
+  const take = (outcomes: readonly TriedSummary[]) => {
+    if (told + outcomes.length > files.length) throw new AnswerError('count')
+    for (const outcome of outcomes) {
+      onOutcome(told, outcome)
+      told += 1
+    }
+    if (told < files.length) onNext(told)
+  }
   const onFrame = (frame: Frame) => {
     const answer = toFields(parseJson(frame), 'answer')
     if (answer['kind'] === 'done' && told === files.length) return 'done'
-    const index = toCount(answer['index'], 'index')
-    if (answer['kind'] === 'begin' && begun === told && index === begun && begun < files.length) {
-      begun += 1
-      onBegin(index)
-      return 'more'
-    }
-    if (answer['kind'] !== 'outcome' || index !== told || told === begun) throw new AnswerError('order')
-    const outcome = parseOutcome(answer['outcome'])
-    told += 1
-    onOutcome(index, outcome)
+    if (answer['kind'] === 'begin' && toCount(answer['index'], 'index') === told) return 'more'
+    if (answer['kind'] !== 'outcomes' || toCount(answer['first'], 'first') !== told) throw new AnswerError('order')
+    take(toList(answer['outcomes'], 'outcomes', parseOutcome))
     return 'more'
   }
-  const request: ReaderRequest = { kind: 'summaries', files: files.map((file) => toOrder(file)), mayOpenLargeWindow }
+  const orders = files.map((file) => toOrder(file))
+  const request: ReaderRequest = { kind: 'summaries', files: orders, mayOpenLargeWindow, isCareful }
+  onNext(0)
   await reader.ask(request, { onFrame }, signal)
 }
 
-function parseOutcome(value: unknown): SummaryOutcome | 'large-window' | 'cancelled' {
+function parseOutcome(value: unknown): TriedSummary {
   const outcome = toFields(value, 'outcome')
   if (outcome['kind'] === 'summary') return { kind: 'summary', summary: parseSummary(outcome['summary']) }
   const refusal: ReaderRefusal = parseRefusal(outcome)

@@ -5,7 +5,7 @@ import { ReaderEndedError } from './reader-child.ts'
 import type { ReaderLane } from './reader-lane.ts'
 import { BATCH_ITEMS, MAX_INTERRUPTIONS } from './reader-limits.ts'
 import type { ReaderWatch } from './reader-watch.ts'
-import { askSummaries } from './summary-batch.ts'
+import { askSummaries, type TriedSummary } from './summary-batch.ts'
 import { readerUnavailable } from './too-expensive.ts'
 
 export interface SummaryQueueOptions {
@@ -41,12 +41,22 @@ export class SummaryQueue {
     files: readonly ArchiveFile[],
     onOutcome: (index: number, outcome: SummaryOutcome) => void,
   ): Promise<void> {
+    // Up to here a reader has ended over one of them, and it is not known over which.
+    let carefulUntil = 0
     for (let first = 0; first < files.length;) {
-      const batch = files.slice(first, first + BATCH_ITEMS)
-      const { told, left } = await this.#tryBatch(batch, (index, outcome) => onOutcome(first + index, outcome))
+      const isCareful = first < carefulUntil
+      const batch = files.slice(first, isCareful ? carefulUntil : first + BATCH_ITEMS)
+      const from = first
+      const { told, left } = await this.#tryBatch(batch, isCareful, (index, outcome) =>
+        onOutcome(from + index, outcome),
+      )
       first += told
       const file = files[first]
       if (left === undefined || file === undefined) continue
+      if (left.before !== undefined && !isCareful) {
+        carefulUntil = from + batch.length
+        continue
+      }
       onOutcome(first, await this.#alone(file, { lane: 'index', ...left }))
       first += 1
     }
@@ -62,9 +72,10 @@ export class SummaryQueue {
   /** Gives how many were told of, and what is to be known of the next one where it must be looked at alone. */
   async #tryBatch(
     files: readonly ArchiveFile[],
+    isCareful: boolean,
     onOutcome: (index: number, outcome: SummaryOutcome) => void,
   ): Promise<{ readonly told: number; readonly left?: Pick<AloneOptions, 'before' | 'isLarge'> }> {
-    const { lanes, watch, cpuBudgetMs } = this.#options
+    const { lanes, watch } = this.#options
     let told = 0
     let isLarge = false
     try {
@@ -72,7 +83,9 @@ export class SummaryQueue {
         askSummaries(reader, {
           files,
           mayOpenLargeWindow: false,
-          onBegin: (index) => watch.begin(reader, cpuBudgetMs('index', files[index]?.sizeBytes ?? 0)),
+          isCareful,
+          onNext: (index) =>
+            watch.begin(reader, this.#budgetFrom(files.slice(index, isCareful ? index + 1 : undefined))),
           onOutcome: (_, outcome) => {
             // What follows one that must be tried again is asked for again: there is little of it.
             isLarge ||= typeof outcome === 'string'
@@ -89,6 +102,11 @@ export class SummaryQueue {
     }
   }
 
+  /** It is not known which of them is being read: as much as the largest may take. */
+  #budgetFrom(files: readonly ArchiveFile[]): number {
+    return this.#options.cpuBudgetMs('index', Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes)))
+  }
+
   async #alone(file: ArchiveFile, { lane, signal, before, isLarge = false }: AloneOptions): Promise<SummaryOutcome> {
     const { lanes, watch, largeWindow, cpuBudgetMs } = this.#options
     const maxInterruptions = lane === 'index' ? Infinity : MAX_INTERRUPTIONS
@@ -97,14 +115,15 @@ export class SummaryQueue {
     let release = isLarge ? await largeWindow.take(signal) : undefined
     try {
       for (;;) {
-        let outcome: SummaryOutcome | 'large-window' | 'cancelled' | undefined
+        let outcome: TriedSummary | undefined
         try {
           await lanes[lane].use(
             (reader) =>
               askSummaries(reader, {
                 files: [file],
                 mayOpenLargeWindow: release !== undefined,
-                onBegin: () => watch.begin(reader, cpuBudgetMs(lane, file.sizeBytes)),
+                isCareful: true,
+                onNext: () => watch.begin(reader, cpuBudgetMs(lane, file.sizeBytes)),
                 onOutcome: (_, found) => {
                   outcome = found
                 },
