@@ -145,9 +145,11 @@ async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWa
     throw reason
   }
   const over = passes(dumpMayTakeMs, freezeGuard.closed)
-  const end = await awaitUnansweredDump({ over, staging, stagingId, stagedCheck }).finally(async () => {
-    if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
-  })
+  const wait = awaitUnansweredDump({ over, staging, stagingId, stagedCheck })
+  // Also where nobody can tell what was left: the container comes first.
+  await wait.catch(() => undefined)
+  if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
+  const end = await wait
   if (end === 'stopped') staging.hold(stagingId, Promise.resolve(false))
   if (end === 'whole') holdUntil(over)
   else throw reason
