@@ -19,6 +19,8 @@ const WEIGHTS = {
   MissingParent: 'note',
   StaleImages: 'note',
   MemoryDisagrees: 'note',
+  PagesCompressed: 'note',
+  PageCompressionUnsupported: 'note',
 } as const satisfies Readonly<Record<string, ProblemWeight>>
 
 /** The stable names of what can be wrong with CRIU's images. */

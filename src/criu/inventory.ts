@@ -1,6 +1,7 @@
 import type { ImageDirectory } from './image-directory.ts'
 import { imageError } from './image-problem.ts'
 import { readSingleEntry } from './image-reader.ts'
+import { COMPRESSION_VERSION, readPageCompression, type PageCompression } from './page-compression.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
 
 /** What `inventory.img` says of the dump as a whole. CRIU's own version is not in it. */
@@ -10,6 +11,7 @@ export interface Inventory {
   readonly runId?: string
   /** Whether only memory was written, and the processes went on. */
   readonly isPreDump: boolean
+  readonly pageCompression: PageCompression
 }
 
 /** Throws a ProblemError where it is missing or not what CRIU writes. */
@@ -20,22 +22,29 @@ export function readInventory(images: ImageDirectory): Inventory {
   let imageVersion: number | undefined
   let runId: string | undefined
   let isPreDump = false
+  let mode: number | undefined
+  let blockBytes: number | undefined
   while (reader.next()) {
     if (reader.field === IMAGE_VERSION) imageVersion = reader.uint32()
     else if (reader.field === DUMP_UPTIME) isPreDump = true
     else if (reader.field === RUN_ID) runId = readRunId(reader.bytes())
+    else if (reader.field === COMPRESS) mode = reader.uint32()
+    else if (reader.field === COMPRESS_BLOCK_SIZE) blockBytes = reader.uint32()
   }
   if (imageVersion === undefined) throw imageError('FieldMissing', 'inventory: the version of the images is missing')
   if (imageVersion < 1 || imageVersion > NEWEST_VERSION) {
     throw imageError('ImageVersion', `inventory: images of version ${imageVersion}`)
   }
-  return { imageVersion, isPreDump, ...(runId !== undefined && { runId }) }
+  const pageCompression = readPageCompression({ imageVersion, mode, blockBytes })
+  return { imageVersion, isPreDump, pageCompression, ...(runId !== undefined && { runId }) }
 }
 
 const IMAGE_VERSION = 1
 const DUMP_UPTIME = 8
 const RUN_ID = 13
-const NEWEST_VERSION = 2
+const COMPRESS = 15
+const COMPRESS_BLOCK_SIZE = 16
+const NEWEST_VERSION = COMPRESSION_VERSION
 
 function readRunId(bytes: Buffer | undefined): string | undefined {
   const text = bytes?.toString('latin1', 0, 64) ?? ''

@@ -207,6 +207,7 @@ describe.each(here)('$file', (expected) => {
     expect(readInventory({ read: () => inventory?.content })).toEqual({
       imageVersion: images.inventory.img_version,
       runId: images.inventory.dump_criu_run_id,
+      pageCompression: { kind: 'none' },
       isPreDump: false,
     })
   })

@@ -13,6 +13,7 @@ const RUNS = process.env['SLOW'] === '1' ? 100_000 : 2000
 const only = (name: string, bytes: Buffer): ImageDirectory => ({
   read: (asked) => (asked === name ? bytes : undefined),
 })
+const unsupported = (reason: RegExp) => ({ kind: 'unsupported', reason: expect.stringMatching(reason) })
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
 const INVENTORY = 0x58313116
@@ -93,13 +94,54 @@ describe('readDumpStatistics', () => {
 
 describe('readInventory', () => {
   it('knows a dump of memory alone', () => {
-    expect(readInventory(inventory(varintField(1, 2), varintField(8, 1)))).toEqual({ imageVersion: 2, isPreDump: true })
+    expect(readInventory(inventory(varintField(1, 2), varintField(8, 1)))).toEqual({
+      imageVersion: 2,
+      isPreDump: true,
+      pageCompression: { kind: 'none' },
+    })
   })
 
   it('shows a run id that is one, and nothing else', () => {
     const id = 'c8ca9c80-7968-46e6-8d68-5831aac1ae72'
     expect(readInventory(inventory(varintField(1, 2), field(13, Buffer.from(id)))).runId).toBe(id)
     expect(readInventory(inventory(varintField(1, 2), field(13, Buffer.from('\u001b[2J'))))).not.toHaveProperty('runId')
+  })
+
+  it.each([
+    ['version 2', [varintField(1, 2)], { kind: 'none' }],
+    ['version 3 without compression', [varintField(1, 3), varintField(15, 0)], { kind: 'none' }],
+    ['a writer that does not know of it', [varintField(1, 3)], { kind: 'none' }],
+    [
+      'blocks of 256 KiB',
+      [varintField(1, 3), varintField(15, 1), varintField(16, 262_144)],
+      { kind: 'lz4', blockBytes: 262_144 },
+    ],
+    [
+      'blocks of 4 MiB, its fields in another order',
+      [varintField(16, 4_194_304), varintField(15, 1), varintField(1, 3)],
+      { kind: 'lz4', blockBytes: 4_194_304 },
+    ],
+    [
+      'a draft of version 2',
+      [varintField(1, 2), varintField(15, 1), varintField(16, 262_144)],
+      unsupported(/draft .* version 2/),
+    ],
+    ['a draft by page', [varintField(1, 3), varintField(15, 1)], unsupported(/draft .* page by page/)],
+    [
+      'a draft by region',
+      [varintField(1, 3), varintField(15, 2), varintField(16, 262_144)],
+      unsupported(/draft .* by region/),
+    ],
+    ['a kind to come', [varintField(1, 3), varintField(15, 7)], unsupported(/unknown .* 7/)],
+    [
+      'blocks that are too large',
+      [varintField(1, 3), varintField(15, 1), varintField(16, 8_388_608)],
+      unsupported(/8388608/),
+    ],
+    ['blocks that are no pages', [varintField(1, 3), varintField(15, 1), varintField(16, 5000)], unsupported(/5000/)],
+    ['a mode of 64 bits', [varintField(1, 3), varintField(15, 2n ** 64n - 1n)], unsupported(/unknown/)],
+  ])('tells how pages are stored: %s', (_, fields, expected) => {
+    expect(readInventory(inventory(...fields)).pageCompression).toEqual(expected)
   })
 })
 

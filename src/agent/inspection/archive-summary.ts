@@ -6,6 +6,7 @@ import { readCriuVersion } from '../../criu/dump-log.ts'
 import type { ImageDirectory } from '../../criu/image-directory.ts'
 import { imageProblem } from '../../criu/image-problem.ts'
 import { readInventory } from '../../criu/inventory.ts'
+import type { PageCompression } from '../../criu/page-compression.ts'
 import { type ProcessTree, readProcessTree } from '../../criu/process-tree.ts'
 
 /** All that one reading of an archive tells: the engine's metadata, and what CRIU's images add. */
@@ -32,7 +33,9 @@ export async function summarizeArchive(source: ByteSource, signal?: AbortSignal)
   const hasImages = facts.kind === 'criu-images' || (facts.kind === 'container' && facts.checkpointBytes > 0)
   const look = lookAtImages(directory, { problems, isWhole, hasImages })
   if (look.tree !== undefined) reportStaleImages(look.tree, imageProcesses, problems)
-  if (look.statistics !== undefined && isWhole) reportOddMemory(look.statistics, facts.memoryBytes, problems)
+  // What is compressed takes as many bytes as it takes.
+  const isPlain = look.pageCompression === undefined || look.pageCompression.kind === 'none'
+  if (look.statistics !== undefined && isWhole && isPlain) reportOddMemory(look.statistics, facts.memoryBytes, problems)
   const criuVersion = readCriuVersion(directory)
   const list = problems.list()
   return {
@@ -56,6 +59,7 @@ interface LookOptions {
 interface Look {
   readonly tree?: ProcessTree
   readonly statistics?: DumpStatistics
+  readonly pageCompression?: PageCompression
 }
 
 function lookAtImages(directory: ImageDirectory, { problems, isWhole, hasImages }: LookOptions): Look {
@@ -63,10 +67,15 @@ function lookAtImages(directory: ImageDirectory, { problems, isWhole, hasImages 
     // What is missing may lie behind the cut.
     if (isWhole || !MISSING.has(problem.code)) problems.add(problem)
   }
-  if (hasImages) attempt(() => readInventory(directory), add)
+  const pageCompression = hasImages ? attempt(() => readInventory(directory), add)?.pageCompression : undefined
+  if (pageCompression !== undefined) reportCompression(pageCompression, add)
   const tree = hasImages ? attempt(() => readProcessTree(directory, add), add) : undefined
   const statistics = attempt(() => readDumpStatistics(directory), add)
-  return { ...(tree !== undefined && { tree }), ...(statistics !== undefined && { statistics }) }
+  return {
+    ...(tree !== undefined && { tree }),
+    ...(statistics !== undefined && { statistics }),
+    ...(pageCompression !== undefined && { pageCompression }),
+  }
 }
 
 const MISSING: ReadonlySet<string> = new Set(['NoInventory', 'NoProcessTree'])
@@ -78,6 +87,20 @@ function attempt<T>(read: () => T, onProblem: (problem: Problem) => void): T | u
     if (!(error instanceof ProblemError)) throw error
     onProblem(error.problem)
     return undefined
+  }
+}
+
+/** Its memory counts as stored, not as it was: worth knowing, and no damage. */
+function reportCompression(compression: PageCompression, add: (problem: Problem) => void): void {
+  if (compression.kind === 'lz4') {
+    add(
+      imageProblem(
+        'PagesCompressed',
+        `its memory pages are LZ4-compressed in blocks of ${compression.blockBytes} bytes`,
+      ),
+    )
+  } else if (compression.kind === 'unsupported') {
+    add(imageProblem('PageCompressionUnsupported', `its memory pages are stored in ${compression.reason}`))
   }
 }
 

@@ -10,6 +10,9 @@ const processEntry = (pid: number, ppid: number) => messageOf(varintField(1, pid
 const stats = (...fields: readonly Uint8Array[]) =>
   withMember('stats-dump', imageOf(0x57093306, { common: 0x55105940 }, messageOf(field(1, messageOf(...fields)))))
 
+const inventory = (...fields: readonly Uint8Array[]) =>
+  withMember('checkpoint/inventory.img', imageOf(0x58313116, messageOf(...fields)))
+
 export const imageCases: readonly HostileCase[] = [
   {
     name: 'no inventory',
@@ -79,7 +82,7 @@ export const imageCases: readonly HostileCase[] = [
   {
     name: 'images of a version to come',
     archive: () =>
-      withMember('checkpoint/inventory.img', imageOf(0x58313116, { common: undefined }, messageOf(varintField(1, 3)))),
+      withMember('checkpoint/inventory.img', imageOf(0x58313116, { common: undefined }, messageOf(varintField(1, 4)))),
     code: 'ImageVersion',
     summary: { processCount: 2 },
   },
@@ -157,6 +160,20 @@ export const imageCases: readonly HostileCase[] = [
     archive: () =>
       withLast(rawMember({ name: 'checkpoint/mm-17.img' }, 'old'), rawMember({ name: 'checkpoint/mm-84.img' }, 'old')),
     code: 'StaleImages',
+    state: 'whole',
+    summary: { processCount: 2 },
+  },
+  {
+    name: 'compressed pages',
+    archive: () => inventory(varintField(1, 3), varintField(15, 1), varintField(16, 262_144)),
+    code: 'PagesCompressed',
+    state: 'whole',
+    summary: { processCount: 2 },
+  },
+  {
+    name: 'pages compressed as a fork does',
+    archive: () => inventory(varintField(1, 3), varintField(15, 2)),
+    code: 'PageCompressionUnsupported',
     state: 'whole',
     summary: { processCount: 2 },
   },
