@@ -1,13 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { lookAtArchive } from '../src/agent/archive-file.ts'
+import { ReaderProcesses } from '../src/agent/inspection/reader-processes.ts'
+import { lookAtArchive } from '../src/agent/single-look.ts'
+import { silentLogger } from '../src/shared/logger.ts'
 import { announceRunTime } from './bounds.ts'
 import { writeLargeArchive } from './large-archive.ts'
 import { comparePaired, timed } from './paired.ts'
 import { CHECKPOINTCTL, prepareCheckpointctl, runCheckpointctl } from './peer-checkpointctl.ts'
 
-// What an archive says of itself, read in a process that runs, as the agent does it. The memory in it is a hole, which
+// What an archive says of itself, read in the reader's process, which runs, as the agent has it read. The memory in it is a hole, which
 // is read faster than a disk or even the page cache: in favour of the peer, which reads all of it.
 
 const MIB = 1024 ** 2
@@ -18,6 +20,7 @@ const WARM_UP = 500
 
 announceRunTime('archive-reader')
 const folder = mkdtempSync(join(tmpdir(), 'checkpoint-bench-'))
+const reader = new ReaderProcesses({ directory: folder, stateDirectory: folder, logger: silentLogger })
 try {
   writeLargeArchive(join(folder, 'large.tar'), LARGE_BYTES)
   writeLargeArchive(join(folder, 'small.tar'), SMALL_BYTES)
@@ -45,10 +48,16 @@ try {
     })
   }
 } finally {
+  await reader.close()
   rmSync(folder, { recursive: true })
 }
 
 async function look(name: string): Promise<void> {
-  const found = await lookAtArchive(Buffer.from(name), { directory: folder, permissions: 'enforce', now: new Date() })
+  const found = await lookAtArchive(Buffer.from(name), {
+    directory: folder,
+    permissions: 'enforce',
+    reader,
+    now: new Date(),
+  })
   if (found?.end !== 'whole') throw new Error(`Cannot read "${name}": ${JSON.stringify(found?.checkpoint.problems)}`)
 }

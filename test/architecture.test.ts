@@ -29,9 +29,13 @@ const BEGINNINGS = [
   'agent/content/sealing-worker.ts',
   'agent/hash-worker.ts',
   'agent/inspection/reader-process.ts',
-  'agent/inspection/reader-processes.ts',
   'agent/retention/plan-process.ts',
 ]
+
+/** Where the process begins that takes archives apart. */
+const READER = 'agent/inspection/reader-process.ts'
+/** What the agent's own process loads of the folders that do: words and rules for facts that are read already. */
+const LOADED_BY_THE_AGENT = ['archive/byte-source.ts', 'archive/identity-belief.ts', 'archive/instant.ts']
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */
@@ -169,6 +173,28 @@ describe('the files of src/', () => {
   })
 })
 
+describe('the bytes of archives', () => {
+  it('are taken apart in the process of the reader alone: no other process of the agent even loads what does it', () => {
+    const loaded = loadedFrom([AGENT, ...BEGINNINGS.filter((path) => path !== READER)])
+    const parsers = [...loaded].filter((path) => ['archive', 'criu'].includes(folderOf(path)))
+    expect(parsers.toSorted()).toEqual(LOADED_BY_THE_AGENT)
+  })
+
+  it('are unpacked nowhere else either', () => {
+    const pattern = /\b(?:create)?(?:Gunzip|Unzip|Inflate|InflateRaw|BrotliDecompress|ZstdDecompress)(?:Sync)?\s*\(/i
+    const unpacking = files.filter(({ text }) => pattern.test(withoutComments(text))).map(({ path }) => path)
+    expect(unpacking).toEqual(['archive/decompression.ts'])
+  })
+
+  it('are taken apart by the reader', () => {
+    const loaded = loadedFrom([READER])
+    expect([...loaded]).toEqual(
+      expect.arrayContaining(['archive/tar-members.ts', 'archive/decompression.ts', 'criu/inventory.ts']),
+    )
+    expect([...loaded].filter((path) => ['runtime', 'custody', 'store', 'http'].includes(folderOf(path)))).toEqual([])
+  })
+})
+
 describe('importsOf', () => {
   it.each([
     ['a plain import', `import { a } from './a.ts'`, ['./a.ts']],
@@ -213,6 +239,21 @@ function importsOf(text: string): (string | undefined)[] {
 function earlyImportsOf(text: string): string[] {
   const pattern = /^(?:import|export)\s+(?!type\b)(?:[^'"]*?\bfrom\s*)?(['"])(?<name>[^'"\n]+)\1/gm
   return [...withoutComments(text).matchAll(pattern)].map(({ groups }) => groups?.['name'] ?? '')
+}
+
+/** All that runs once these run, read late or early. */
+function loadedFrom(entries: readonly string[]): ReadonlySet<string> {
+  const loaded = new Set<string>()
+  const waiting = [...entries]
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    const file = fileByPath.get(path)
+    if (file === undefined || loaded.has(path)) continue
+    loaded.add(path)
+    const late = [...withoutComments(file.text).matchAll(/\bawait import\(\s*['"](?<name>[^'"]+)['"]/g)]
+    const imports = [...earlyImportsOf(file.text), ...late.map(({ groups }) => groups?.['name'])]
+    waiting.push(...targetsOf({ ...file, imports }))
+  }
+  return loaded
 }
 
 function withoutComments(text: string): string {

@@ -17,7 +17,7 @@ import type { AgentOptions } from './agent-options.ts'
 import { Captures } from './capture/captures.ts'
 import type { CaptureTools } from './capture/capture-run.ts'
 import { recoverCaptures } from './capture/recovery.ts'
-import { IN_PROCESS_CHECK } from './capture/staged-check.ts'
+import { readerCheck } from './capture/staged-check.ts'
 import { CheckpointActions } from './checkpoint-actions.ts'
 import { Contents } from './content/contents.ts'
 import { captureCustody } from './custody/capture-custody.ts'
@@ -32,7 +32,9 @@ import { ForeignFreezes } from './foreign-freezes.ts'
 import { checkHealth, type HealthCheck } from './health.ts'
 import { LeftoverImageWatch } from './leftover-images.ts'
 import { Inventory } from './inventory.ts'
-import { listArchiveMembers, type MemberPage } from './archive-members.ts'
+import type { MemberList } from '../archive/member-list.ts'
+import { listArchiveMembers } from './archive-members.ts'
+import { ReaderProcesses } from './inspection/reader-processes.ts'
 import { KubeletEndpoint } from './kubelet-endpoint.ts'
 import { AgentMetrics } from './metrics.ts'
 import { NodeContainers } from './node-containers.ts'
@@ -53,7 +55,7 @@ export interface AgentCheckpoints {
   readonly members: (
     checkpoint: Checkpoint,
     page: { readonly user: string; readonly skip: number; readonly limit: number; readonly signal: AbortSignal },
-  ) => Promise<MemberPage>
+  ) => Promise<MemberList>
   readonly watch: NodeEvents['watch']
 }
 
@@ -78,6 +80,7 @@ export class Agent {
   readonly #containers: NodeContainers
   readonly #running: RunningContainers
   readonly #staging: Staging
+  readonly #reader: ReaderProcesses
   readonly #guard: FreezeGuard
   readonly #foreign: ForeignFreezes
   readonly #leftovers: LeftoverImageWatch
@@ -122,6 +125,15 @@ export class Agent {
     this.#monitor = new RuntimeMonitor({ runtime: this.#runtime, clock, logger })
     this.#containers = new NodeContainers(this.#runtime)
 
+    this.#reader = new ReaderProcesses({
+      directory: checkpointsDirectory,
+      stateDirectory: options.stateDirectory,
+      logger,
+      onLost: (cause) => {
+        this.metrics.countReaderLost(cause)
+      },
+    })
+
     const control = createFreezeControl({ runtime: this.#runtime, cgroupRoot: options.freezeGuard.cgroupRoot })
     this.#guard = new FreezeGuard({
       control,
@@ -149,7 +161,7 @@ export class Agent {
         custody: this.custody,
         runtimeVersion: () => this.#monitor.state.version,
       }),
-      stagedCheck: IN_PROCESS_CHECK,
+      stagedCheck: readerCheck(this.#reader, checkpointsDirectory),
       staging: this.#staging,
       checkpointsDirectory,
       clock,
@@ -220,12 +232,14 @@ export class Agent {
         lastRescanSeconds: this.#inventory.lastRescan && this.#inventory.lastRescan.millis / 1000,
         waitingForHash: this.#inventory.hashQueueLength,
       }),
+      readers: () => this.#reader.figures,
     })
     this.#checkpoints = new CheckpointStore(this.#database)
     this.#inventory = new Inventory({
       directory: checkpointsDirectory,
       store: this.#checkpoints,
       jobs: this.#store,
+      reader: this.#reader,
       permissions: options.permissions,
       onRepair: (repair) => {
         this.#recordRepair(repair)
@@ -241,6 +255,7 @@ export class Agent {
     this.#admission = new Admission({ content: options.content, inspection: options.inspection })
     this.contents = new Contents({
       directory: checkpointsDirectory,
+      reader: this.#reader,
       admission: this.#admission,
       maxHoldMs: options.content.maxHoldMs,
       encryption: { isRequired: options.content.requireEncryption, recipients: options.content.recipients },
@@ -249,6 +264,7 @@ export class Agent {
     })
     this.actions = new CheckpointActions({
       directory: checkpointsDirectory,
+      reader: this.#reader,
       clock,
       logger,
       inspections: this.#admission.inspections,
@@ -319,9 +335,7 @@ export class Agent {
       },
       namespaces: () => this.#checkpoints.namespaces(),
       members: (checkpoint, { user, ...page }) =>
-        this.#admission.inspections.run(user, page.signal, () =>
-          listArchiveMembers(checkpoint, { ...page, directory: this.#options.checkpointsDirectory }),
-        ),
+        this.#admission.inspections.run(user, page.signal, () => listArchiveMembers(checkpoint, page, this.#reader)),
       watch: (lastEventId, onEvent) => this.#events.watch(lastEventId, onEvent),
     }
   }
@@ -432,6 +446,7 @@ export class Agent {
       this.contents.close(),
       this.actions.close(),
     ])
+    await this.#reader.close()
     await this.#contentCustody.close()
     await this.custody.stop()
     this.#runtime.close()

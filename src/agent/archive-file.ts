@@ -1,31 +1,26 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
-import { descriptorSource } from '../archive/byte-source.ts'
-import { judgeIdentity } from '../archive/identity-belief.ts'
-import { formatInstant, instantToMillis } from '../archive/instant.ts'
-import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../checkpoint/checkpoint.ts'
-import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import type { Problem } from '../checkpoint/problem.ts'
-import { readableText } from '../shared/readable-text.ts'
+import { isPrivate } from './archive-row.ts'
 import { generationOf } from './file-generation.ts'
-import { summarizeArchive, type ArchiveSummary } from './inspection/archive-summary.ts'
+import type { ArchiveFile } from './inspection/archive-reader.ts'
 import { checkArchive, takeOwnership, type ArchivePermissions, type PermissionsPolicy } from './permissions.ts'
 
-/** What one look at a file of the directory gave. */
-export interface ArchiveLook {
-  /** `whole`: its end is there and it is as it should be. */
-  readonly end: 'whole' | 'incomplete' | 'damaged'
-  /** Everything but the digest; its state is that of `end`, to be corrected by who knows more. */
-  readonly checkpoint: Checkpoint
+/** A file of the directory as the agent sees it without reading a byte of it. */
+export interface ExaminedFile {
+  readonly rawName: Uint8Array
   readonly stat: BigIntStats
+  /** Of its permissions and its owner. */
+  readonly problems: readonly Problem[]
   /** What others were allowed until now. */
   readonly repair?: ArchivePermissions['repair']
   /** The time of that change, which is no sign of its writer. */
   readonly repairedNs?: bigint
+  /** Why the agent may not open it: the code of the system call. */
+  readonly refusal?: string
 }
 
-export interface LookOptions {
+export interface ExamineOptions {
   readonly directory: string
-  readonly now: Date
   readonly permissions: PermissionsPolicy
 }
 
@@ -44,27 +39,41 @@ export function isArchiveName(rawName: Uint8Array): boolean {
 const DOT = '.'.charCodeAt(0)
 const SUFFIX = Buffer.from('.tar')
 
-/** Reads the file once. Undefined when it is gone, or no regular file: then it is no archive. */
-export async function lookAtArchive(rawName: Uint8Array, options: LookOptions): Promise<ArchiveLook | undefined> {
-  const opened = openArchive(pathOf(options.directory, rawName), options.permissions)
+/**
+ * Takes from others what they are not to do with a regular file that was just seen there. Undefined when it is gone, or
+ * no regular file any more: then it is no archive.
+ */
+export function examineArchive(
+  rawName: Uint8Array,
+  seen: BigIntStats,
+  { directory, permissions }: ExamineOptions,
+): ExaminedFile | undefined {
+  const path = pathOf(directory, rawName)
+  // As nearly all are: there is nothing to repair, and whether it opens is the reader's to find out.
+  if (isPrivate(seen)) return { rawName, stat: seen, problems: [] }
+  const opened = openArchive(path, permissions)
   if (opened === undefined) return undefined
-  if ('code' in opened) return unreadable(rawName, options, opened.code)
+  if ('code' in opened) return refused(rawName, path, opened.code)
   const { descriptor } = opened
   try {
     const before = fstatSync(descriptor, { bigint: true })
     if (!before.isFile()) return undefined
-    const { problems, repair: tightened } = checkArchive(descriptor, before, options.permissions)
+    const { problems, repair: tightened } = checkArchive(descriptor, before, permissions)
     const repair = opened.repair ?? tightened
     const stat = repair === undefined ? before : fstatSync(descriptor, { bigint: true })
-    const summary = await summarizeArchive(descriptorSource(descriptor, Number(stat.size)))
-    return {
-      end: summary.state,
-      stat,
-      checkpoint: toCheckpoint(rawName, { summary, stat, problems, now: options.now }),
-      ...(repair !== undefined && { repair, repairedNs: stat.ctimeNs }),
-    }
+    return { rawName, stat, problems, ...(repair !== undefined && { repair, repairedNs: stat.ctimeNs }) }
   } finally {
     closeSync(descriptor)
+  }
+}
+
+/** For the reader, which opens it anew. It may go on growing: then as much is read as is there now. */
+export function toArchiveFile({ rawName, stat }: Pick<ExaminedFile, 'rawName' | 'stat'>): ArchiveFile {
+  return {
+    path: Buffer.from(rawName),
+    generation: generationOf(stat),
+    sizeBytes: Number(stat.size),
+    mayGrow: true,
   }
 }
 
@@ -91,77 +100,9 @@ function openArchive(path: Buffer, permissions: PermissionsPolicy): Opened | und
   }
 }
 
-interface Facts {
-  readonly summary: ArchiveSummary
-  readonly stat: BigIntStats
-  readonly problems: readonly Problem[]
-  readonly now: Date
-}
-
-function toCheckpoint(rawName: Uint8Array, { summary, stat, problems, now }: Facts): Checkpoint {
-  const fileName = readableText(rawName)
-  const known = judgeIdentity({ claim: summary.claim, fileName, linkCount: Number(stat.nlink) })
-  return {
-    id: checkpointId(rawName),
-    rawName,
-    fileName,
-    generation: generationOf(stat),
-    state: summary.state === 'whole' ? 'discovered' : summary.state,
-    problems: [...summary.problems, ...problems],
-    identity: known satisfies CheckpointIdentity,
-    engine: summary.engine,
-    sizeBytes: Number(stat.size),
-    takenAt: heldDown(summary.takenAt, stat),
-    discoveredAt: now,
-    summary: toSummary(summary),
-  }
-}
-
-/** The runtime's word for when it was taken; a time after the file's last change cannot be true. */
-function heldDown(takenAt: bigint | undefined, { mtimeNs }: BigIntStats): Checkpoint['takenAt'] {
-  const instant = takenAt === undefined || takenAt > mtimeNs ? mtimeNs : takenAt
-  return { text: formatInstant(instant), millis: instantToMillis(instant) }
-}
-
-function toSummary(summary: ArchiveSummary): CheckpointSummary {
-  const { image, createdAt, startedAt, runtime, criuVersion, rootfsDiffBytes, processCount, dumpStatistics } = summary
-  const hasContent = summary.kind !== 'unknown'
-  return {
-    kind: summary.kind,
-    compression: summary.compression,
-    ...(Object.keys(image).length > 0 && { image }),
-    ...(runtime !== undefined && { runtime }),
-    ...(criuVersion !== undefined && { criuVersion }),
-    ...(createdAt !== undefined && { createdAt: formatInstant(createdAt) }),
-    ...(startedAt !== undefined && { startedAt: formatInstant(startedAt) }),
-    ...(hasContent && { memoryBytes: summary.memoryBytes, memberCount: summary.memberCount }),
-    ...(rootfsDiffBytes !== undefined && { rootfsDiffBytes }),
-    ...(processCount !== undefined && { processCount }),
-    ...(dumpStatistics !== undefined && { dumpStatistics: { ...dumpStatistics } }),
-  }
-}
-
-/** Listed all the same: one unreadable archive must not be a hole in the inventory. */
-function unreadable(rawName: Uint8Array, { directory, now }: LookOptions, code: string): ArchiveLook | undefined {
-  const stat = lstatSync(pathOf(directory, rawName), { bigint: true, throwIfNoEntry: false })
-  if (stat?.isFile() !== true) return undefined
-  const detail = `the agent may not open the file (${code}): it belongs to user ${stat.uid}; give it to root on the node with chown`
-  const fileName = readableText(rawName)
-  const checkpoint: Checkpoint = {
-    id: checkpointId(rawName),
-    rawName,
-    fileName,
-    generation: generationOf(stat),
-    state: 'damaged',
-    problems: [{ code: 'NotReadable', weight: 'damage', detail }],
-    identity: judgeIdentity({ claim: undefined, fileName, linkCount: Number(stat.nlink) }),
-    engine: 'unknown',
-    sizeBytes: Number(stat.size),
-    takenAt: heldDown(undefined, stat),
-    discoveredAt: now,
-    summary: { kind: 'unknown', compression: 'none' },
-  }
-  return { end: 'damaged', checkpoint, stat }
+function refused(rawName: Uint8Array, path: Buffer, code: string): ExaminedFile | undefined {
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  return stat?.isFile() === true ? { rawName, stat, problems: [], refusal: code } : undefined
 }
 
 function codeOf(error: unknown): string {

@@ -28,6 +28,7 @@ export function tellsTheSame(before: Checkpoint, now: Checkpoint): boolean {
   return (
     before.state === now.state &&
     before.identity.isBelieved === now.identity.isBelieved &&
+    before.summary.givenUpBy === now.summary.givenUpBy &&
     OF_RIGHTS.every((code) => hasProblem(before, code) === hasProblem(now, code))
   )
 }

@@ -8,6 +8,7 @@ import type { Place, Places } from './admission/places.ts'
 import { pathOf } from './archive-file.ts'
 import { generationOf } from './file-generation.ts'
 import { HashQueue } from './hash-queue.ts'
+import type { ArchiveReader } from './inspection/archive-reader.ts'
 import { assertNotManaged, readPin, removePin, writePin } from './pins.ts'
 import { assertRemovable, removeArchive } from './removal.ts'
 import { SharedWork } from './shared-work.ts'
@@ -33,6 +34,7 @@ export interface ActionEntry {
 
 export interface CheckpointActionsOptions {
   readonly directory: string
+  readonly reader: Pick<ArchiveReader, 'summarize'>
   readonly clock: Clock
   readonly logger: Logger
   /** Whoever reads an archive to its end has a place of these. */
@@ -152,12 +154,13 @@ export class CheckpointActions {
   }
 
   async #verify(checkpoint: Checkpoint, place: Place, signal: AbortSignal): Promise<Verification> {
-    const { directory, clock, findRecordedSha256, hold } = this.#options
+    const { directory, reader, clock, findRecordedSha256, hold } = this.#options
     const letGo = hold(checkpoint.id)
     try {
       return await verifyArchive(checkpoint, {
         directory,
         hashes: this.#hashes,
+        reader,
         recordedSha256: findRecordedSha256(checkpoint),
         now: clock.now(),
         signal,

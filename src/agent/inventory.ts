@@ -1,36 +1,29 @@
-import { lstatSync, type BigIntStats } from 'node:fs'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import type { ContainerIdentity } from '../checkpoint/identity.ts'
-import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
-import { errorText } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
+import { errorText } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { CheckpointFile, CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
+import type { CheckpointFile, CheckpointStore } from '../store/checkpoint-store.ts'
 import type { JobStore } from '../store/job-store.ts'
 import { ArchiveDigests } from './archive-digests.ts'
-import { isArchiveName, lookAtArchive, pathOf, type ArchiveLook } from './archive-file.ts'
-import { hasProblem, isAsSeen, isPrivate, tellsTheSame, withPin } from './archive-row.ts'
+import { isArchiveName } from './archive-file.ts'
+import { ArchiveLooks, SETTLED, type CapturedFile, type Finding, type UnreadFile } from './archive-looks.ts'
 import { scanDirectory } from './directory-scan.ts'
 import type { CaptureFacts } from './custody/capture-facts.ts'
 import { DirectoryWatcher } from './directory-watcher.ts'
-import { generationOf, inodeOf } from './file-generation.ts'
+import type { ArchiveReader, ReaderLane } from './inspection/archive-reader.ts'
 import { NodeEvents } from './node-events.ts'
 import type { PermissionRepair, PermissionsPolicy } from './permissions.ts'
-import { readPin } from './pins.ts'
-import { RestingFiles } from './resting-files.ts'
+import { ScanQueue, type Flight } from './scan-queue.ts'
 import { SettlingFiles } from './settling.ts'
-
-interface CapturedFile {
-  readonly checkpointId: string
-  readonly inode: number
-  readonly sizeBytes: number
-}
 
 export interface InventoryOptions {
   readonly directory: string
   readonly store: CheckpointStore
   readonly jobs: JobStore
+  /** Where the bytes of archives are read: never here. */
+  readonly reader: Pick<ArchiveReader, 'summarize' | 'summarizeAll'>
   readonly permissions: PermissionsPolicy
   readonly onRepair?: (repair: PermissionRepair) => void
   /** What is on record of the capture that left this file behind, where the index has forgotten it. */
@@ -49,10 +42,18 @@ export interface InventoryOptions {
 const SETTLE_MS = 1_000
 /** Events of one file come in bursts; this much later they are one. */
 const GATHER_MS = 20
-/** So many files are read or forgotten in one go, before others get their turn. */
-const SLICE = 64
-/** So many become rows in one go: a transaction for each slice would cost as much as the rows. */
-const BATCH = 256
+/** So many are handed to the reader, and become rows, in one go. */
+const BATCH = 32
+/** So many batches are under way at once: the reader goes on while the rows of those that it has read are saved. */
+const BATCHES_AHEAD = 4
+/** What was found by then becomes rows though others of the batch take longer. */
+const SAVE_EVERY_MS = 200
+/** What could not be looked at may be well again by then. */
+const FAILED_AGAIN_MS = 1_000
+/** These say nothing about the file, and may be over in a moment. */
+const PASSING: ReadonlySet<string> = new Set(['EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOMEM'])
+/** Whoever waits for a look at a file that is replaced again and again does not wait longer than this. */
+const LOOKS_AT_REPLACED = 3
 /** Some milliseconds. */
 const NAMES_A_RESCAN = 1_000
 
@@ -63,21 +64,17 @@ const NAMES_A_RESCAN = 1_000
 export class Inventory {
   readonly events: NodeEvents
   readonly #options: InventoryOptions
-  readonly #settling: SettlingFiles
+  readonly #looks: ArchiveLooks
   #watcher: DirectoryWatcher | undefined
   readonly #digests: ArchiveDigests
   readonly #stop = new AbortController()
-  /** Names to look at, by their bytes as latin1 text. */
-  readonly #dirty = new Set<string>()
-  readonly #resting = new RestingFiles((name) => {
+  readonly #queue = new ScanQueue((name) => {
     this.touch(Buffer.from(name, 'latin1'))
   })
-  /** Read again since they were touched, by id: the time of change they had then. */
-  readonly #readAgain = new Map<string, bigint>()
   /** By id: somebody else sees to these. */
   readonly #setAside = new Set<string>()
-  /** Who waits for a look at a file. */
-  readonly #awaited = new Map<string, readonly (() => void)[]>()
+  /** Looks that somebody waits for and that have not begun yet, by name. */
+  readonly #wanted = new Map<string, Promise<void>>()
   #work: Promise<void> | undefined
   #mustRescan = true
   #rescans = 0
@@ -87,7 +84,6 @@ export class Inventory {
   constructor(options: InventoryOptions) {
     this.#options = options
     this.events = options.events ?? new NodeEvents()
-    this.#settling = new SettlingFiles(options.settleMs ?? SETTLE_MS)
     this.#digests = new ArchiveDigests({
       directory: options.directory,
       store: options.store,
@@ -98,6 +94,14 @@ export class Inventory {
         this.touch(rawName)
       },
       logger: options.logger,
+    })
+    this.#looks = new ArchiveLooks({
+      ...options,
+      settling: new SettlingFiles(options.settleMs ?? SETTLE_MS),
+      digests: this.#digests,
+      lookAgain: (rawName, afterMs) => {
+        this.#lookAgain(rawName, afterMs)
+      },
     })
   }
 
@@ -136,6 +140,7 @@ export class Inventory {
     this.#loop = this.#rescanForEver()
   }
 
+  /** Does not wait for the reader: what it answers from now on is not looked at. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await Promise.all([this.#digests.close(), this.#watcher?.close(), this.#loop])
@@ -144,25 +149,25 @@ export class Inventory {
 
   /** Looks at this file soon. */
   touch(rawName: Uint8Array): void {
-    this.#dirty.add(Buffer.from(rawName).toString('latin1'))
+    this.#queue.add(Buffer.from(rawName).toString('latin1'))
     this.#wake(0)
   }
 
   /** Looks at this file before any other, and resolves when its row is as the file is. */
   async lookAt(rawName: Uint8Array): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
     const name = Buffer.from(rawName).toString('latin1')
-    this.#awaited.set(name, [...(this.#awaited.get(name) ?? []), resolve])
-    this.touch(rawName)
-    await promise
+    // One that somebody waits for already may have seen the file as it was.
+    const wanted = this.#wanted.get(name) ?? this.#queue.endOfWanted(name).then(() => this.#lookAtWanted(name))
+    this.#wanted.set(name, wanted)
+    await wanted
   }
 
   /** These very files are gone for certain; what has taken the name of one since keeps its row. */
   forget(removed: readonly CheckpointFile[]): void {
+    for (const { rawName } of removed) this.#queue.markStale(Buffer.from(rawName).toString('latin1'))
     // Who looked at a file while it went is not to tell of it a second time.
     for (const { id, namespace } of this.#options.store.removeAll(removed)) {
-      this.#settling.forget(id)
-      this.#readAgain.delete(id)
+      this.#looks.forget(id)
       // Only who could see it is told that it is gone.
       this.events.emitRemoved(id, namespace)
     }
@@ -189,14 +194,14 @@ export class Inventory {
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
     if (this.#setAside.size > 0 && this.#setAside.has(checkpointId(rawName))) return
-    if (!this.#resting.noteChange(archive)) this.#dirty.add(archive)
+    this.#queue.addUnlessResting(archive)
   }
 
   #wake(afterMs: number): void {
     if (this.#stop.signal.aborted) return
     this.#work ??= this.#run(afterMs).finally(() => {
       this.#work = undefined
-      if (this.#dirty.size > 0 || this.#mustRescan) this.#wake(GATHER_MS)
+      if (!this.#queue.isEmpty || this.#mustRescan) this.#wake(GATHER_MS)
     })
   }
 
@@ -205,10 +210,7 @@ export class Inventory {
     if (afterMs > 0) await sleep(afterMs, undefined, { signal, ref: false }).catch(() => undefined)
     try {
       if (this.#mustRescan) await this.#findChanges()
-      while (this.#dirty.size > 0 && !signal.aborted) {
-        await this.#lookAtBatch()
-        await nextTurn()
-      }
+      await this.#lookAtAll()
       this.#digests.startWaiting()
     } catch (error) {
       this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
@@ -225,154 +227,144 @@ export class Inventory {
     await scanDirectory({
       directory,
       store,
-      isAsItIs: (known, stat) => this.#isAsItIs(known, stat),
+      isAsItIs: (known, stat) => this.#looks.isAsItIs(known, stat),
       onChanged: (name) => {
-        this.#dirty.add(name)
+        this.#queue.add(name)
       },
       onGone: (id) => {
         const row = store.find(id)
-        if (row !== undefined) this.#dirty.add(Buffer.from(row.rawName).toString('latin1'))
+        if (row !== undefined) this.#queue.add(Buffer.from(row.rawName).toString('latin1'))
       },
     })
     store.forgetUnusedNames(NAMES_A_RESCAN)
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
-  async #lookAtBatch(): Promise<void> {
-    const batch = this.#takeBatch()
-    const awaited = batch.flatMap(([name]) => this.#awaited.get(name) ?? [])
-    for (const [name] of batch) this.#awaited.delete(name)
-    const found: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
-    const gone: string[] = []
-    for (const [index, [name, rawName]] of batch.entries()) {
-      if (index % SLICE === SLICE - 1) await nextTurn()
-      const id = checkpointId(rawName)
-      const before = this.#options.store.find(id)
-      const checkpoint = await this.#look(rawName, before).catch((error: unknown) => {
-        this.#options.logger.error({ id, error: errorText(error) }, 'Cannot read an archive')
-        return before
-      })
-      if (checkpoint !== undefined) {
-        if (checkpoint !== before) found.push({ checkpoint, before })
-        if (!SETTLED.has(checkpoint.state)) this.#rest(name)
-        if (checkpoint === before && checkpoint.state === 'hashing') this.#digests.add(checkpoint)
-      } else if (before !== undefined) gone.push(id)
+  /** A few batches at a time, until nothing is left to look at. */
+  async #lookAtAll(): Promise<void> {
+    const { signal } = this.#stop
+    const running = new Set<Promise<void>>()
+    const failures: unknown[] = []
+    while (!signal.aborted && failures.length === 0) {
+      while (running.size < BATCHES_AHEAD) {
+        const flights = this.#queue.take(BATCH)
+        if (flights.length === 0) break
+        const batch = this.#lookAtBatch(flights, 'index')
+          .catch((error: unknown) => {
+            for (const { name } of flights) this.#queue.add(name)
+            failures.push(error)
+          })
+          .finally(() => running.delete(batch))
+        running.add(batch)
+      }
+      if (running.size === 0 && this.#queue.isEmpty) return
+      await this.#unlessStopped(running.size > 0 ? Promise.race(running) : this.#queue.endOfAny())
+      await nextTurn()
     }
-    this.#options.store.saveAll(found.map(({ checkpoint }) => checkpoint))
-    for (const { checkpoint, before } of found) {
+    await this.#unlessStopped(Promise.all(running))
+    if (failures.length > 0) throw failures[0]
+  }
+
+  async #lookAtWanted(name: string): Promise<void> {
+    for (let looks = 0; looks < LOOKS_AT_REPLACED; looks += 1) {
+      while (this.#queue.isBeingWaitedFor(name) && !this.#stop.signal.aborted) {
+        await this.#unlessStopped(this.#queue.endOfWanted(name))
+      }
+      this.#wanted.delete(name)
+      if (this.#stop.signal.aborted) return
+      try {
+        await this.#unlessStopped(this.#lookAtBatch([this.#queue.begin(name)], 'callers'))
+      } catch (error) {
+        this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
+        this.#lookAgain(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
+        return
+      }
+      if (!this.#queue.isReplaced(name)) break
+    }
+    if (this.#work === undefined) this.#digests.startWaiting()
+  }
+
+  async #lookAtBatch(flights: readonly Flight[], lane: ReaderLane): Promise<void> {
+    const { signal } = this.#stop
+    const flightOf = new Map(flights.map((flight) => [flight.name, flight]))
+    const found: Finding[] = []
+    const failures: unknown[] = []
+    const save = () => {
+      const landed = found.splice(0).flatMap((finding) => {
+        const flight = flightOf.get(finding.name)
+        return flight === undefined ? [] : [{ finding, flight }]
+      })
+      try {
+        if (!signal.aborted) this.#save(landed)
+        for (const { flight } of landed) this.#queue.end(flight)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    const saving = setInterval(save, SAVE_EVERY_MS)
+    try {
+      const unread: UnreadFile[] = []
+      for (const { name } of flights) {
+        const finding = this.#looks.examine(name)
+        if (finding?.kind === 'unread') unread.push(finding)
+        else if (finding !== undefined) found.push(finding)
+      }
+      await this.#looks.read(unread, lane, (finding) => found.push(finding))
+      // The reader is given its next batch first, and reads it while these are saved.
+      if (lane === 'index') await nextTurn()
+      save()
+    } finally {
+      clearInterval(saving)
+      for (const flight of flights) this.#queue.end(flight)
+    }
+    if (failures.length > 0) throw failures[0]
+    if (!this.#queue.isEmpty) this.#wake(0)
+  }
+
+  #save(landed: readonly { readonly finding: Finding; readonly flight: Flight }[]): void {
+    const { store } = this.#options
+    const changes: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
+    const gone: string[] = []
+    for (const { finding, flight } of landed) {
+      const { name, id, isKnown } = finding
+      if (!this.#queue.counts(flight) || this.#mustLookAgain(finding, flight)) continue
+      // Only a look makes a row, and one look at a file counts at a time; all else may happen to the row meanwhile.
+      const before = isKnown ? store.find(id) : undefined
+      const checkpoint = this.#looks.toRow(finding, before)
+      if (checkpoint === undefined) {
+        if (before !== undefined) gone.push(id)
+        continue
+      }
+      if (checkpoint !== before) changes.push({ checkpoint, before })
+      else if (checkpoint.state === 'hashing') this.#digests.add(checkpoint)
+      if (!SETTLED.has(checkpoint.state)) this.#queue.rest(name)
+    }
+    store.saveAll(changes.map(({ checkpoint }) => checkpoint))
+    for (const { checkpoint, before } of changes) {
       this.events.emit(before === undefined ? 'added' : 'changed', checkpoint)
       if (checkpoint.state === 'hashing') this.#digests.add(checkpoint)
     }
-    await this.#forget(gone)
-    for (const resolve of awaited) resolve()
+    if (gone.length > 0) this.forget(gone.flatMap((id) => store.findFile(id) ?? []))
   }
 
-  /** Those that somebody waits for come first. */
-  #takeBatch(): readonly (readonly [string, Buffer])[] {
-    const batch: (readonly [string, Buffer])[] = []
-    const take = (name: string) => {
-      if (this.#dirty.delete(name)) batch.push([name, Buffer.from(name, 'latin1')])
+  /** What was found is of a file that is another one by now, or says nothing about it. */
+  #mustLookAgain(finding: Finding, flight: Flight): boolean {
+    const { name, id } = finding
+    if (flight.isStale) {
+      this.#queue.add(name)
+      return true
     }
-    for (const name of this.#awaited.keys()) take(name)
-    for (const name of this.#dirty.keys()) {
-      if (batch.length >= BATCH) break
-      take(name)
+    if (finding.kind !== 'read') return false
+    const { outcome } = finding
+    if (outcome.kind === 'changed') {
+      this.#queue.addReplaced(name)
+      return true
     }
-    return batch
-  }
-
-  /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
-  #rest(name: string): void {
-    const hasChanged = this.#dirty.has(name)
-    // Who waits for it does not wait for that.
-    if (!this.#awaited.has(name)) this.#dirty.delete(name)
-    this.#resting.rest(name, hasChanged)
-  }
-
-  /** The row as it should be now; the one that was there when nothing has changed; undefined for what is no archive. */
-  async #look(rawName: Buffer, before: Checkpoint | undefined): Promise<Checkpoint | undefined> {
-    const { directory, clock, permissions } = this.#options
-    const path = pathOf(directory, rawName)
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-    if (stat?.isFile() !== true) return undefined
-    const pin = readPin(path)
-    const isPinSame = before !== undefined && JSON.stringify(pin) === JSON.stringify(before.pin)
-    if (before?.generation === generationOf(stat) && this.#isFinal(before, stat)) {
-      if (this.#isTouched(before, stat)) this.#compareAgain(before, stat)
-      return this.#observed(isPinSame ? before : withPin(before, pin))
-    }
-    const look = await lookAtArchive(rawName, { directory, permissions, now: clock.now() })
-    if (look === undefined) return undefined
-    if (look.repair !== undefined) {
-      const { id, fileName } = look.checkpoint
-      this.#options.onRepair?.({ what: 'archive', path: fileName, checkpointId: id, ...look.repair })
-    }
-    // Who links an archive into place removes the other name next, and of that no event tells.
-    if (look.stat.nlink > 1n) this.#lookAgain(rawName, SETTLE_MS)
-    const found = this.#judge(look, before)
-    const isSameGeneration = before?.generation === found.generation
-    if (isSameGeneration && isPinSame && tellsTheSame(before, found)) return this.#observed(before)
-    const isSameFile = before !== undefined && inodeOf(before.generation) === inodeOf(found.generation)
-    return withPin(this.#observed(isSameFile ? { ...found, discoveredAt: before.discoveredAt } : found), pin)
-  }
-
-  /** With its state. Whole and the same bytes as before: what was found out about those stays. */
-  #judge(look: ArchiveLook, before: Checkpoint | undefined): Checkpoint {
-    const { checkpoint, end } = look
-    if (end === 'whole' && before?.generation === checkpoint.generation && WHOLE.has(before.state)) {
-      const { state, sha256 } = before
-      return { ...checkpoint, state, ...(sha256 !== undefined && { sha256 }) }
-    }
-    const { state, lookAgainMs } = this.#settling.judge(look)
-    if (lookAgainMs !== undefined) this.#lookAgain(checkpoint.rawName, lookAgainMs)
-    return { ...checkpoint, state }
-  }
-
-  /** Whether a look at the file of this generation would show nothing new. */
-  #isFinal(row: Checkpoint, stat: BigIntStats): boolean {
-    return SETTLED.has(row.state) && !this.#isWorthATry(row) && isAsSeen(row, stat)
-  }
-
-  /** The same for the rescan, which knows less of a row and has many of them. */
-  #isAsItIs(known: KnownFile, stat: BigIntStats): boolean {
-    if (!SETTLED.has(known.state)) return false
-    if (known.state === 'hashing' && !this.#digests.isExpected(known)) return false
-    if (this.#isTouched(known, stat)) return false
-    if (known.state !== 'damaged' && !known.isDoubtful && isPrivate(stat)) return true
-    const row = this.#options.store.find(known.id)
-    return row !== undefined && this.#isFinal(row, stat)
-  }
-
-  /**
-   * Something was done to the file after its digest was put on record. A generation does not tell: the time of writing can
-   * be set back, the time of change cannot.
-   */
-  #isTouched({ id, state }: Pick<Checkpoint, 'id' | 'state'>, { ctimeMs, ctimeNs }: BigIntStats): boolean {
-    if (state !== 'ready') return false
-    const digestAt = this.#options.findDigestTime?.(id)
-    return digestAt !== undefined && Number(ctimeMs) > digestAt && this.#readAgain.get(id) !== ctimeNs
-  }
-
-  /** Most likely its rights were changed; with other bytes it is looked at as a new one. */
-  #compareAgain(checkpoint: Checkpoint, { ctimeNs }: BigIntStats): void {
-    this.#readAgain.set(checkpoint.id, ctimeNs)
-    this.#digests.compare(checkpoint, () => {
-      const { store } = this.#options
-      const row = store.find(checkpoint.id)
-      if (row?.generation !== checkpoint.generation) return
-      const { sha256: _, ...rest } = row
-      store.saveAll([{ ...rest, state: 'discovered' }])
-      this.touch(row.rawName)
-    })
-  }
-
-  /**
-   * Somebody may let us read the file by now, which changes nothing that a generation is made of. What could not be read
-   * to its end gets another try when the reason may have passed, and at the next start.
-   */
-  #isWorthATry(checkpoint: Checkpoint): boolean {
-    if (hasProblem(checkpoint, 'NotReadable')) return true
-    return hasProblem(checkpoint, 'ReadFailed') && !this.#digests.hasFailed(checkpoint)
+    this.#queue.settleReplaced(name)
+    if (outcome.kind !== 'unreadable' || !PASSING.has(outcome.code)) return false
+    this.#options.logger.error({ id, error: outcome.code }, 'Cannot read an archive')
+    this.#lookAgain(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
+    return true
   }
 
   #lookAgain(rawName: Uint8Array, afterMs: number): void {
@@ -385,27 +377,17 @@ export class Inventory {
     timer.unref()
   }
 
-  /** Our own captures: whose they are was seen, not read. The file may be found before its capture is on record. */
-  #observed(checkpoint: Checkpoint): Checkpoint {
-    const { id, generation, sizeBytes, identity } = checkpoint
-    const { jobs, findObservedCapture } = this.#options
-    if (identity.source === 'observed') return checkpoint
-    const file = { checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes }
-    const capture = jobs.hasCaptures() ? jobs.findCaptureOf(file) : undefined
-    if (capture?.archive !== undefined) {
-      const dump = capture.phases.find(({ name }) => name === 'dump')
-      return asObserved(withDumpTime(checkpoint, dump?.millis), { ...capture, takenAt: capture.archive.takenAt })
+  async #unlessStopped(work: Promise<unknown>): Promise<void> {
+    const { signal } = this.#stop
+    const { promise: stopped, resolve } = Promise.withResolvers<undefined>()
+    const onStop = () => {
+      resolve(undefined)
     }
-    const facts = findObservedCapture?.(file)
-    return facts === undefined ? checkpoint : asObserved(checkpoint, { ...facts, takenAt: new Date(facts.takenAt) })
-  }
-
-  async #forget(ids: readonly string[]): Promise<void> {
-    const { store } = this.#options
-    for (let at = 0; at < ids.length; at += SLICE) {
-      if (at > 0) await nextTurn()
-      this.forget(ids.slice(at, at + SLICE).flatMap((id) => store.findFile(id) ?? []))
-    }
+    if (signal.aborted) onStop()
+    signal.addEventListener('abort', onStop)
+    await Promise.race([work, stopped]).finally(() => {
+      signal.removeEventListener('abort', onStop)
+    })
   }
 
   async #rescanForEver(): Promise<void> {
@@ -416,32 +398,5 @@ export class Inventory {
       this.#wake(0)
       await sleep(this.#options.rescanMs, undefined, { signal, ref: false }).catch(() => undefined)
     }
-  }
-}
-
-/** Nothing more is expected of these until the file changes. */
-const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
-
-const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
-
-/** Of our own dumps it is known how long the runtime took: CRIU's statistics tell a part of it only. */
-function withDumpTime(checkpoint: Checkpoint, dumpMillis: number | undefined): Checkpoint {
-  return dumpMillis === undefined ? checkpoint : { ...checkpoint, summary: { ...checkpoint.summary, dumpMillis } }
-}
-
-function asObserved(
-  checkpoint: Checkpoint,
-  capture: {
-    readonly identity: ContainerIdentity
-    readonly takenAt: Date
-    readonly reason?: string | undefined
-  },
-): Checkpoint {
-  const { identity, takenAt, reason } = capture
-  return {
-    ...checkpoint,
-    ...(reason !== undefined && { reason }),
-    identity: { ...identity, source: 'observed', isBelieved: true },
-    takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
   }
 }

@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { ContainerCapture } from '../checkpoint/capture-job.ts'
 import type { CustodyLogState } from '../custody/custody-log.ts'
 import { RetentionMetrics } from './retention/retention-metrics.ts'
+import type { ReaderLoss } from './inspection/reader-child.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 
 export interface MetricsSources {
@@ -13,6 +14,13 @@ export interface MetricsSources {
   readonly leftoverImages: () => { readonly containers: number; readonly bytes: number }
   readonly custodyState: () => CustodyLogState
   readonly inventory: () => InventoryFigures
+  readonly readers: () => ReaderFigures
+}
+
+/** The processes that read archives, all together. */
+export interface ReaderFigures {
+  readonly processes: number
+  readonly bytes: number
 }
 
 /** What the inventory is at. */
@@ -39,6 +47,7 @@ export class AgentMetrics {
   readonly #captureSeconds: Histogram<'phase'>
   readonly #resumed: Counter<'origin'>
   readonly #permissionRepairs: Counter<'what'>
+  readonly #readersLost: Counter<'cause'>
   #ownResumed = 0
   #foreignResumed = 0
 
@@ -69,6 +78,13 @@ export class AgentMetrics {
       labelNames: ['what'],
       registers,
     })
+    this.#readersLost = new Counter({
+      name: 'checkpoint_agent_readers_lost_total',
+      help: 'Processes reading archives that ended before they were sent away: they took too much (memory, cpu) or too much beside others (room), died of an archive (itself), were ended by somebody else (elsewhere), or never became ready (start)',
+      labelNames: ['cause'],
+      registers,
+    })
+    for (const cause of ['memory', 'cpu', 'room', 'itself', 'elsewhere', 'start']) this.#readersLost.inc({ cause }, 0)
     for (const what of ['archive', 'directory', 'index']) this.#permissionRepairs.inc({ what }, 0)
     this.#resumed.inc({ origin: 'own' }, 0)
     this.#resumed.inc({ origin: 'foreign' }, 0)
@@ -77,7 +93,7 @@ export class AgentMetrics {
   /** Gauges are read when they are asked for. */
   observe(sources: MetricsSources): void {
     const { version, runtimeState, captureCounts, keptArchives, frozenContainers, leftoverImages } = sources
-    const { custodyState, inventory } = sources
+    const { custodyState, inventory, readers } = sources
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS })
     for (const name of DISTRIBUTION_OF_LAG) this.#registry.removeSingleMetric(name)
     new Gauge({
@@ -125,6 +141,16 @@ export class AgentMetrics {
       Number(runtimeState().ability.state === 'yes'),
     )
     this.#observeInventory(inventory)
+    this.#gauge(
+      'checkpoint_agent_readers',
+      'Processes that read archives, idle ones included',
+      () => readers().processes,
+    )
+    this.#gauge(
+      'checkpoint_agent_readers_memory_bytes',
+      'Memory of these processes, what they share counted once',
+      () => readers().bytes,
+    )
   }
 
   countCapture(capture: ContainerCapture): void {
@@ -140,6 +166,10 @@ export class AgentMetrics {
 
   countPermissionRepair(what: 'archive' | 'directory' | 'index'): void {
     this.#permissionRepairs.inc({ what })
+  }
+
+  countReaderLost(cause: ReaderLoss): void {
+    this.#readersLost.inc({ cause })
   }
 
   get resumed(): { readonly own: number; readonly foreign: number } {

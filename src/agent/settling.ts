@@ -1,5 +1,5 @@
 import type { CheckpointState } from '../checkpoint/checkpoint.ts'
-import type { ArchiveLook } from './archive-file.ts'
+import type { ArchiveLook } from './archive-assessment.ts'
 
 export interface Settling {
   readonly state: CheckpointState

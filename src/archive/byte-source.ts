@@ -29,6 +29,21 @@ export function descriptorSource(descriptor: number, sizeBytes: number): ByteSou
   return { sizeBytes, read: (into, at, length, position) => readSync(descriptor, into, at, length, position) }
 }
 
+/** A part of another source, from its own beginning. */
+export function sliceOf(
+  source: ByteSource,
+  { offset, sizeBytes }: { readonly offset: number; readonly sizeBytes: number },
+): ByteSource {
+  return {
+    sizeBytes,
+    read: (into, at, length, position) => {
+      const rest = sizeBytes - position
+      return rest <= 0 ? 0 : source.read(into, at, Math.min(length, rest), offset + position)
+    },
+    close: () => source.close?.(),
+  }
+}
+
 /** Bytes that are in memory already. */
 export function bufferSource(bytes: Uint8Array): ByteSource {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -38,6 +38,8 @@ export interface CheckpointSummary {
   readonly dumpStatistics?: Readonly<Record<string, number>>
   /** How long the runtime took for a dump of ours; the container may have stood still for all of it. */
   readonly dumpMillis?: number
+  /** The version of the reader that found it too expensive to read. */
+  readonly givenUpBy?: number
 }
 
 export interface CheckpointPin {

@@ -45,8 +45,9 @@ export interface CheckpointServices {
   /** Throws NotFoundError (`CheckpointNotFound`). */
   readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
   /**
-   * Reads the archive. Throws ConflictError (`CheckpointChanged`) where its file is not that of this row any more, and
-   * UnavailableError (`TooManyInspections`). The signal aborts when nobody waits for the answer any more.
+   * Reads the archive: a page that may end before its limit. Throws ConflictError (`CheckpointChanged`) where its file is
+   * not that of this row any more, and UnavailableError (`TooManyInspections`). The signal aborts when nobody waits for the
+   * answer any more.
    */
   readonly members: (
     checkpoint: Checkpoint,

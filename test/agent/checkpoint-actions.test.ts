@@ -17,18 +17,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Admission } from '../../src/agent/admission/admission.ts'
-import { lookAtArchive } from '../../src/agent/archive-file.ts'
+import { lookAtArchive } from '../../src/agent/single-look.ts'
 import {
   CheckpointActions,
   type ActionEntry,
   type CheckpointActionsOptions,
 } from '../../src/agent/checkpoint-actions.ts'
+import type { ArchiveReader, SummaryOutcome } from '../../src/agent/inspection/archive-reader.ts'
 import { readPin } from '../../src/agent/pins.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { CallerLeftError } from '../../src/shared/errors.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { writeArchive } from '../support/archive-builder.ts'
+import { inProcessReader } from '../support/in-process-reader.ts'
 
 /** Of a caller who does not leave. */
 const PRESENT = new AbortController().signal
@@ -45,6 +47,9 @@ let isInUse: boolean
 let recordedSha256: string | undefined
 let actions: CheckpointActions
 let admission: Admission
+/** What the reader answers instead of reading. */
+let summary: SummaryOutcome | undefined
+let reader: ArchiveReader
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'checkpoint-actions-'))
@@ -56,12 +61,16 @@ beforeEach(() => {
   isInUse = false
   recordedSha256 = undefined
   admission = new Admission({ content: LIMITS, inspection: LIMITS, times: { maxWaitMs: 300 } })
+  summary = undefined
+  const inProcess = inProcessReader(directory)
+  reader = { ...inProcess, summarize: async (...order) => summary ?? (await inProcess.summarize(...order)) }
   actions = new CheckpointActions(actionOptions())
 })
 
 function actionOptions(): CheckpointActionsOptions {
   return {
     directory,
+    reader,
     clock: systemClock,
     logger: silentLogger,
     inspections: admission.inspections,
@@ -83,7 +92,7 @@ afterEach(async () => {
 })
 
 async function look(): Promise<Checkpoint | undefined> {
-  const options = { directory, permissions: 'report', now: new Date() } as const
+  const options = { directory, permissions: 'report', reader, now: new Date() } as const
   const found = await lookAtArchive(Buffer.from(NAME), options)
   const pin = readPin(Buffer.from(path))
   return found && { ...found.checkpoint, ...(pin !== undefined && { pin }) }
@@ -266,6 +275,7 @@ describe('removing', () => {
     writeArchive(other, { namespace: 'shop', pod: 'web-0', container: 'counter' })
     const replacing = new CheckpointActions({
       directory,
+      reader,
       clock: systemClock,
       logger: silentLogger,
       inspections: admission.inspections,
@@ -289,6 +299,7 @@ describe('removing', () => {
     const checkpoint = await there()
     const forgetful = new CheckpointActions({
       directory,
+      reader,
       clock: systemClock,
       logger: silentLogger,
       inspections: admission.inspections,
@@ -336,6 +347,22 @@ describe('verifying', () => {
   it('says that nothing was recorded yet', async () => {
     const found = await actions.verify(await there(), { actor: ACTOR, signal: PRESENT })
     expect(found).toMatchObject({ index: undefined, custody: undefined, isIntact: true })
+  })
+
+  it('vouches for what is too expensive to read by its bytes alone', async () => {
+    summary = {
+      kind: 'too-expensive',
+      problem: { code: 'TooExpensive', weight: 'note', detail: 'to look into it takes too much' },
+    }
+    const sha256 = digestOf(path)
+    const checkpoint = await there()
+    expect(checkpoint).toMatchObject({ problems: [{ code: 'TooExpensive' }] })
+    const verify = async (changes: Partial<Checkpoint>) =>
+      await actions.verify({ ...checkpoint, ...changes }, { actor: ACTOR, signal: PRESENT })
+    expect(await verify({ sha256 })).toMatchObject({ isIntact: true, problems: [{ code: 'TooExpensive' }] })
+    expect(await verify({ sha256: 'a'.repeat(64) })).toMatchObject({ isIntact: false })
+    // Nothing is known of it at all.
+    expect(await verify({})).toMatchObject({ isIntact: false, index: undefined, custody: undefined })
   })
 
   it('finds what is cut off', async () => {

@@ -25,6 +25,7 @@ import { JobStore } from '../../src/store/job-store.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { writeArchive } from '../support/archive-builder.ts'
+import { inProcessReader } from '../support/in-process-reader.ts'
 import { makeTestFolder, type TestFolder } from '../support/test-agent.ts'
 
 interface TestInventory {
@@ -52,6 +53,7 @@ function startInventory(folder = makeTestFolder(), settings: Partial<InventoryOp
     directory: folder.checkpoints,
     store,
     jobs: new JobStore(database),
+    reader: inProcessReader(folder.checkpoints),
     permissions: 'enforce',
     rescanMs: 60_000,
     clock: systemClock,

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import type * as nodeFs from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
-import type { StagedCheck } from '../../src/agent/capture/staged-check.ts'
+import type * as stagedCheck from '../../src/agent/capture/staged-check.ts'
 import { STAGING_FOLDER } from '../../src/agent/staging.ts'
 import { formatArchiveName } from '../../src/checkpoint/archive-name.ts'
 import { jobState, type CaptureJob, type ContainerCapture } from '../../src/checkpoint/capture-job.ts'
@@ -23,12 +23,16 @@ vi.mock('node:fs/promises', async (original) => {
 })
 
 vi.mock('../../src/agent/capture/staged-check.ts', async (original) => {
-  const { IN_PROCESS_CHECK } = await original<{ readonly IN_PROCESS_CHECK: StagedCheck }>()
-  const check: StagedCheck['check'] = async (archive) =>
-    broken.check === undefined
-      ? await IN_PROCESS_CHECK.check(archive)
-      : { kind: 'cannot-tell' as const, why: broken.check }
-  return { IN_PROCESS_CHECK: { check } satisfies StagedCheck }
+  const module = await original<typeof stagedCheck>()
+  const readerCheck: typeof module.readerCheck = (...order) => {
+    const real = module.readerCheck(...order)
+    return {
+      ...real,
+      check: async (archive) =>
+        broken.check === undefined ? await real.check(archive) : { kind: 'cannot-tell', why: broken.check },
+    }
+  }
+  return { ...module, readerCheck }
 })
 
 beforeEach(() => {

@@ -271,6 +271,10 @@ describe('GET /v1/checkpoints/{id}', () => {
 describe('GET /v1/checkpoints/{id}/members', () => {
   const names = ['checkpoint', 'checkpoint/pages-1.img', 'config.dump', 'spec.dump', 'stats-dump']
   const members = names.map((name, index) => member({ name, offset: index * 1024 }))
+  const oneByOne: CheckpointServices['members'] = async (_checkpoint, { skip }) => {
+    const shown = members.slice(skip, skip + 1)
+    return { members: shown, remaining: members.length - skip - shown.length, problems: [] }
+  }
 
   it('shows them in the order of the archive, with what the reading found', async () => {
     const problems = [{ code: 'CutOff', weight: 'cut' as const, detail: 'it ends in a member' }]
@@ -331,6 +335,16 @@ describe('GET /v1/checkpoints/{id}/members', () => {
     expect(asked).toEqual([0, 2, 4].map((skip) => ({ skip, limit: 2 })))
   })
 
+  it('goes on where a page ended before its limit, as one of long names does', async () => {
+    const seen: string[] = []
+    for (let query: string | undefined = ''; query !== undefined;) {
+      const page = (await reading(oneByOne, query)).body as { items: { name: string }[]; continue?: string }
+      seen.push(...page.items.map(({ name }) => name))
+      query = page.continue && `?continue=${page.continue}`
+    }
+    expect(seen).toEqual(names)
+  })
+
   it('does not go on in a file that has changed', async () => {
     const token = await tokenOfFirstPage()
     const answer = await reading(unread, `?continue=${token}`, checkpoint({ generation: '9:9:9' }))
@@ -389,7 +403,7 @@ describe('GET /v1/checkpoints/{id}/members', () => {
       {
         checkpoints: {
           get: () => checkpoint(),
-          members: (_id, { signal }) =>
+          members: (_checkpoint, { signal }) =>
             new Promise((_resolve, reject) => {
               signal.addEventListener('abort', () => reject(signal.reason as Error))
               begun.resolve()

@@ -7,14 +7,16 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { Admission } from '../../src/agent/admission/admission.ts'
 import type { PlaceLimits, PlaceTimes } from '../../src/agent/admission/places.ts'
-import { lookAtArchive } from '../../src/agent/archive-file.ts'
+import { lookAtArchive } from '../../src/agent/single-look.ts'
 import { Contents, type ContentsOptions } from '../../src/agent/content/contents.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from '../../src/agent/content/content-recorder.ts'
+import type { ArchiveReader } from '../../src/agent/inspection/archive-reader.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { OPEN_TO_ALL } from '../../src/access/access.ts'
 import { createApp } from '../../src/http/app.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { httpServices } from '../http/http-services.ts'
+import { inProcessReader } from './in-process-reader.ts'
 
 export interface ContentServerOptions {
   /** The archive. */
@@ -25,6 +27,8 @@ export interface ContentServerOptions {
   readonly times?: Partial<PlaceTimes>
   readonly encryption?: ContentsOptions['encryption']
   readonly recorder?: Partial<ContentRecorder>
+  /** Over one that reads in the test's own process. */
+  readonly reader?: Partial<ArchiveReader>
   /** Over what is read from the file; by default it is `ready`, with its digest. */
   readonly checkpoint?: Partial<Checkpoint>
 }
@@ -55,8 +59,10 @@ export async function serveContent(options: ContentServerOptions): Promise<Conte
   const limits = { concurrency: 8, perUser: 8, maxHoldMs: 60_000, ...options.limits }
   const { inspection = { concurrency: 8, perUser: 8 }, times = {} } = options
   const admission = new Admission({ content: limits, inspection, times })
+  const reader = inProcessReader(folder)
   const contents = new Contents({
     directory: folder,
+    reader: { ...reader, ...options.reader },
     admission,
     maxHoldMs: limits.maxHoldMs,
     encryption: options.encryption ?? { isRequired: false, recipients: [] },
@@ -72,7 +78,12 @@ export async function serveContent(options: ContentServerOptions): Promise<Conte
     },
     logger: silentLogger,
   })
-  const look = await lookAtArchive(Buffer.from(fileName), { directory: folder, permissions: 'report', now: new Date() })
+  const look = await lookAtArchive(Buffer.from(fileName), {
+    directory: folder,
+    permissions: 'report',
+    reader,
+    now: new Date(),
+  })
   if (look === undefined) throw new Error('the archive is gone')
   const served = {
     folder,

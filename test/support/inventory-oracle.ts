@@ -10,6 +10,7 @@ import { silentLogger } from '../../src/shared/logger.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { JobStore } from '../../src/store/job-store.ts'
+import { inProcessReader } from './in-process-reader.ts'
 
 export interface OpenInventory {
   readonly inventory: Inventory
@@ -30,6 +31,7 @@ export function openInventory(directory: string, { settleMs = 300, isStarted = t
     directory,
     store,
     jobs: new JobStore(database),
+    reader: inProcessReader(directory),
     permissions: 'enforce',
     rescanMs: 3_600_000,
     clock: systemClock,

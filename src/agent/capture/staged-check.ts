@@ -1,5 +1,8 @@
 import type { FileHandle } from 'node:fs/promises'
-import { findTarEnd, type TarEnd } from '../../archive/tar-end.ts'
+import { relative } from 'node:path'
+import type { TarEnd } from '../../archive/tar-end.ts'
+import { generationOf } from '../file-generation.ts'
+import type { ArchiveReader, CannotTell } from '../inspection/archive-reader.ts'
 
 /** What the runtime has left in staging. */
 export interface StagedArchive {
@@ -9,15 +12,27 @@ export interface StagedArchive {
 }
 
 /** That no answer could be had says nothing about the archive. */
-export type StagedVerdict = TarEnd | { readonly kind: 'cannot-tell'; readonly why: string }
+export type StagedVerdict = TarEnd | CannotTell
 
-/** Whether a staged archive ends as it should. Passed in, as bytes that others chose may be read in another process. */
+/** Whether a staged archive ends as it should. */
 export interface StagedCheck {
   readonly check: (archive: StagedArchive) => Promise<StagedVerdict>
   /** A capture has been asked for: there will be something to check. */
   readonly warm?: () => void
 }
 
-export const IN_PROCESS_CHECK: StagedCheck = {
-  check: ({ file, sizeBytes }) => findTarEnd(file, sizeBytes),
+/** By the reader: what is in the archive was chosen by the container that it was taken of. */
+export function readerCheck(reader: Pick<ArchiveReader, 'findTarEnd' | 'warm'>, directory: string): StagedCheck {
+  return {
+    check: async ({ path, file, sizeBytes }) =>
+      await reader.findTarEnd({
+        path: Buffer.from(relative(directory, path)),
+        generation: generationOf(await file.stat({ bigint: true })),
+        sizeBytes,
+        mayGrow: true,
+      }),
+    warm: () => {
+      reader.warm()
+    },
+  }
 }

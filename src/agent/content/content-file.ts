@@ -5,12 +5,15 @@ import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ConflictError, isSystemError } from '../../shared/errors.ts'
 import { pathOf } from '../archive-file.ts'
 import { generationOf, inodeOf } from '../file-generation.ts'
+import type { ArchiveFile } from '../inspection/archive-reader.ts'
 
 /** An archive held open for its bytes. */
 export interface ContentFile {
   readonly sizeBytes: number
   /** Of the file as it was opened. */
   readonly generation: string
+  /** For the reader, which opens it itself. */
+  readonly forReader: ArchiveFile
   /** Ends with an error once the signal aborts. */
   readonly source: (signal: AbortSignal) => ByteSource
   /** Throws ConflictError (`CheckpointChanged`) once it is another file, or gone. */
@@ -41,6 +44,12 @@ export async function openContentFile(
     return {
       sizeBytes,
       generation: generationOf(opened),
+      forReader: {
+        path: Buffer.from(checkpoint.rawName),
+        generation: generationOf(opened),
+        sizeBytes,
+        mayGrow: !isWhole,
+      },
       source: (signal) => untilAborted(fileSource(file, sizeBytes), signal),
       assertSame: () => {
         if (!isMeant(fstatSync(file.fd, { bigint: true }))) throw changed(checkpoint)

@@ -1,6 +1,5 @@
-import { findMember, memberSource } from '../../archive/member-reader.ts'
-import type { ByteSource } from '../../archive/byte-source.ts'
-import { readRootfsDiff, type RootfsDiff } from '../../archive/rootfs-diff.ts'
+import { sliceOf, type ByteSource } from '../../archive/byte-source.ts'
+import type { RootfsDiff } from '../../archive/rootfs-diff.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ProblemError } from '../../checkpoint/problem.ts'
 import type { AgeRecipient } from '../../encryption/age-recipient.ts'
@@ -16,6 +15,7 @@ import type { Logger } from '../../shared/logger.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Place } from '../admission/places.ts'
 import type { ActionActor } from '../checkpoint-actions.ts'
+import type { ArchiveReader } from '../inspection/archive-reader.ts'
 import { pumpBytes, SourceEndedError } from './byte-pump.ts'
 import type { ByteSink } from './byte-sink.ts'
 import { compressingSink, type ContentCoding } from './compressing-sink.ts'
@@ -28,6 +28,8 @@ import { type Seal, sealHere, SealingThreads } from './sealing-threads.ts'
 
 export interface ContentsOptions {
   readonly directory: string
+  /** Where archives are looked into. The bytes of one that is not packed are read here: nothing is made of them. */
+  readonly reader: Pick<ArchiveReader, 'findMember' | 'readRootfsDiff' | 'openPackedMember'>
   readonly admission: Admission
   readonly maxHoldMs: number
   readonly encryption: EncryptionRule
@@ -86,7 +88,14 @@ export class Contents {
     const recipients = chooseRecipients(this.#options.encryption, request.recipients)
     const reading = await this.#beginReading(checkpoint, request, 'streams')
     const source = reading.file.source(request.signal)
-    return this.#openContent({ ...reading, source, recipients, about: { what: 'archive' } })
+    const { sizeBytes } = reading.file
+    return this.#openContent({
+      ...reading,
+      sizeBytes,
+      open: () => Promise.resolve(source),
+      recipients,
+      about: { what: 'archive' },
+    })
   }
 
   /** The same, and UnavailableError (`TooManyInspections`), NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). */
@@ -97,13 +106,25 @@ export class Contents {
     const recipients = chooseRecipients(this.#options.encryption, request.recipients)
     const reading = await this.#beginReading(checkpoint, request, 'inspections')
     try {
-      const archive = reading.file.source(request.signal)
-      const member = await findMember(archive, request.member, request.signal)
-      if (member === undefined) throw memberNotFound(checkpoint, request.member)
+      const { signal } = request
+      const { reader } = this.#options
+      const { file } = reading
+      const found = await reader.findMember(file.forReader, request.member, signal)
+      if (found === undefined) throw memberNotFound(checkpoint, request.member)
+      const { member, compression } = found
       if (member.type !== 'file') throw notAFile(checkpoint, request.member, member.type)
       await reading.moveTo('streams')
-      const source = await memberSource(archive, member)
-      return this.#openContent({ ...reading, source, recipients, about: { what: 'member', member: request.member } })
+      const isPlain = compression === 'none'
+      return this.#openContent({
+        ...reading,
+        sizeBytes: member.sizeBytes,
+        open: async () =>
+          isPlain
+            ? sliceOf(file.source(signal), member)
+            : await reader.openPackedMember(file.forReader, member, signal),
+        recipients,
+        about: { what: 'member', member: request.member },
+      })
     } catch (error) {
       await reading.close()
       throw error
@@ -121,8 +142,9 @@ export class Contents {
     const intent: ContentIntent = { actor, checkpoint: opened, what: 'rootfs-diff', recipients: [] }
     try {
       const read = async () => {
-        const found = await readRootfsDiff(reading.file.source(signal), { skip, limit, signal })
-        reading.file.assertSame()
+        const { file } = reading
+        const found = await this.#options.reader.readRootfsDiff(file.forReader, { skip, limit, signal })
+        file.assertSame()
         return found
       }
       if (request.isHeadOnly !== true) await this.#recordBegin(intent)
@@ -179,17 +201,13 @@ export class Contents {
   }
 
   #openContent(content: ContentToSend): OpenContent {
-    const { file, source, recipients, checkpoint, actor, about } = content
-    const sizeBytes = source.sizeBytes ?? 0
+    const { file, sizeBytes, recipients, checkpoint, actor, about } = content
     const texts = recipients.map(({ text }) => text)
     return {
       sizeBytes,
       generation: file.generation,
       recipients: texts,
-      close: async () => {
-        if (source.close !== undefined) source.close()
-        await content.close()
-      },
+      close: content.close,
       send: async (order) => {
         const { first, end, coding } = order
         const intent: ContentIntent = {
@@ -207,15 +225,17 @@ export class Contents {
   }
 
   async #send(
-    { file, source, recipients, signal, place }: ContentToSend,
+    { file, open, recipients, signal, place }: ContentToSend,
     order: SendOrder,
     intent: ContentIntent,
   ): Promise<void> {
     let sentBytes = 0
+    let source: ByteSource | undefined
     let sink: ByteSink | undefined
     let hasGivenWay = false
     try {
       const { first, end, coding } = order
+      source = await open()
       const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
       // Counted before it is handed over: what was not written to its end may have left all the same.
       const started = countingSink(wrap(order.start(), { recipients, seal, coding }), (bytes) => {
@@ -241,6 +261,8 @@ export class Contents {
       }
       await this.#recordEnd({ intent, result: hasLeft ? 'left' : 'failed', sentBytes, error: errorText(error) })
       throw error
+    } finally {
+      source?.close?.()
     }
     await this.#recordEnd({ intent, result: 'sent', sentBytes })
   }
@@ -294,7 +316,9 @@ interface Reading {
 type PlaceKind = 'streams' | 'inspections'
 
 interface ContentToSend extends Reading {
-  readonly source: ByteSource
+  readonly sizeBytes: number
+  /** Called once it is certain that bytes are wanted, and before the first of them is promised. */
+  readonly open: () => Promise<ByteSource>
   readonly recipients: readonly AgeRecipient[]
   readonly about: Pick<ContentIntent, 'what' | 'member'>
 }

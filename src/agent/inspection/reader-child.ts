@@ -14,6 +14,9 @@ import type { ReaderProgram } from './reader-program.ts'
  */
 export type ReaderEnd = 'itself' | 'elsewhere' | 'start' | 'memory' | 'room' | 'cpu' | 'closed'
 
+/** An end that nobody wanted. */
+export type ReaderLoss = Exclude<ReaderEnd, 'closed'>
+
 /** The reader ended before it had answered. */
 export class ReaderEndedError extends Error {
   readonly end: ReaderEnd

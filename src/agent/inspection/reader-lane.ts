@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/logger.ts'
-import { ReaderChild } from './reader-child.ts'
+import { ReaderChild, type ReaderLoss } from './reader-child.ts'
 import type { ReaderLeftovers } from './reader-leftovers.ts'
 import { REST_MS } from './reader-limits.ts'
 import { readMemory, setPriorityOfThreads } from './process-figures.ts'
@@ -11,6 +11,8 @@ export interface ReaderLaneOptions {
   readonly watch: ReaderWatch
   readonly leftovers: ReaderLeftovers
   readonly logger: Logger
+  /** Told when one has ended before it was sent away. */
+  readonly onLost: (end: ReaderLoss) => void
   /** Of processes at once; each is started when it is needed. */
   readonly size: number
   /** As of `nice`. */
@@ -133,9 +135,12 @@ export class ReaderLane {
   }
 
   async #forgetAtEnd(reader: ReaderChild): Promise<void> {
-    const { leftovers, logger } = this.#options
+    const { leftovers, logger, onLost } = this.#options
     const { end, message } = await reader.ended
-    if (end !== 'closed') logger.warn({ pid: reader.pid, end, how: message }, 'A process that reads archives ended')
+    if (end !== 'closed') {
+      logger.warn({ pid: reader.pid, end, how: message }, 'A process that reads archives ended')
+      onLost(end)
+    }
     this.#all.delete(reader)
     const index = this.#idle.indexOf(reader)
     if (index >= 0) this.#idle.splice(index, 1)

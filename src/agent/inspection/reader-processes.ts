@@ -18,7 +18,9 @@ import type {
 import { parseFoundMember, parseMemberList, parseRootfsDiff, parseTarEnd } from './member-parser.ts'
 import { PackedMembers } from './packed-members.ts'
 import { Permits } from './permits.ts'
+import { readMemory } from './process-figures.ts'
 import { Attempts } from './reader-attempts.ts'
+import type { ReaderLoss } from './reader-child.ts'
 import { ReaderLane } from './reader-lane.ts'
 import { ReaderLeftovers } from './reader-leftovers.ts'
 import { cpuBudgetMs, MAX_INTERRUPTIONS, MAX_STREAMS } from './reader-limits.ts'
@@ -35,6 +37,8 @@ export interface ReaderProcessesOptions {
   readonly directory: string
   readonly stateDirectory: string
   readonly logger: Logger
+  /** Told when a reader has ended before it was sent away, and why. */
+  readonly onLost?: (end: ReaderLoss) => void
   /** Another entry than the agent's own, bounds and rest: for tests. */
   readonly entry?: string
   readonly maxBytes?: number
@@ -94,6 +98,7 @@ export class ReaderProcesses implements ArchiveReader {
         watch: this.watch,
         leftovers,
         logger,
+        onLost: options.onLost ?? (() => undefined),
         size,
         ...(priority !== undefined && { priority }),
         ...(restMs !== undefined && { restMs }),
@@ -122,6 +127,13 @@ export class ReaderProcesses implements ArchiveReader {
   /** Of every reader that there is. */
   get pids(): readonly number[] {
     return Object.values(this.#lanes).flatMap(({ pids }) => pids)
+  }
+
+  /** What they share counts once. */
+  get figures(): { readonly processes: number; readonly bytes: number } {
+    const memories = this.pids.flatMap((pid) => readMemory(pid) ?? [])
+    const shared = Math.max(0, ...memories.map(({ sharedBytes }) => sharedBytes))
+    return { processes: memories.length, bytes: memories.reduce((sum, { ownBytes }) => sum + ownBytes, shared) }
   }
 
   async summarizeAll(

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { lookAtArchive } from '../../../src/agent/archive-file.ts'
+import { lookAtArchive } from '../../../src/agent/single-look.ts'
 import type { Planner } from '../../../src/agent/retention/planner.ts'
 import type { SweepReport } from '../../../src/agent/retention/sweep-report.ts'
 import { Sweeper, type SweeperOptions } from '../../../src/agent/retention/sweeper.ts'
@@ -14,6 +14,7 @@ import { CheckpointStore } from '../../../src/store/checkpoint-store.ts'
 import { openDatabase } from '../../../src/store/database.ts'
 import { withRetentionRows } from '../../../src/store/retention-rows.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
+import { inProcessReader } from '../../support/in-process-reader.ts'
 
 export const NOW = new Date('2026-06-20T12:00:00Z')
 const HOUR_MS = 3_600_000
@@ -184,7 +185,8 @@ export class SweepScene implements Disposable {
 
   async #index(name: string): Promise<void> {
     const { directory } = this
-    const look = await lookAtArchive(Buffer.from(name), { directory, permissions: 'report', now: NOW })
+    const reader = inProcessReader(directory)
+    const look = await lookAtArchive(Buffer.from(name), { directory, permissions: 'report', reader, now: NOW })
     if (look === undefined) throw new Error(`Cannot read ${name}`)
     this.store.saveAll([{ ...look.checkpoint, state: 'ready', sha256: 'a'.repeat(64) }])
   }
