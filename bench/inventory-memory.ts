@@ -2,17 +2,21 @@ import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readersOf } from '../test/support/reader-processes.ts'
 import { fillArchiveFolder } from './archive-folder.ts'
 import { announceRunTime, reportBounded } from './bounds.ts'
 import { writeLargeArchive } from './large-archive.ts'
 import { countInState, startAgent, waitForState, type RunningAgent } from './running-agent.ts'
 
-// Memory of the process as the kernel counts it: at rest with many archives, and while one of 64 GiB is read and hashed.
+// Memory as the kernel counts it, of the agent and of the processes that read archives for it, what they share once: at
+// rest with many archives, after a minute of rest, and while one of 64 GiB is read and hashed.
 
 const ARCHIVES = 10_000
 const LARGE_BYTES = 64 * 1024 ** 3
 /** The hash thread ends after five seconds without work. */
 const REST_MS = 8_000
+/** Its readers end after a minute without work. */
+const READERS_GONE_MS = 70_000
 /** Some GiB of it are hashed by then. */
 const HASHING_MS = 3_000
 
@@ -25,12 +29,29 @@ try {
     await waitForState(agent, 'ready', ARCHIVES)
     await sleep(REST_MS)
     const { rss, peak } = memoryOf(agent)
+    const readers = readersOf(agent.pid)
+    const together = [agent.pid, ...readers].reduce((sum, pid) => sum + proportionalMemoryOf(pid), 0)
     reportBounded({
       name: `inventory-memory, at rest with ${ARCHIVES} archives`,
       value: rss,
       bound: 120,
       unit: ' MiB',
-      note: `the agent ${agent.program}, after it has read and hashed them; ${peak.toFixed(0)} MiB at most until then`,
+      note: `the agent ${agent.program}, after it has had them read and has hashed them; ${peak.toFixed(0)} MiB at most until then`,
+    })
+    reportBounded({
+      name: 'inventory-memory, agent and idle readers',
+      value: together,
+      bound: 120,
+      unit: ' MiB',
+      note: `with ${readers.length} of them`,
+    })
+    await sleep(READERS_GONE_MS - REST_MS)
+    reportBounded({
+      name: 'inventory-memory, readers after a minute of rest',
+      value: readersOf(agent.pid).length,
+      bound: 0,
+      unit: '',
+      note: `the agent alone takes ${memoryOf(agent).rss.toFixed(0)} MiB`,
     })
     await measureHashing(agent)
   } finally {
@@ -56,6 +77,12 @@ async function measureHashing(agent: RunningAgent): Promise<void> {
     unit: ' MiB',
     note: `the most in ${HASHING_MS / 1000} s, with the ${ARCHIVES} there`,
   })
+}
+
+/** In MiB; of what several processes share each has its part. */
+function proportionalMemoryOf(pid: number): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
+  return Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]) / 1024
 }
 
 /** In MiB: now, and at most until now. */
