@@ -97,13 +97,22 @@ export function hasProgram(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 }
 
-/** Processes that name this folder in their command line: the agent and whatever helps it. Linux only. */
-export function processesNaming(folder: string): readonly number[] {
+/** Agents that name this directory in their command line, without the processes that read archives for them. Linux only. */
+export function agentsNaming(folder: string): readonly number[] {
+  return processesNaming(folder, (commandLine) => !commandLine.includes('\0--permission\0'))
+}
+
+/** Processes that name this directory in their command line: the agent and whatever helps it. Linux only. */
+export function processesNaming(
+  folder: string,
+  isMeant: (commandLine: string) => boolean = () => true,
+): readonly number[] {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder)
+        const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+        return commandLine.includes(folder) && isMeant(commandLine)
       } catch {
         return false // it has ended
       }

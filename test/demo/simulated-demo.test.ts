@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { expectPrintedLinesWork } from './pasted-lines.ts'
-import { beginDemo, hasProgram, isListening, paste, processesNaming, startDemo } from './running-demo.ts'
+import { agentsNaming, beginDemo, hasProgram, isListening, paste, processesNaming, startDemo } from './running-demo.ts'
 import type { DemoStart, RunningDemo } from './running-demo.ts'
 
 /** Each test starts several processes that compile their sources; other test files run beside it. */
@@ -44,7 +44,7 @@ describe('the simulated demo', { timeout: TIMEOUT_MS }, () => {
     expect(demo.output()).toMatch(/^SIMULATED runtime: DEMO=simulated asks for it\n/)
     expect(demo.output()).not.toContain('\u001b')
     expect(await isListening(demo.port())).toBe(true)
-    expect(processesNaming(demo.folder())).toHaveLength(1)
+    expect(agentsNaming(demo.folder())).toHaveLength(1)
     if (canPaste) {
       expectPrintedLinesWork(demo)
       await demo.untilOutput('POST /v1/captures?wait=true: 201 in ')
@@ -85,12 +85,12 @@ describe('the simulated demo', { timeout: TIMEOUT_MS }, () => {
 
   it('ends with what the agent said when the agent ends', async () => {
     const demo = await start()
-    for (const pid of processesNaming(demo.folder())) process.kill(pid, 'SIGKILL')
+    for (const pid of agentsNaming(demo.folder())) process.kill(pid, 'SIGKILL')
     expect(await demo.ended).toBe(1)
     expect(demo.output()).toMatch(
       /\nThe agent has ended by itself; the end of its log:\n.*"checkpoint-agent is ready"/s,
     )
-    expectNothingLeft(demo)
+    await expectNothingLeft(demo)
   })
 })
 
@@ -121,13 +121,13 @@ async function expectOrderlyEnd(demo: RunningDemo, signal: NodeJS.Signals): Prom
   demo.process.kill(signal)
   expect(await demo.ended).toBe(0)
   expect(demo.output()).toMatch(/\nEverything of the demo is gone again: .*\n$/)
-  expectNothingLeft(demo)
+  await expectNothingLeft(demo)
   expect(await isListening(port)).toBe(false)
 }
 
 /** An agent that does not end by itself, and a user who does not want to wait for it. */
 async function expectHurriedEnd(demo: RunningDemo): Promise<void> {
-  for (const pid of processesNaming(demo.folder())) process.kill(pid, 'SIGSTOP')
+  for (const pid of agentsNaming(demo.folder())) process.kill(pid, 'SIGSTOP')
   demo.process.kill('SIGINT')
   await demo.untilOutput('Ending: ')
   demo.process.kill('SIGINT')
@@ -135,7 +135,7 @@ async function expectHurriedEnd(demo: RunningDemo): Promise<void> {
   const hurriedAt = Date.now()
   expect(await demo.ended).toBe(0)
   expect(Date.now() - hurriedAt).toBeLessThan(5000)
-  expectNothingLeft(demo)
+  await expectNothingLeft(demo)
 }
 
 /** Readable by everyone. */
@@ -146,9 +146,10 @@ function folderOfPrograms(programs: readonly string[]): string {
   return folder
 }
 
-function expectNothingLeft(demo: RunningDemo): void {
+async function expectNothingLeft(demo: RunningDemo): Promise<void> {
   expect(existsSync(demo.folder())).toBe(false)
-  expect(processesNaming(demo.folder())).toEqual([])
+  // A process that reads archives ends by itself once its agent has.
+  await expect.poll(() => processesNaming(demo.folder()), { timeout: 10_000 }).toEqual([])
 }
 
 /** Undefined where the test can run the demo as nobody, or need not because it runs as an ordinary user itself. */
