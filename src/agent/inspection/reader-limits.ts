@@ -26,11 +26,11 @@ export const FREE_WINDOW_LOG = 23
  * Processor time for one archive: what any archive may take, and what its bytes add. The walk over 200,000 members, the
  * most there may be, takes a second; a large packed archive goes by its bytes, some 0.02 s for each packed MiB of real memory.
  */
-const BASE_CPU_MS = { index: 60_000, callers: 20_000 } as const
+const BASE_CPU_MS = 20_000
 const CPU_MS_PER_MIB = 500
 
-export function cpuBudgetMs(lane: keyof typeof BASE_CPU_MS, sizeBytes: number): number {
-  return BASE_CPU_MS[lane] + (sizeBytes / MIB) * CPU_MS_PER_MIB
+export function cpuBudgetMs(sizeBytes: number): number {
+  return BASE_CPU_MS + (sizeBytes / MIB) * CPU_MS_PER_MIB
 }
 
 /** Items of one request: few enough to try again, enough that asking costs next to nothing. */

@@ -43,7 +43,7 @@ export interface ReaderProcessesOptions {
   readonly entry?: string
   readonly maxBytes?: number
   readonly restMs?: number
-  readonly cpuBudgetMs?: (lane: LaneName, sizeBytes: number) => number
+  readonly cpuBudgetMs?: (sizeBytes: number) => number
 }
 
 /** As of `nice`: the index waits for whoever has something to do. */
@@ -81,7 +81,7 @@ export class ReaderProcesses implements ArchiveReader {
   })
   readonly #summaries: SummaryQueue
   readonly #packed: PackedMembers
-  readonly #cpuBudgetMs: (lane: LaneName, sizeBytes: number) => number
+  readonly #cpuBudgetMs: (sizeBytes: number) => number
 
   constructor(options: ReaderProcessesOptions) {
     const { stateDirectory, logger, entry, maxBytes, restMs } = options
@@ -120,7 +120,7 @@ export class ReaderProcesses implements ArchiveReader {
       lane: this.#lanes.streams,
       watch: this.watch,
       largeWindow: this.#largeWindow,
-      cpuBudgetMs: (sizeBytes) => this.#cpuBudgetMs('callers', sizeBytes),
+      cpuBudgetMs: this.#cpuBudgetMs,
     })
   }
 
@@ -197,7 +197,7 @@ export class ReaderProcesses implements ArchiveReader {
         let result: ReaderResult<T>
         try {
           result = await lane.use(async (reader) => {
-            this.watch.begin(reader, this.#cpuBudgetMs('callers', file.sizeBytes))
+            this.watch.begin(reader, this.#cpuBudgetMs(file.sizeBytes))
             return await askReader(reader, request, { parse, signal })
           }, signal)
         } catch (error) {

@@ -12,7 +12,7 @@ export interface SummaryQueueOptions {
   readonly lanes: Readonly<Record<LaneName, ReaderLane>>
   readonly watch: ReaderWatch
   readonly largeWindow: Permits
-  readonly cpuBudgetMs: (lane: LaneName, sizeBytes: number) => number
+  readonly cpuBudgetMs: (sizeBytes: number) => number
 }
 
 interface AloneOptions {
@@ -104,7 +104,7 @@ export class SummaryQueue {
 
   /** It is not known which of them is being read: as much as the largest may take. */
   #budgetFrom(files: readonly ArchiveFile[]): number {
-    return this.#options.cpuBudgetMs('index', Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes)))
+    return this.#options.cpuBudgetMs(Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes)))
   }
 
   async #alone(file: ArchiveFile, { lane, signal, before, isLarge = false }: AloneOptions): Promise<SummaryOutcome> {
@@ -123,7 +123,7 @@ export class SummaryQueue {
                 files: [file],
                 mayOpenLargeWindow: release !== undefined,
                 isCareful: true,
-                onNext: () => watch.begin(reader, cpuBudgetMs(lane, file.sizeBytes)),
+                onNext: () => watch.begin(reader, cpuBudgetMs(file.sizeBytes)),
                 onOutcome: (_, found) => {
                   outcome = found
                 },
