@@ -1,6 +1,6 @@
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join, sep } from 'node:path'
+import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
@@ -26,6 +26,8 @@ const FLAGS = [
   '--no-experimental-ffi',
   '--no-addons',
   '--no-global-search-paths',
+  // Where node_modules is a link, or a package in it: the way to its real place would have to be readable, too.
+  '--preserve-symlinks',
   '--disable-sigusr1',
   '--disable-proto=delete',
   '--no-warnings',
@@ -71,9 +73,10 @@ function packageFile(directory: string): string {
   return realpathSync(join(directory, '../package.json'))
 }
 
-/** The one package that the parsers stand on. */
+/** The one package that the parsers stand on, where Node finds it: a link is allowed under its own name alone. */
 function tarPackage(): string {
-  const file = realpathSync(createRequire(import.meta.url).resolve('tar/header'))
-  const marker = `${sep}tar${sep}`
-  return file.slice(0, file.lastIndexOf(marker) + marker.length - 1)
+  const { resolve } = createRequire(import.meta.url)
+  const found = (resolve.paths('tar') ?? []).map((directory) => join(directory, 'tar')).find((path) => existsSync(path))
+  if (found === undefined) throw new Error('the package "tar" is not installed')
+  return found
 }
