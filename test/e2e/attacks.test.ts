@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -123,7 +125,7 @@ describe('an agent under attack', () => {
 
   it('gives way to others while one user reads nothing of what it asked for', async () => {
     const broken = await underAttack('slow readers', async () => {
-      const ids = (await hostileRows()).filter(({ sizeBytes }) => sizeBytes > 4 * 1024 * 1024).map(({ id }) => id)
+      const ids = await hostileIds(4 * 1024 * 1024)
       const ends = await Promise.all(
         Array.from({ length: 100 }, (_, index) =>
           on.clients.mallory.hang(`/v1/checkpoints/${pick(ids, index)}/archive`),
@@ -138,27 +140,23 @@ describe('an agent under attack', () => {
   it('has a custody log that is sound, and has everything that was done', async () => {
     expect(await on.agent.sigterm()).toBe(0)
     const folder = join(on.stateDirectory, 'custody')
-    const { status, stdout } = spawnSync(process.execPath, [agentProgram(), 'verify-custody', folder], {
-      encoding: 'utf8',
-    })
+    // As somebody would who has had the public key from the beginning.
+    const publicKey = join(on.stateDirectory, 'public.pem')
+    const privateKey = createPrivateKey(readFileSync(join(on.stateDirectory, 'custody-key.pem')))
+    writeFileSync(publicKey, createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }))
+    const command = [agentProgram(), 'verify-custody', folder, '--public-key', publicKey]
+    const { status, stdout } = spawnSync(process.execPath, command, { encoding: 'utf8' })
     console.log(stdout.trim().split('\n').slice(0, 4).join('\n'))
     expect(status).toBe(0)
     const entries = custodyEntries(folder).filter(({ actor }) => actor.user === 'grace')
     const count = (action: string, outcome: string) =>
-      new Set(
-        entries
-          .filter((entry) => entry.action === action && entry.outcome === outcome)
-          .map(({ checkpoint }) => checkpoint?.id),
-      ).size
+      entries.filter((entry) => entry.action === action && entry.outcome === outcome).length
+    // An archive is downloaded once, and each has its entry.
     expect({
       capture: count('capture', 'done'),
       delete: count('delete', 'done'),
       download: count('content', 'intended'),
-    }).toEqual({
-      capture: done.capture,
-      delete: done.delete,
-      download: done.download,
-    })
+    }).toEqual({ capture: done.capture, delete: done.delete, download: done.download })
   })
 })
 
@@ -225,8 +223,8 @@ async function all<Item>(items: readonly Item[], atOnce: number, act: (item: Ite
 }
 
 /** Fails where there are none: nothing would be attacked. */
-async function hostileIds(): Promise<readonly string[]> {
-  const ids = (await hostileRows()).map(({ id }) => id)
+async function hostileIds(minBytes = 0): Promise<readonly string[]> {
+  const ids = (await hostileRows()).filter(({ sizeBytes }) => sizeBytes >= minBytes).map(({ id }) => id)
   if (ids.length === 0) throw new Error('no hostile archive is listed')
   return ids
 }
