@@ -20,6 +20,7 @@ import { nodeRoutes } from './node-routes.ts'
 import { operationsRoutes } from './operations-routes.ts'
 import { Rates, type RateLimits } from './rates.ts'
 import { requestLog } from './request-log.ts'
+import { requestTurns } from './request-turns.ts'
 import { retentionRoutes } from './retention-routes.ts'
 import { rootfsDiffRoutes } from './rootfs-diff-routes.ts'
 import type { HttpServices } from './services.ts'
@@ -51,6 +52,7 @@ export function createApp(services: HttpServices, options: AppOptions): Express 
   app.use(requestLog(logger))
   app.use(requireHost())
   if (access.isLoopbackOnly === true) app.use(loopbackGuard())
+  app.use(requestTurns())
   app.use(kubeletRoutes(services.kubelet, { logger, rates, guard: kubeletGuard(access, judge) }))
   // Nobody gets past it without the permission that the operation declares.
   app.use(authorize({ access, judge, rates, services, clock }))

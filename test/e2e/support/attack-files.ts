@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readdirSync, renameSync, rmdirSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdtempSync, openSync, renameSync, rmdirSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { HOSTILE_ARCHIVES, smallBomb, sparseHead, type Bytes } from './attack-archives.ts'
 
@@ -37,7 +37,7 @@ export async function makeHostileArchives(directory: string) {
   return {
     archives,
     publish: () => {
-      for (const fileName of readdirSync(workshop)) renameSync(join(workshop, fileName), join(directory, fileName))
+      for (const { fileName } of archives) renameSync(join(workshop, fileName), join(directory, fileName))
       rmdirSync(workshop)
     },
   }

@@ -14,6 +14,8 @@ export interface Figures {
   readonly p50: number
   readonly p99: number
   readonly slowest: number
+  /** How late the monitor's own timers are: what a busy machine adds to each figure. */
+  readonly lagP99: number
   /** The agent and its children together, at most. */
   readonly peakMib: number
 }
@@ -25,6 +27,7 @@ const [pid = 0, port = 0] = process.argv.slice(2).map(Number)
 // Enough that a slow answer delays none of the next.
 const agent = new Agent({ keepAlive: true, maxSockets: 400 })
 let phase = newPhase()
+let dueAt = performance.now() + ASK_EVERY_MS
 
 setInterval(ask, ASK_EVERY_MS)
 setInterval(look, LOOK_EVERY_MS)
@@ -35,13 +38,15 @@ createInterface({ input: process.stdin })
     // What is still under way is as slow as it is by now.
     const now = performance.now()
     const millis = [...ended.millis, ...[...ended.pending].map((began) => now - began)].toSorted((a, b) => a - b)
-    const at = (fraction: number) => Math.round(millis[Math.ceil(millis.length * fraction) - 1] ?? 0)
+    const at = (fraction: number, of = millis) => Math.round(of[Math.ceil(of.length * fraction) - 1] ?? 0)
+    const lags = ended.lags.toSorted((a, b) => a - b)
     const figures: Figures = {
       asked: millis.length,
       failed: ended.failed,
       p50: at(0.5),
       p99: at(0.99),
       slowest: at(1),
+      lagP99: at(0.99, lags),
       peakMib: Math.round(ended.peakKib / 1024),
     }
     console.log(JSON.stringify(figures))
@@ -49,12 +54,14 @@ createInterface({ input: process.stdin })
   .on('close', () => process.exit())
 
 function newPhase() {
-  return { millis: [] as number[], pending: new Set<number>(), failed: 0, peakKib: 0 }
+  return { millis: [] as number[], lags: [] as number[], pending: new Set<number>(), failed: 0, peakKib: 0 }
 }
 
 function ask(): void {
   const mine = phase
   const began = performance.now()
+  mine.lags.push(Math.max(0, began - dueAt))
+  dueAt = began + ASK_EVERY_MS
   mine.pending.add(began)
   const end = (status: number | undefined) => {
     if (!mine.pending.delete(began)) return

@@ -48,7 +48,9 @@ export async function startAttackedAgent(): Promise<AttackedAgent> {
       'runtime.socket': runtime.socketPath,
       'server.auth.mode': 'tokens',
       'server.auth.tokensFile': tokensFile,
+      // Others work faster than people do, so that the figures say something.
       'server.limits.capturesPerMinute': 10_000,
+      'server.limits.changesPerMinute': 10_000,
       'capture.diskFloor.percent': '0%',
       'capture.diskFloor.minFree': 0,
       'log.level': 'info',
