@@ -69,6 +69,10 @@ e2e: need-root build ## tests with a real containerd and CRIU, in a node root of
 # The nodes have a file system of their own, and no other Node.js.
 cluster e2e-cluster: NEEDS_PINNED_NODE := yes
 
+.PHONY: soak
+soak: need-root build ## the suites of make e2e that kill and repeat, hundreds of times: an hour and more
+	@SOAK=1 $(call vitest,e2e) test/e2e/sweep-crash.test.ts test/e2e/custody-crash.test.ts test/e2e/reader-kills.test.ts
+
 .PHONY: cluster
 cluster: need-root build ## a real Kubernetes with two nodes to play with
 	@test/cluster/cluster up

@@ -11,10 +11,11 @@ import { loadSigningKey } from '../../src/custody/signing-key.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { custodyEntries } from '../support/custody-files.ts'
+import { repetitions } from './support/soak.ts'
 
-const IS_SOAK = process.env['SOAK'] === '1'
-const KILLS = 100
-const CONTENT_KILLS = IS_SOAK ? 300 : 20
+/** The first 45 go through the steps one by one. */
+const KILLS = repetitions({ usual: 48 })
+const CONTENT_KILLS = repetitions({ soak: 300 })
 const WRITER = join(import.meta.dirname, 'support/custody-writer.ts')
 const CONTENT_WRITER = join(import.meta.dirname, 'support/content-writer.ts')
 const HOW = ['before', 'within', 'after'] as const

@@ -23,13 +23,13 @@ import { writeArchive } from '../support/archive-builder.ts'
 import { compileAgentOnce } from '../support/compiled-agent.ts'
 import { readersOf } from '../support/reader-processes.ts'
 import type { Tar } from '../support/tar-writer.ts'
+import { IS_SOAK, repetitions } from './support/soak.ts'
 
 // Whatever ends the process that reads archives, and however often: the list in the end is the same, and who asks
 // meanwhile is told something that can be acted on.
 
 const ARCHIVES = 1_000
-const IS_SOAK = process.env['SOAK'] === '1'
-const KILLS = IS_SOAK ? 200 : 20
+const KILLS = repetitions()
 /** These are touched again and again, so that there is always something to read; the others are what callers ask for. */
 const isTouched = (index: number) => index % 2 === 0
 const OLD = new Date('2026-11-20T16:01:09Z')

@@ -10,8 +10,10 @@ import { startAgentProcess, type AgentProcess } from '../support/agent-process.t
 import { writeArchive } from '../support/archive-builder.ts'
 import { compileAgentOnce } from '../support/compiled-agent.ts'
 import { custodyEntries } from '../support/custody-files.ts'
+import { repetitions } from './support/soak.ts'
 
-const KILLS = 100
+/** Each point four times, once in each scene. */
+const KILLS = repetitions({ usual: 4 * SWEEP_FAIL_POINTS.length })
 /** Each with agents, archives and a log of its own, which is read from its start after each kill. */
 const SCENES = 4
 const AT_ONCE = 2
