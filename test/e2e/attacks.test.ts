@@ -19,10 +19,13 @@ const HEALTH_P99_MS = 250
 const LAGS = 3
 const MEMORY_MIB = 300
 /** They have a processor budget: some are still waiting then, and nobody waits for them. */
-const INDEXED_WITHIN_MS = 40_000
+const INDEXED_WITHIN_MS = 30_000
 /** How long a flood lasts. */
 const FLOOD_MS = 4_000
 const AT_ONCE = 32
+/** How long an attacker waits for one answer, and goes on reading inside archives. */
+const PATIENCE_MS = 6_000
+const READING_MS = 15_000
 
 let on: AttackedAgent
 let archives: readonly HostileArchive[] = []
@@ -206,7 +209,7 @@ async function flood(client: AttackClient, next: (index: number) => FloodRequest
   const sendOn = async () => {
     while (performance.now() - began < FLOOD_MS) {
       const { method, path, ...options } = next((index += 1))
-      const { status } = await client.send(method, path, { keepBytes: 0, ...options })
+      const { status } = await client.send(method, path, { keepBytes: 0, leavesAfterMs: PATIENCE_MS, ...options })
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }
   }
@@ -216,10 +219,13 @@ async function flood(client: AttackClient, next: (index: number) => FloodRequest
   )
 }
 
+/** Until all are done, or the time is up. */
 async function all<Item>(items: readonly Item[], atOnce: number, act: (item: Item) => Promise<void>): Promise<void> {
   const waiting = [...items]
+  const until = performance.now() + READING_MS
   const workOn = async () => {
-    for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) await act(item)
+    for (let item = waiting.pop(); item !== undefined && performance.now() < until; item = waiting.pop())
+      await act(item)
   }
   await Promise.all(Array.from({ length: atOnce }, workOn))
 }

@@ -111,7 +111,6 @@ const json = (name: string, text: string) => withMember(name, text)
 
 /** What somebody may put into the checkpoint directory. Small as files, and costly for who reads them carelessly. */
 export const HOSTILE_ARCHIVES: Readonly<Record<string, () => Bytes | Promise<Bytes>>> = {
-  // The first, since there is an attack of its own on it.
   'largest-window': largestWindow,
   'odd-names': () => after(oddMembers()),
   'odd-names-gzip': () => packed(after(oddMembers()), gzip),

@@ -15,6 +15,7 @@ export interface ClientRequest {
 }
 
 const GIVES_UP_MS = 15_000
+const HANGS_MS = 8_000
 
 /** One user of the agent's TLS port, with some connections that stay open. */
 export class AttackClient {
@@ -48,7 +49,7 @@ export class AttackClient {
   /** Begins an answer and reads nothing of it; the result ends the connection. */
   async hang(path: string): Promise<() => void> {
     return new Promise((resolve) => {
-      const sent = this.#request('GET', path, {}, (answer) => {
+      const sent = this.#request('GET', path, { leavesAfterMs: HANGS_MS }, (answer) => {
         answer.pause()
         resolve(() => sent.destroy())
       })

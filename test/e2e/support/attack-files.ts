@@ -12,7 +12,7 @@ export interface HostileArchive {
   readonly sizeBytes: number
 }
 
-/** Makes them outside of the directory, on its file system; `publish` lets them appear, all at once. */
+/** Makes them outside of the directory, on its file system; `publish` lets them appear at once, the small ones first. */
 export async function makeHostileArchives(directory: string) {
   const workshop = mkdtempSync(`${directory}-`)
   const archives: HostileArchive[] = []
@@ -37,7 +37,8 @@ export async function makeHostileArchives(directory: string) {
   return {
     archives,
     publish: () => {
-      for (const { fileName } of archives) renameSync(join(workshop, fileName), join(directory, fileName))
+      for (const { fileName } of archives.toSorted((a, b) => a.sizeBytes - b.sizeBytes))
+        renameSync(join(workshop, fileName), join(directory, fileName))
       rmdirSync(workshop)
     },
   }
