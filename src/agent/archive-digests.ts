@@ -18,8 +18,10 @@ export interface ArchiveDigestsOptions {
 /** A file in one state of it. */
 type FileKey = Pick<Checkpoint, 'id' | 'generation'>
 
-/** Archives that are new wait for their digest until all are known, but no more of them than this. */
-const HASHED_LATER = 2_000
+type HashedFile = Pick<Checkpoint, 'id' | 'rawName' | 'generation'>
+
+/** Archives that are new wait for their digest until all are known, but no more of them than this: some megabytes. */
+const HASHED_LATER = 20_000
 
 /** These say nothing about the bytes, and may be otherwise in a minute. */
 const PASSING: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM'])
@@ -29,7 +31,7 @@ export class ArchiveDigests {
   readonly #options: ArchiveDigestsOptions
   readonly #queue = new HashQueue()
   /** Known to be whole, and not yet handed over. */
-  readonly #waiting: Checkpoint[] = []
+  readonly #waiting: HashedFile[] = []
   readonly #expected = new Set<string>()
   /** Files of this run that could not be read to their end. */
   readonly #failed = new Set<string>()
@@ -44,16 +46,17 @@ export class ArchiveDigests {
   }
 
   /** Hashed after `startWaiting`, or when there are many. Asking for the same file again changes nothing. */
-  add(checkpoint: Checkpoint): void {
-    const key = keyOf(checkpoint)
+  add({ id, rawName, generation }: Checkpoint): void {
+    const file = { id, rawName, generation }
+    const key = keyOf(file)
     if (this.#expected.has(key)) return
     this.#expected.add(key)
-    this.#waiting.push(checkpoint)
+    this.#waiting.push(file)
     if (this.#waiting.length >= HASHED_LATER) this.startWaiting()
   }
 
   startWaiting(): void {
-    for (const checkpoint of this.#waiting.splice(0)) void this.#hash(checkpoint)
+    for (const file of this.#waiting.splice(0)) void this.#hash(file)
   }
 
   isExpected(file: FileKey): boolean {
@@ -81,16 +84,16 @@ export class ArchiveDigests {
     return this.#queue.close()
   }
 
-  async #hash(checkpoint: Checkpoint): Promise<void> {
-    const { id, rawName, generation } = checkpoint
+  async #hash(file: HashedFile): Promise<void> {
+    const { id, rawName, generation } = file
     const { directory, store, logger, onRow, onOtherFile } = this.#options
     const answer = await this.#queue.hash({ path: pathOf(directory, rawName), generation })
-    this.#expected.delete(keyOf(checkpoint))
+    this.#expected.delete(keyOf(file))
     if (answer.kind === 'done') {
       if (store.setHash(id, generation, answer.sha256)) onRow(store.get(id))
     } else if (answer.kind === 'failed') {
       logger.error({ id, code: answer.code }, 'Cannot read an archive to its end')
-      if (!PASSING.has(answer.code)) this.#failed.add(keyOf(checkpoint))
+      if (!PASSING.has(answer.code)) this.#failed.add(keyOf(file))
       const row = store.find(id)
       if (row?.generation !== generation) return
       const damaged = withReadFailure(row, answer.code)

@@ -39,14 +39,21 @@ export interface InventoryOptions {
   readonly settleMs?: number
 }
 
+interface Landed {
+  readonly finding: Finding
+  readonly flight: Flight
+}
+
 const SETTLE_MS = 1_000
 /** Events of one file come in bursts; this much later they are one. */
 const GATHER_MS = 20
-/** So many are handed to the reader, and become rows, in one go. */
+/** So many are handed to the reader in one go. */
 const BATCH = 32
 /** So many batches are under way at once: the reader goes on while the rows of those that it has read are saved. */
 const BATCHES_AHEAD = 4
-/** What was found by then becomes rows though others of the batch take longer. */
+/** So many become rows in one go: a transaction for each batch would cost as much as the rows. */
+const ROWS_AT_ONCE = 128
+/** What was found by then becomes rows though others take longer. */
 const SAVE_EVERY_MS = 200
 /** What could not be looked at may be well again by then. */
 const FAILED_AGAIN_MS = 1_000
@@ -240,28 +247,42 @@ export class Inventory {
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
-  /** A few batches at a time, until nothing is left to look at. */
+  /** A few batches at a time, until nothing is left to look at. The reader is given its next ones before rows are saved. */
   async #lookAtAll(): Promise<void> {
     const { signal } = this.#stop
-    const running = new Set<Promise<void>>()
+    const running = new Set<Promise<unknown>>()
+    const landed: Landed[] = []
     const failures: unknown[] = []
-    while (!signal.aborted && failures.length === 0) {
+    const save = () => {
+      try {
+        this.#land(landed.splice(0))
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    const begin = () => {
       while (running.size < BATCHES_AHEAD) {
         const flights = this.#queue.take(BATCH)
-        if (flights.length === 0) break
-        const batch = this.#lookAtBatch(flights, 'index')
-          .catch((error: unknown) => {
-            for (const { name } of flights) this.#queue.add(name)
-            failures.push(error)
-          })
+        if (flights.length === 0) return
+        const batch: Promise<unknown> = this.#lookAtBatch(flights, 'index', (each) => landed.push(each))
+          .catch((error: unknown) => failures.push(error))
           .finally(() => running.delete(batch))
         running.add(batch)
       }
-      if (running.size === 0 && this.#queue.isEmpty) return
+    }
+    const saving = setInterval(save, SAVE_EVERY_MS)
+    while (!signal.aborted && failures.length === 0) {
+      begin()
+      if (landed.length >= ROWS_AT_ONCE || running.size === 0) save()
+      // What was found may ask for another look.
+      if (running.size === 0) begin()
+      if (running.size === 0 && this.#queue.isEmpty) break
       await this.#unlessStopped(running.size > 0 ? Promise.race(running) : this.#queue.endOfAny())
       await nextTurn()
     }
     await this.#unlessStopped(Promise.all(running))
+    clearInterval(saving)
+    save()
     if (failures.length > 0) throw failures[0]
   }
 
@@ -273,7 +294,10 @@ export class Inventory {
       this.#wanted.delete(name)
       if (this.#stop.signal.aborted) return
       try {
-        await this.#unlessStopped(this.#lookAtBatch([this.#queue.begin(name)], 'callers'))
+        const landed: Landed[] = []
+        const flight = this.#queue.begin(name)
+        await this.#unlessStopped(this.#lookAtBatch([flight], 'callers', (each) => landed.push(each)))
+        this.#land(landed)
       } catch (error) {
         this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
         this.#lookAgain(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
@@ -281,47 +305,46 @@ export class Inventory {
       }
       if (!this.#queue.isReplaced(name)) break
     }
+    if (!this.#queue.isEmpty) this.#wake(0)
     if (this.#work === undefined) this.#digests.startWaiting()
   }
 
-  async #lookAtBatch(flights: readonly Flight[], lane: ReaderLane): Promise<void> {
-    const { signal } = this.#stop
-    const flightOf = new Map(flights.map((flight) => [flight.name, flight]))
-    const found: Finding[] = []
-    const failures: unknown[] = []
-    const save = () => {
-      const landed = found.splice(0).flatMap((finding) => {
-        const flight = flightOf.get(finding.name)
-        return flight === undefined ? [] : [{ finding, flight }]
-      })
-      try {
-        if (!signal.aborted) this.#save(landed)
-        for (const { flight } of landed) this.#queue.end(flight)
-      } catch (error) {
-        failures.push(error)
-      }
+  /** Examines the files and has them read. One that cannot be is looked at again later, if the look failed as a whole. */
+  async #lookAtBatch(flights: readonly Flight[], lane: ReaderLane, onLanded: (landed: Landed) => void): Promise<void> {
+    const underWay = new Map(flights.map((flight) => [flight.name, flight]))
+    const land = (finding: Finding) => {
+      const flight = underWay.get(finding.name)
+      if (underWay.delete(finding.name) && flight !== undefined) onLanded({ finding, flight })
     }
-    const saving = setInterval(save, SAVE_EVERY_MS)
     try {
       const unread: UnreadFile[] = []
       for (const { name } of flights) {
         const finding = this.#looks.examine(name)
         if (finding?.kind === 'unread') unread.push(finding)
-        else if (finding !== undefined) found.push(finding)
+        else if (finding !== undefined) land(finding)
       }
-      await this.#looks.read(unread, lane, (finding) => found.push(finding))
-      // The reader is given its next batch first, and reads it while these are saved.
-      if (lane === 'index') await nextTurn()
-      save()
+      await this.#looks.read(unread, lane, land)
+    } catch (error) {
+      for (const name of underWay.keys()) this.#queue.add(name)
+      throw error
     } finally {
-      clearInterval(saving)
-      for (const flight of flights) this.#queue.end(flight)
+      for (const flight of underWay.values()) this.#queue.end(flight)
     }
-    if (failures.length > 0) throw failures[0]
-    if (!this.#queue.isEmpty) this.#wake(0)
   }
 
-  #save(landed: readonly { readonly finding: Finding; readonly flight: Flight }[]): void {
+  /** Makes rows of what was found, all or none. */
+  #land(landed: readonly Landed[]): void {
+    try {
+      if (!this.#stop.signal.aborted && landed.length > 0) this.#save(landed)
+    } catch (error) {
+      for (const { flight } of landed) this.#queue.add(flight.name)
+      throw error
+    } finally {
+      for (const { flight } of landed) this.#queue.end(flight)
+    }
+  }
+
+  #save(landed: readonly Landed[]): void {
     const { store } = this.#options
     const changes: { readonly checkpoint: Checkpoint; readonly before: Checkpoint | undefined }[] = []
     const gone: string[] = []
