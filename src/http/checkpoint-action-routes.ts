@@ -1,6 +1,5 @@
 import { Router, type Request, type RequestHandler } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { InvalidInputError } from '../shared/errors.ts'
 import {
   actionRequest,
   reasonQuery,
@@ -57,19 +56,10 @@ export function checkpointActionRoutes(
   return router
 }
 
-/** From the body or the query: some clients send no body with a DELETE. Throws InvalidInputError for two that differ. */
+/** Reads the reason from the body, or else from the query: some clients send no body with a DELETE. */
 function readReason(req: Request): { readonly reason?: string } {
   const { reason: inQuery } = readQuery(req, reasonQuery)
-  const { reason: inBody } = readBody(req, actionRequest)
-  if (inQuery !== undefined && inBody !== undefined && inQuery !== inBody) {
-    const reason = 'is another one than that of the body'
-    throw new InvalidInputError(`Cannot read the request query: "reason" ${reason}`, {
-      code: 'InvalidRequest',
-      hint: 'Give the reason once, in the body or in the query.',
-      extra: { problems: [{ in: 'query', name: 'reason', reason }] },
-    })
-  }
-  const reason = inBody ?? inQuery
+  const { reason = inQuery } = readBody(req, actionRequest)
   return reason === undefined ? {} : { reason }
 }
 

@@ -142,14 +142,12 @@ describe('the reason of an action', () => {
     expect([200, 204]).toContain(inBody.status)
     await call(changes, `${path}?reason=case%20closed`)
     await call(changes, path)
-    await call(changes, `${path}?reason=same`, { headers: JSON_BODY, body: { reason: 'same' } })
-    expect(reasons).toEqual(['incident 7', 'case closed', undefined, 'same'])
+    await call(changes, `${path}?reason=in%20the%20query`, { headers: JSON_BODY, body: { reason: 'in the body' } })
+    expect(reasons).toEqual(['incident 7', 'case closed', undefined, 'in the body'])
   })
 
-  it.each(ACTIONS)('is refused where there are two, or where it is too long: $name', async ({ path }) => {
+  it.each(ACTIONS)('is refused where it is too long, or is called something else: $name', async ({ path }) => {
     const { reasons, changes } = noting()
-    const two = await call(changes, `${path}?reason=a`, { headers: JSON_BODY, body: { reason: 'b' } })
-    expect(two).toMatchObject({ status: 400, body: { problems: [{ in: 'query', name: 'reason' }] } })
     expect((await call(changes, `${path}?reason=${'x'.repeat(1_025)}`)).status).toBe(400)
     expect((await call(changes, `${path}?because=x`)).status).toBe(400)
     expect(reasons).toEqual([])
