@@ -1,4 +1,5 @@
 import { lstatSync, type BigIntStats } from 'node:fs'
+import { dumpTimeOf } from '../checkpoint/capture-job.ts'
 import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
@@ -223,11 +224,11 @@ export class ArchiveLooks {
     const file = { checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes }
     const capture = jobs.hasCaptures() ? jobs.findCaptureOf(file) : undefined
     if (capture?.archive !== undefined) {
-      const dump = capture.phases.find(({ name }) => name === 'dump')
-      return asObserved(withDumpTime(checkpoint, dump?.millis), { ...capture, takenAt: capture.archive.takenAt })
+      return asObserved(withDumpTime(checkpoint, dumpTimeOf(capture)), { ...capture, takenAt: capture.archive.takenAt })
     }
     const facts = findObservedCapture?.(file)
-    return facts === undefined ? checkpoint : asObserved(checkpoint, { ...facts, takenAt: new Date(facts.takenAt) })
+    if (facts === undefined) return checkpoint
+    return asObserved(withDumpTime(checkpoint, facts), { ...facts, takenAt: new Date(facts.takenAt) })
   }
 }
 
@@ -237,7 +238,10 @@ export const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'
 const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
 
 /** Of our own dumps it is known how long the runtime took: CRIU's statistics tell a part of it only. */
-function withDumpTime(checkpoint: Checkpoint, dumpMillis: number | undefined): Checkpoint {
+function withDumpTime(
+  checkpoint: Checkpoint,
+  { dumpMillis }: { readonly dumpMillis?: number | undefined },
+): Checkpoint {
   return dumpMillis === undefined ? checkpoint : { ...checkpoint, summary: { ...checkpoint.summary, dumpMillis } }
 }
 

@@ -72,3 +72,9 @@ export function jobState(job: CaptureJob): CaptureState {
   if (states.every((state) => state === 'queued')) return 'queued'
   return states.includes('sealing') ? 'sealing' : 'running'
 }
+
+/** How long the runtime took for the dump; empty where that is not known. */
+export function dumpTimeOf({ phases }: Pick<ContainerCapture, 'phases'>): { readonly dumpMillis?: number } {
+  const dump = phases.find(({ name }) => name === 'dump')
+  return dump === undefined ? {} : { dumpMillis: dump.millis }
+}

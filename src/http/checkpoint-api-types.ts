@@ -90,7 +90,9 @@ export const pinRequest = z.strictObject({
 
 export const actionRequest = z.strictObject({ reason: reason.describe('Why, for the custody log') })
 
-export const reasonQuery = z.strictObject({ reason: reason.describe('The same, for clients that send no body; the one of the body counts') })
+export const reasonQuery = z.strictObject({
+  reason: reason.describe('The same, for clients that send no body; the one of the body counts'),
+})
 
 const comparison = z.enum(['same', 'different']).optional()
 

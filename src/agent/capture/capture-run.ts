@@ -1,5 +1,5 @@
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
-import type { CaptureFailure } from '../../checkpoint/capture-job.ts'
+import { dumpTimeOf, type CaptureFailure } from '../../checkpoint/capture-job.ts'
 import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
@@ -67,7 +67,8 @@ export async function runCapture(record: CaptureRecord, order: CaptureOrder, too
     const archive = { ...sealed.archive, takenAt }
     record.succeed(archive)
     // After the row, by which the inventory knows the file as ours; what a crash leaves out here is made up for at the start.
-    await Promise.all([tools.custody.succeed(subject, archive, sealed.file, order.facts), staged.remove()])
+    const facts = { ...order.facts, ...dumpTimeOf(record.capture) }
+    await Promise.all([tools.custody.succeed(subject, archive, sealed.file, facts), staged.remove()])
     failPoint('capture.recorded')
     const { fileName, sizeBytes } = archive
     tools.logger.info({ ...identity, jobId: record.jobId, fileName, sizeBytes }, 'Took a checkpoint')

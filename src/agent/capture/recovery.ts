@@ -1,7 +1,7 @@
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
-import type { CapturedArchive, CaptureFailure } from '../../checkpoint/capture-job.ts'
+import { dumpTimeOf, type CapturedArchive, type CaptureFailure } from '../../checkpoint/capture-job.ts'
 import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
 import type { CaptureSubject } from '../custody/capture-custody.ts'
@@ -214,7 +214,7 @@ async function succeed(left: UnfinishedCapture, record: CaptureRecord, { archive
   if (unpinned === undefined) record.succeed(archive)
   else record.end('failed', unpinned)
   const { ino, mtime } = await lstat(join(tools.checkpointsDirectory, archive.fileName))
-  await tools.custody.succeed(subjectOf(left), archive, { inode: ino, modifiedAt: mtime }, {})
+  await tools.custody.succeed(subjectOf(left), archive, { inode: ino, modifiedAt: mtime }, dumpTimeOf(left.capture))
 }
 
 /** It had its name already: by inode, since the name alone could be another's. */

@@ -17,6 +17,9 @@ export interface CaptureSubject {
 /** What the runtime says of the container and its pod before it is touched. */
 export type ContainerFacts = Pick<CaptureFacts, 'image' | 'imageReference' | 'podLabels'>
 
+/** What is known besides of a capture that has succeeded. */
+export type ObservedFacts = ContainerFacts & Pick<CaptureFacts, 'dumpMillis'>
+
 /** The entries of a capture. None of them ever stops it: taking evidence is worth more than the entry about it. */
 export interface CaptureCustody {
   /** Before the runtime is asked. */
@@ -27,7 +30,7 @@ export interface CaptureCustody {
     subject: CaptureSubject,
     archive: CapturedArchive,
     file: { readonly inode: number; readonly modifiedAt: Date },
-    facts: ContainerFacts,
+    facts: ObservedFacts,
   ) => Promise<void>
   readonly fail: (subject: CaptureSubject, state: CaptureState, failure: CaptureFailure) => Promise<void>
 }

@@ -17,6 +17,8 @@ export const captureFactsShape = z.object({
   image: z.string().optional(),
   imageReference: z.string().optional(),
   podLabels: z.record(z.string(), z.string()).optional(),
+  /** How long the runtime took for the dump. */
+  dumpMillis: z.int().nonnegative().optional(),
   place: z.object({
     kernel: z.string(),
     architecture: z.string(),

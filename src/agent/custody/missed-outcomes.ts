@@ -1,3 +1,4 @@
+import { dumpTimeOf } from '../../checkpoint/capture-job.ts'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { JobStore } from '../../store/job-store.ts'
@@ -19,12 +20,13 @@ const JOBS_TO_LOOK_AT = 1_000
 export async function recordMissedOutcomes(sources: MissedOutcomeSources): Promise<void> {
   const { store, custody, captures, checkpointsDirectory } = sources
   for (const { id, requestedBy, reason, captures: taken } of store.list({ limit: JOBS_TO_LOOK_AT }).jobs) {
-    for (const { identity, archive, state } of taken) {
+    for (const capture of taken) {
+      const { identity, archive, state } = capture
       if (state !== 'succeeded' || archive === undefined || custody.knowsCaptureOf(archive.checkpointId)) continue
       const stat = await lstat(join(checkpointsDirectory, archive.fileName)).catch(undefinedIfMissing)
       if (stat?.isFile() !== true || stat.size !== archive.sizeBytes) continue
       const subject = { jobId: id, identity, actor: { user: requestedBy, groups: [] }, reason }
-      await captures.succeed(subject, archive, { inode: stat.ino, modifiedAt: stat.mtime }, {})
+      await captures.succeed(subject, archive, { inode: stat.ino, modifiedAt: stat.mtime }, dumpTimeOf(capture))
     }
   }
 }
