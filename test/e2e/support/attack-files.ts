@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, renameSync, rmdirSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, ftruncateSync, mkdtempSync, openSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { HOSTILE_ARCHIVES, smallBomb, sparseHead, type Bytes } from './attack-archives.ts'
 
@@ -12,7 +12,7 @@ export interface HostileArchive {
   readonly sizeBytes: number
 }
 
-/** Makes them outside of the directory, on its file system; `publish` lets them appear at once, the small ones first. */
+/** Makes them beside the directory. `publish` lets those with this in their name appear at once, the small ones first. */
 export async function makeHostileArchives(directory: string) {
   const workshop = mkdtempSync(`${directory}-`)
   const archives: HostileArchive[] = []
@@ -36,10 +36,11 @@ export async function makeHostileArchives(directory: string) {
   for (let index = 0; index < SWARM; index += 1) make(`swarm-${String(index)}`, (file) => writeAll(file, small))
   return {
     archives,
-    publish: () => {
-      for (const { fileName } of archives.toSorted((a, b) => a.sizeBytes - b.sizeBytes))
-        renameSync(join(workshop, fileName), join(directory, fileName))
-      rmdirSync(workshop)
+    publish: (name = '') => {
+      for (const { fileName } of archives.toSorted((a, b) => a.sizeBytes - b.sizeBytes)) {
+        const from = join(workshop, fileName)
+        if (fileName.includes(name) && existsSync(from)) renameSync(from, join(directory, fileName))
+      }
     },
   }
 }

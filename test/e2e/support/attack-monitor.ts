@@ -9,8 +9,8 @@ import { createInterface } from 'node:readline'
 
 export interface Figures {
   readonly asked: number
-  /** No answer, or another than 200. */
-  readonly failed: number
+  /** Why there was no answer of 200, for each of them. */
+  readonly failed: readonly string[]
   readonly p50: number
   readonly p99: number
   readonly slowest: number
@@ -54,7 +54,13 @@ createInterface({ input: process.stdin })
   .on('close', () => process.exit())
 
 function newPhase() {
-  return { millis: [] as number[], lags: [] as number[], pending: new Set<number>(), failed: 0, peakKib: 0 }
+  return {
+    millis: [] as number[],
+    lags: [] as number[],
+    pending: new Set<number>(),
+    failed: [] as string[],
+    peakKib: 0,
+  }
 }
 
 function ask(): void {
@@ -63,15 +69,17 @@ function ask(): void {
   mine.lags.push(Math.max(0, began - dueAt))
   dueAt = began + ASK_EVERY_MS
   mine.pending.add(began)
-  const end = (status: number | undefined) => {
+  const end = (failure?: string) => {
     if (!mine.pending.delete(began)) return
     mine.millis.push(performance.now() - began)
-    if (status !== 200) mine.failed += 1
+    if (failure !== undefined) mine.failed.push(failure)
   }
   const sent = request({ host: '127.0.0.1', port, path: '/healthz', agent, rejectUnauthorized: false }, (answer) => {
-    answer.resume().on('close', () => end(answer.complete ? answer.statusCode : undefined))
+    answer.resume().on('close', () => {
+      end(answer.complete ? (answer.statusCode === 200 ? undefined : String(answer.statusCode)) : 'cut')
+    })
   })
-  sent.on('error', () => end(undefined)).end()
+  sent.on('error', ({ message }) => end(message)).end()
 }
 
 function look(): void {
