@@ -1,8 +1,8 @@
-import { Router, type Request, type RequestHandler } from 'express'
+import type { Request, RequestHandler } from 'express'
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import { NotAllowedError } from '../shared/errors.ts'
 import { isLocalRoot } from './caller.ts'
-import { operations } from './openapi-operations.ts'
+import { isHealthRequest } from './health-request.ts'
 
 /** Characters of a foreign host or origin that an error quotes. */
 const MAX_QUOTED = 100
@@ -13,18 +13,13 @@ const MAX_QUOTED = 100
  * rebinding) or that a page of another origin caused. Throws NotAllowedError. Browsers cannot reach the unix socket.
  */
 export function loopbackGuard(): RequestHandler {
-  const router = Router({ caseSensitive: true, strict: true })
-  for (const { path, permission } of operations) {
-    if (permission.kind === 'open') router.get(path, (_req, _res, next) => next('router'))
-  }
-  router.use((req, _res, next) => {
-    if (!isLocalRoot(req)) {
+  return (req, _res, next) => {
+    if (!isHealthRequest(req) && !isLocalRoot(req)) {
       assertLoopbackHost(req)
       assertOwnOrigin(req)
     }
     next()
-  })
-  return (req, res, next) => router(req, res, next)
+  }
 }
 
 function assertLoopbackHost(req: Request): void {

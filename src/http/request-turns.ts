@@ -1,7 +1,7 @@
-import { Router, type RequestHandler } from 'express'
+import type { RequestHandler } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isLocalRoot, userOf } from './caller.ts'
-import { operations } from './openapi-operations.ts'
+import { isHealthRequest } from './health-request.ts'
 
 interface Waiting {
   readonly response: ServerResponse
@@ -37,11 +37,11 @@ export function requestTurns(): RequestHandler {
     isTaken = false
   }
 
-  const router = Router({ caseSensitive: true, strict: true })
-  for (const { path, permission } of operations) {
-    if (permission.kind === 'open') router.get(path, (_req, _res, next) => next('router'))
-  }
-  router.use((req, response, next) => {
+  return (req, response, next) => {
+    if (isHealthRequest(req)) {
+      next()
+      return
+    }
     if (isTaken) {
       const lane = laneOf(req)
       const waiting = lanes.get(lane) ?? []
@@ -52,8 +52,7 @@ export function requestTurns(): RequestHandler {
     isTaken = true
     setImmediate(startNext)
     next()
-  })
-  return (req, res, next) => router(req, res, next)
+  }
 }
 
 /** Takes it out, and before it those whose caller has left. */

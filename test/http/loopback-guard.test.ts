@@ -172,6 +172,7 @@ describe('without access control', () => {
     { method: 'OPTIONS', target: '*' },
     { method: 'GET', target: '/nothing' },
     { method: 'POST', target: '/healthz' },
+    { method: 'OPTIONS', target: '/healthz' },
     { method: 'GET', target: '//healthz' },
     { method: 'GET', target: '/healthz/' },
     { method: 'GET', target: '/v1/captures?/healthz' },
