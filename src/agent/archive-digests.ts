@@ -3,7 +3,8 @@ import type { Problem } from '../checkpoint/problem.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { CheckpointStore } from '../store/checkpoint-store.ts'
 import { pathOf } from './archive-file.ts'
-import { HashQueue } from './hash-queue.ts'
+import { HashBacklog, type UnhashedFile } from './hash-backlog.ts'
+import { HashQueue, isLarge } from './hash-queue.ts'
 
 export interface ArchiveDigestsOptions {
   readonly directory: string
@@ -18,8 +19,6 @@ export interface ArchiveDigestsOptions {
 /** A file in one state of it. */
 type FileKey = Pick<Checkpoint, 'id' | 'generation'>
 
-type HashedFile = Pick<Checkpoint, 'id' | 'rawName' | 'generation'>
-
 /** Archives that are new wait for their digest until all are known, but no more of them than this: some megabytes. */
 const HASHED_LATER = 20_000
 
@@ -30,8 +29,11 @@ const PASSING: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EMFILE', 'ENFI
 export class ArchiveDigests {
   readonly #options: ArchiveDigestsOptions
   readonly #queue = new HashQueue()
-  /** Known to be whole, and not yet handed over. */
-  readonly #waiting: HashedFile[] = []
+  /** Known to be whole, and not yet handed over: large ones are not in the way of the others. */
+  readonly #waiting = {
+    large: new HashBacklog((file) => this.#hash(file)),
+    others: new HashBacklog((file) => this.#hash(file)),
+  }
   readonly #expected = new Set<string>()
   /** Files of this run that could not be read to their end. */
   readonly #failed = new Set<string>()
@@ -42,21 +44,23 @@ export class ArchiveDigests {
 
   /** The one under way included. */
   get length(): number {
-    return this.#waiting.length + this.#queue.length
+    return this.#waiting.large.length + this.#waiting.others.length + this.#queue.length
   }
 
   /** Hashed after `startWaiting`, or when there are many. Asking for the same file again changes nothing. */
   add({ id, rawName, generation }: Checkpoint): void {
-    const file = { id, rawName, generation }
+    const file = { id, name: Buffer.from(rawName).toString('latin1'), generation }
     const key = keyOf(file)
     if (this.#expected.has(key)) return
     this.#expected.add(key)
-    this.#waiting.push(file)
-    if (this.#waiting.length >= HASHED_LATER) this.startWaiting()
+    const waiting = isLarge(generation) ? this.#waiting.large : this.#waiting.others
+    waiting.add(file)
+    if (waiting.length >= HASHED_LATER) this.startWaiting()
   }
 
   startWaiting(): void {
-    for (const file of this.#waiting.splice(0)) void this.#hash(file)
+    this.#waiting.large.release()
+    this.#waiting.others.release()
   }
 
   isExpected(file: FileKey): boolean {
@@ -84,8 +88,9 @@ export class ArchiveDigests {
     return this.#queue.close()
   }
 
-  async #hash(file: HashedFile): Promise<void> {
-    const { id, rawName, generation } = file
+  async #hash(file: UnhashedFile): Promise<void> {
+    const { id, name, generation } = file
+    const rawName = Buffer.from(name, 'latin1')
     const { directory, store, logger, onRow, onOtherFile } = this.#options
     const answer = await this.#queue.hash({ path: pathOf(directory, rawName), generation })
     this.#expected.delete(keyOf(file))

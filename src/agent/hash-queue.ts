@@ -5,6 +5,10 @@ import type { HashAnswer, HashOrder } from './hash-order.ts'
 /** From this size on a digest takes seconds, or minutes. */
 const LARGE_BYTES = 1024 ** 3
 
+export function isLarge(generation: string): boolean {
+  return sizeOf(generation) >= LARGE_BYTES
+}
+
 /** Hashes files, the large ones one after the other, and beside them the others: those do not wait for a giant. */
 export class HashQueue {
   readonly #large = new HashLane()
@@ -16,7 +20,7 @@ export class HashQueue {
 
   /** Never rejects: a thread that dies fails the order it was at. `stopped` once the signal aborts. */
   hash(order: HashOrder, signal?: AbortSignal): Promise<HashAnswer> {
-    return (sizeOf(order.generation) < LARGE_BYTES ? this.#others : this.#large).hash(order, signal)
+    return (isLarge(order.generation) ? this.#large : this.#others).hash(order, signal)
   }
 
   async close(): Promise<void> {
