@@ -25,6 +25,7 @@ export type DifferenceKey =
   | 'runtime-gone'
   | 'archive'
   | 'credentials'
+  | 'web-page'
   | 'request-id'
   | 'elsewhere'
   | 'methods'
@@ -145,6 +146,13 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
       "the same, and also `create` of `checkpoints` of the group `checkpoint-agent.dev` in the namespace ([access.md](access.md)); without Kubernetes' word (mode `none`) everyone on the node's loopback address",
     why: 'the kubelet knows no rights in one namespace',
     shownIn: ['test/http/permissions.test.ts'],
+  },
+  'web-page': {
+    what: 'a web page of another origin asks, with `server.auth.mode: none`',
+    kubelet: 'answers, to those with a client certificate',
+    agent: '403, `application/problem+json`; the same for a `Host` that is no loopback name',
+    why: 'a page in a browser on the node must not take checkpoints',
+    shownIn: ['test/http/loopback-guard.test.ts'],
   },
   'request-id': {
     what: '`X-Request-Id`',

@@ -64,7 +64,6 @@ export function headerFields(): ComparedRequest[] {
     'Range: bytes=0-1',
     'If-None-Match: *',
     'If-Match: "x"',
-    'Origin: http://example.org',
     'Cookie: a=b',
     'X-Forwarded-For: 192.0.2.1',
     'Expect: 100-continue',
@@ -80,6 +79,10 @@ export function headerFields(): ComparedRequest[] {
     request('accept, of a method that is not allowed', CRASHED, { method: 'GET', headers: ['Accept: text/plain'] }),
     request('accept, of no route', '/checkpoint/x', { headers: ['Accept: text/plain'] }),
     ...ignored.map((line) => request(`header ${line.slice(0, 40)}`, CRASHED, { headers: [line] })),
+    request('header Origin: http://example.org', CRASHED, {
+      headers: ['Origin: http://example.org'],
+      differs: { in: 'web-page', kubelet: NOT_RUNNING, agent: '403 ForeignOrigin' },
+    }),
     request('header of 100000 bytes', CRASHED, {
       headers: [`X-Long: ${'x'.repeat(100_000)}`],
       differs: { in: 'length', kubelet: NOT_RUNNING, agent: '431 HeadersTooLarge' },
@@ -104,15 +107,15 @@ export function malformedRequests(): ComparedRequest[] {
   const bare = '400 400 Bad Request'
   const problem = '400 InvalidRequest'
   return [
-    { name: 'HTTP/1.0', head: [`POST ${CRASHED} HTTP/1.0`] },
-    { name: 'HTTP/1.0, HEAD', head: [`HEAD ${CRASHED} HTTP/1.0`] },
+    { name: 'HTTP/1.0', head: [`POST ${CRASHED} HTTP/1.0`, 'Host: localhost'] },
+    { name: 'HTTP/1.0, HEAD', head: [`HEAD ${CRASHED} HTTP/1.0`, 'Host: localhost'] },
     malformed('a path that is none', ['POST checkpoint/shop HTTP/1.1', 'Host: x'], bare, problem),
     malformed('a space in the path', ['POST /checkpoint/a b/c HTTP/1.1', 'Host: x'], bare, problem),
     malformed('a control character', ['POST /checkpoint/\x1b HTTP/1.1', 'Host: x'], bare, problem),
     malformed('no colon', [line, 'Host: x', 'nonsense'], bare, problem),
     malformed('a negative length', [line, 'Host: x', 'Content-Length: -1'], bare, problem),
-    malformed('two hosts', [line, 'Host: x', 'Host: y'], bare, NOT_RUNNING),
-    malformed('two spaces', [`POST  ${CRASHED} HTTP/1.1`, 'Host: x'], bare, NOT_RUNNING),
+    malformed('two hosts', [line, 'Host: x', 'Host: y'], bare, problem),
+    malformed('two spaces', [`POST  ${CRASHED} HTTP/1.1`, 'Host: localhost'], bare, NOT_RUNNING),
     malformed('a folded header', [line, 'Host: x', 'X-A: b', ' c'], NOT_RUNNING, problem),
     malformed('HTTP/1.2', [`POST ${CRASHED} HTTP/1.2`, 'Host: x'], NOT_RUNNING, problem),
     malformed('no host', [line], '400 400 Bad Request: missing required Host header', problem),
