@@ -23,7 +23,8 @@ export function reportBounded({ name, value, bound, unit, note }: BoundedValue):
 
 /** The word for it; far beyond the bound the program fails. */
 export function judge(value: number, bound: number, failingMargin = FAILING_MARGIN): 'ok' | 'OVER' {
-  if (!(value <= bound * failingMargin)) process.exitCode = 1
+  // A bound of 0 has no margin: then the product is no number, and nothing is beyond it.
+  if (Number.isNaN(value) || value > bound * failingMargin) process.exitCode = 1
   return value <= bound ? 'ok' : 'OVER'
 }
 
