@@ -19,10 +19,11 @@ export class RestingFiles {
     return true
   }
 
+  /** A file that rests already may have been looked at meanwhile: a change that the look may not have seen stays noted. */
   rest(name: string, hasChanged: boolean): void {
-    const isResting = this.#hasChanged.has(name)
-    this.#hasChanged.set(name, hasChanged)
-    if (isResting) return
+    const noted = this.#hasChanged.get(name)
+    this.#hasChanged.set(name, hasChanged || noted === true)
+    if (noted !== undefined) return
     const timer = setTimeout(() => {
       const mustTell = this.#hasChanged.get(name) === true
       this.#hasChanged.delete(name)
