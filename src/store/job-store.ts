@@ -85,6 +85,7 @@ export class JobStore {
   readonly #trace: Sqlite.Statement<[Record<string, string | number | null>]>
   readonly #job: Sqlite.Statement<[string], JobRow>
   readonly #captures: Sqlite.Statement<[string], CaptureRow>
+  readonly #capturesOf: Sqlite.Statement<[string], CaptureRow>
   readonly #page: Sqlite.Statement<[{ before: string; limit: number }], JobRow>
   readonly #countBefore: Sqlite.Statement<[{ before: string }], { jobs: number }>
   readonly #pageOf: Sqlite.Statement<[{ before: string; limit: number; namespaces: string }], JobRow>
@@ -123,6 +124,8 @@ export class JobStore {
       WHERE job_id = :job_id AND ordinal = :ordinal`)
     this.#job = database.prepare('SELECT * FROM jobs WHERE id = ?')
     this.#captures = database.prepare('SELECT * FROM captures WHERE job_id = ? ORDER BY ordinal')
+    this.#capturesOf = database.prepare(`
+      SELECT * FROM captures WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, ordinal`)
     this.#page = database.prepare('SELECT * FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit')
     this.#countBefore = database.prepare('SELECT count(*) AS jobs FROM jobs WHERE id < :before')
     const ofThese = 'namespace IN (SELECT value FROM json_each(:namespaces)) AND id < :before'
@@ -184,7 +187,7 @@ export class JobStore {
 
   find(jobId: string): CaptureJob | undefined {
     const row = this.#job.get(jobId)
-    return row === undefined ? undefined : this.#fromRow(row)
+    return row === undefined ? undefined : toJob(row, this.#captures.all(row.id))
   }
 
   /** Newest first; ids are in the order of time. */
@@ -198,7 +201,11 @@ export class JobStore {
       names === undefined
         ? this.#countBefore.get({ before: last })
         : this.#countBeforeOf.get({ before: last, namespaces: names })
-    return { jobs: rows.map((row) => this.#fromRow(row)), remaining: counted?.jobs ?? 0 }
+    const captures = Map.groupBy(
+      this.#capturesOf.all(JSON.stringify(rows.map(({ id }) => id))),
+      ({ job_id }) => job_id,
+    )
+    return { jobs: rows.map((row) => toJob(row, captures.get(row.id) ?? [])), remaining: counted?.jobs ?? 0 }
   }
 
   /** Each that a job is of, once. */
@@ -275,16 +282,17 @@ export class JobStore {
     })
   }
 
-  #fromRow(row: JobRow): CaptureJob {
-    return {
-      id: row.id,
-      requestedBy: row.requested_by,
-      wholePod: row.whole_pod === 1,
-      ...(row.reason !== null && { reason: row.reason }),
-      pin: row.pin === 1,
-      queuedAt: new Date(row.queued_at),
-      captures: this.#captures.all(row.id).map(toCapture),
-    }
+}
+
+function toJob(row: JobRow, captures: readonly CaptureRow[]): CaptureJob {
+  return {
+    id: row.id,
+    requestedBy: row.requested_by,
+    wholePod: row.whole_pod === 1,
+    ...(row.reason !== null && { reason: row.reason }),
+    pin: row.pin === 1,
+    queuedAt: new Date(row.queued_at),
+    captures: captures.map(toCapture),
   }
 }
 
