@@ -7,6 +7,7 @@ import { openListeners } from './http/listeners.ts'
 import { loadServingCertificate } from './http/serving-certificate.ts'
 import { systemClock } from './shared/clock.ts'
 import { armFailPoint } from './shared/fail-point.ts'
+import { collectWhenIdle } from './shared/idle-collection.ts'
 import { jsonLog } from './shared/json-log.ts'
 
 /** What requests that do not wait for a capture may take after the listeners have closed. */
@@ -19,6 +20,7 @@ type Stop = (why: string) => Promise<void>
 export async function runAgent(config: Config, version: string): Promise<Stop> {
   const logger = jsonLog({ level: config.log.level, node: config.node.name })
   if (config.debug.failPoint !== undefined) armFailPoint(config.debug.failPoint)
+  collectWhenIdle()
 
   const agent = new Agent({
     version,

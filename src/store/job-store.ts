@@ -201,10 +201,7 @@ export class JobStore {
       names === undefined
         ? this.#countBefore.get({ before: last })
         : this.#countBeforeOf.get({ before: last, namespaces: names })
-    const captures = Map.groupBy(
-      this.#capturesOf.all(JSON.stringify(rows.map(({ id }) => id))),
-      ({ job_id }) => job_id,
-    )
+    const captures = Map.groupBy(this.#capturesOf.all(JSON.stringify(rows.map(({ id }) => id))), ({ job_id }) => job_id)
     return { jobs: rows.map((row) => toJob(row, captures.get(row.id) ?? [])), remaining: counted?.jobs ?? 0 }
   }
 
@@ -281,7 +278,6 @@ export class JobStore {
       ]
     })
   }
-
 }
 
 function toJob(row: JobRow, captures: readonly CaptureRow[]): CaptureJob {

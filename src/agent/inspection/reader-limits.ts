@@ -13,8 +13,8 @@ export const MAX_PAGE_BYTES = 768 * KIB
 /** A piece of an unpacked member. */
 export const PIECE_BYTES = 256 * KIB
 
-/** Of all readers together, what they share counted once. With the agent's own 100 MiB it stays below 300. */
-export const MAX_READERS_BYTES = 192 * MIB
+/** Of all readers together, what they share counted once. With the agent's own 100 MiB, and what one may take between two looks, it stays below 300. */
+export const MAX_READERS_BYTES = 160 * MIB
 /** Who has less than this of it by itself is ended for the others' sake, and its archive is no more expensive than theirs. */
 export const ALONE_SHARE = 0.85
 /** An allocator in steps of 8 MiB overshoots by a few MiB at this pace; at 50 ms by 80. */

@@ -79,8 +79,17 @@ const KEPT_OF_FS = new Set([
   'constants',
 ])
 
-/** Denied by the permission model as well. */
-const GLOBALS = ['fetch', 'WebSocket', 'EventSource', 'localStorage', 'sessionStorage', 'BroadcastChannel', 'navigator']
+/** Denied by the permission model as well; and `gc`, which can be asked to write a heap snapshot. */
+const GLOBALS = [
+  'gc',
+  'fetch',
+  'WebSocket',
+  'EventSource',
+  'localStorage',
+  'sessionStorage',
+  'BroadcastChannel',
+  'navigator',
+]
 
 function keepOnly(target: object, kept: ReadonlySet<string>): void {
   for (const name of Reflect.ownKeys(target)) {

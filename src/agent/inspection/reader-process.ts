@@ -1,4 +1,5 @@
 import process from 'node:process'
+import { collectWhenIdle } from '../../shared/idle-collection.ts'
 import { lockDown } from './reader-lockdown.ts'
 import { serveAgent } from './reader-service.ts'
 
@@ -8,5 +9,6 @@ import { serveAgent } from './reader-service.ts'
 const [, , directory = ''] = process.argv
 const requests = process.stdin
 const endSelf = () => process.exit()
+collectWhenIdle()
 lockDown(directory)
 serveAgent({ directory, requests, endSelf })

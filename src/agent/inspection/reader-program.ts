@@ -38,6 +38,7 @@ const MEMORY_FLAGS = [
   '--max-old-space-size=96',
   '--max-semi-space-size=2',
   '--optimize-for-size',
+  '--expose-gc',
   '--v8-pool-size=1',
   '--stack-size=700',
 ]
@@ -45,9 +46,9 @@ const MEMORY_FLAGS = [
 /** For glibc: what is freed goes back to the node. The pool has one thread that waits for requests and one that unpacks. */
 const ENVIRONMENT = {
   UV_THREADPOOL_SIZE: '2',
-  MALLOC_ARENA_MAX: '1',
-  MALLOC_MMAP_THRESHOLD_: '65536',
-  MALLOC_TRIM_THRESHOLD_: '65536',
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '16384',
+  MALLOC_TRIM_THRESHOLD_: '16384',
 }
 
 export interface ReaderProgramOptions {
