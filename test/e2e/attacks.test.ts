@@ -17,10 +17,11 @@ import { Bystander, OPERATIONS, type Operation } from './support/bystander.ts'
 /** What is promised, and shown as over where it is not kept. */
 const PROMISED = { healthP99Ms: 100, memoryMib: 300 }
 /**
- * Where a run fails: other tests and their disk traffic are beside it, and what the machine adds is measured. Without
- * the limits of the agent health takes a minute, and memory goes to 2.6 GiB.
+ * Where a run fails: the attackers have the same processors, and how late the monitor's own timers are is added as often
+ * as a request and its answer wait for one. Without the limits of the agent health takes a minute, and memory goes to
+ * 2.6 GiB.
  */
-const FAILS_AT = { healthP99Ms: 1500, memoryMib: 340 }
+const FAILS_AT = { healthP99Ms: 150, memoryMib: 320 }
 const LAGS = 3
 /** They have a processor budget: some are still waiting then, and nobody waits for them. */
 const INDEXED_WITHIN_MS = 30_000

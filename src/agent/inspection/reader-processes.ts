@@ -46,8 +46,8 @@ export interface ReaderProcessesOptions {
   readonly cpuBudgetMs?: (sizeBytes: number) => number
 }
 
-/** As of `nice`: the index waits for whoever has something to do. */
-const INDEX_PRIORITY = 10
+/** As of `nice`. The index waits for whoever has something to do; no reader holds up the agent itself. */
+const PRIORITIES = { index: 10, others: 5 }
 
 /** What somebody waits for may be looked at two at once. */
 const CALLERS_SIZE = 2
@@ -92,7 +92,7 @@ export class ReaderProcesses implements ArchiveReader {
       ...(entry !== undefined && { entry }),
     })
     this.watch = new ReaderWatch(maxBytes === undefined ? {} : { maxBytes })
-    const lane = (size: number, priority?: number) =>
+    const lane = (size: number, priority = PRIORITIES.others) =>
       new ReaderLane({
         program,
         watch: this.watch,
@@ -100,11 +100,11 @@ export class ReaderProcesses implements ArchiveReader {
         logger,
         onLost: options.onLost ?? (() => undefined),
         size,
-        ...(priority !== undefined && { priority }),
+        priority,
         ...(restMs !== undefined && { restMs }),
       })
     this.#lanes = {
-      index: lane(1, INDEX_PRIORITY),
+      index: lane(1, PRIORITIES.index),
       callers: lane(CALLERS_SIZE),
       seal: lane(1),
       streams: lane(MAX_STREAMS),
