@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
 import type { Problem } from '../checkpoint/problem.ts'
 import { isPrivate } from './archive-row.ts'
-import { generationOf } from './file-generation.ts'
+import { generationOf } from '../checkpoint/generation.ts'
 import type { ArchiveFile } from './inspection/archive-reader.ts'
 import { checkArchive, takeOwnership, type ArchivePermissions, type PermissionsPolicy } from './permissions.ts'
 

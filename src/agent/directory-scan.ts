@@ -5,7 +5,7 @@ import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import { isSystemError } from '../shared/errors.ts'
 import type { CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
 import { isArchiveName, pathOf } from './archive-file.ts'
-import { generationOf } from './file-generation.ts'
+import { generationOf } from '../checkpoint/generation.ts'
 
 export interface DirectoryScan {
   readonly directory: string

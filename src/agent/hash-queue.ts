@@ -1,4 +1,4 @@
-import { sizeOf } from './file-generation.ts'
+import { sizeOf } from '../checkpoint/generation.ts'
 import { HashLane } from './hash-lane.ts'
 import type { HashAnswer, HashOrder } from './hash-order.ts'
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { generationOf } from './file-generation.ts'
+import { generationOf } from '../checkpoint/generation.ts'
 import type { HashAnswer, HashOrder } from './hash-order.ts'
 
 // A thread of its own: hashing gigabytes must not hold up an answer. It reads by itself, in order, so the kernel reads

@@ -2,7 +2,7 @@ import { close, closeSync, constants, lstatSync, openSync, unlinkSync, type BigI
 import { promisify } from 'node:util'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError } from '../shared/errors.ts'
-import { generationOf } from './file-generation.ts'
+import { generationOf } from '../checkpoint/generation.ts'
 import { openDirectory, type OpenDirectory } from './open-directory.ts'
 import { readPin } from './pins.ts'
 

@@ -1,7 +1,7 @@
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 /** Each is in the custody log before it is answered. All throw ConflictError (`CheckpointChanged`) for another file. */
 export interface CheckpointActions {

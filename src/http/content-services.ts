@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import type { CheckpointMember } from './checkpoint-services.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 /** The bytes of archives. What is opened is to be closed in any case. */
 export interface ContentServices {

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 /** The record of who did what, and what is signed with its key. */
 export interface CustodyServices {

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import type { HashOrder } from '../../src/agent/hash-order.ts'
 import { HashQueue } from '../../src/agent/hash-queue.ts'
 

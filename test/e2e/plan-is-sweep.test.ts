@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { closeSync, ftruncateSync, lstatSync, openSync, utimesSync, writeFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { PlannedArchive } from '../../src/retention/plan-types.ts'
 import { planRetention } from '../../src/retention/plan.ts'

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { generationOf, inodeOf } from '../../src/agent/file-generation.ts'
+import { generationOf, inodeOf } from '../../src/checkpoint/generation.ts'
 import type { ArchiveFile, ArchiveReader, SummaryOutcome } from '../../src/agent/inspection/archive-reader.ts'
 import { summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
 import { type ByteSource, descriptorSource } from '../../src/archive/byte-source.ts'

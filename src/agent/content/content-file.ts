@@ -4,7 +4,7 @@ import { fileSource, type ByteSource } from '../../archive/byte-source.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ConflictError, isSystemError } from '../../shared/errors.ts'
 import { pathOf } from '../archive-file.ts'
-import { generationOf, inodeOf } from '../file-generation.ts'
+import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import type { ArchiveFile } from '../inspection/archive-reader.ts'
 
 /** An archive held open for its bytes. */

@@ -3,7 +3,7 @@ import { signEnvelope, type DsseEnvelope } from '../../custody/dsse.ts'
 import { PREDICATE_TYPE, STATEMENT_TYPE } from '../../custody/manifest-statement.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { ConflictError } from '../../shared/errors.ts'
-import { inodeOf } from '../file-generation.ts'
+import { inodeOf } from '../../checkpoint/generation.ts'
 import type { Custody } from './custody.ts'
 import { readNodeFacts } from './node-facts.ts'
 

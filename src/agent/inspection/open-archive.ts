@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { type ByteSource, descriptorSource } from '../../archive/byte-source.ts'
-import { generationOf, inodeOf } from '../file-generation.ts'
+import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import { pacedSource } from './paced-source.ts'
 import type { FileOrder, ReaderRefusal } from './reader-messages.ts'
 import { FREE_WINDOW_LOG } from './reader-limits.ts'
