@@ -1,3 +1,4 @@
+import type { Actor } from '../checkpoint/actor.ts'
 import { lstatSync } from 'node:fs'
 import type { Checkpoint, CheckpointPin } from '../checkpoint/checkpoint.ts'
 import { CallerLeftError, ConflictError, errorText } from '../shared/errors.ts'
@@ -16,15 +17,8 @@ import { Turns } from './turns.ts'
 import { verifyArchive, type Verification } from './verification.ts'
 
 /** Who does it. */
-export interface ActionActor {
-  readonly user: string
-  readonly groups: readonly string[]
-  readonly address?: string
-  readonly requestId?: string
-}
-
 export interface ActionEntry {
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly action: 'pin' | 'unpin' | 'verify' | 'delete' | 'tampering'
   readonly checkpoint: Checkpoint
   /** `intended` comes first where the deed cannot be taken back. */
@@ -51,7 +45,7 @@ export interface CheckpointActionsOptions {
 }
 
 interface Order {
-  readonly actor: ActionActor
+  readonly actor: Actor
   /** Why, for the custody log. */
   readonly reason?: string
 }

@@ -3,7 +3,7 @@ import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import { goErrorText } from '../runtime/cri-connection.ts'
 import { AgentError } from '../shared/errors.ts'
 import type { Captures, Sighting } from './capture/captures.ts'
-import type { ActionActor } from './checkpoint-actions.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 export interface KubeletEndpointOptions {
   readonly enabled: boolean
@@ -16,7 +16,7 @@ interface KubeletRequest {
   /** Undefined: negative. 0 or less: over before it begins. */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string
-  readonly actor?: ActionActor
+  readonly actor?: Actor
   readonly signal: AbortSignal
 }
 

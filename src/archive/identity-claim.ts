@@ -1,7 +1,7 @@
 import { type Problem, ProblemError } from '../checkpoint/problem.ts'
 import { archiveProblem, quoted } from './archive-problem.ts'
 import type { ConfigDump } from './config-dump.ts'
-import type { Engine } from './engine.ts'
+import type { Engine } from '../checkpoint/engine.ts'
 import { JsonReader } from './json-reader.ts'
 import { plainText } from './plain-text.ts'
 import type { SpecDump } from './spec-dump.ts'

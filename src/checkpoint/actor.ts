@@ -1,4 +1,4 @@
-/** Who does something, as the custody log keeps it. */
+/** Who acts: a caller of the API, or the agent itself. */
 export interface Actor {
   readonly user: string
   readonly groups: readonly string[]

@@ -1,19 +1,23 @@
+import type { CheckpointState } from '../checkpoint/checkpoint.ts'
+import type { Engine } from '../checkpoint/engine.ts'
+import type { IdentitySource } from '../checkpoint/identity.ts'
+
 /** What a plan knows of an archive. Texts are readable ones; what is not known is absent. */
 export interface PlannedArchive {
   readonly id: string
   readonly fileName: string
   readonly generation: string
-  readonly state: 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
+  readonly state: CheckpointState
   readonly identity: {
     readonly namespace?: string | undefined
     readonly pod?: string | undefined
     readonly podUid?: string | undefined
     readonly container?: string | undefined
-    readonly source: 'observed' | 'archive' | 'name' | 'unknown'
+    readonly source: IdentitySource
     /** Whether the archive belongs to `namespace`; any other is the node's alone. */
     readonly isBelieved: boolean
   }
-  readonly engine: 'containerd' | 'cri-o' | 'podman' | 'unknown'
+  readonly engine: Engine
   readonly sizeBytes: number
   /** The runtime's word, held down to the file's time. */
   readonly takenAtMillis: number

@@ -4,7 +4,7 @@ import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { CaptureCustody, ContainerFacts } from '../custody/capture-custody.ts'
 import { writeMarker } from '../pins.ts'
 import { admitInTurn, type Admission } from './admission.ts'
@@ -31,7 +31,7 @@ export interface CaptureOrder {
   readonly pin: boolean
   readonly reason: string | undefined
   readonly requestedBy: string
-  readonly actor: ActionActor
+  readonly actor: Actor
   /** Aborted with a `CaptureFailure` as its reason: that is how the capture ends, unless the runtime finished all the same. */
   readonly signal: AbortSignal
   /** Told when the container must be left alone for a while, though this capture has ended. */

@@ -7,7 +7,7 @@ import { ConflictError, errorText, NotFoundError, UnavailableError } from '../..
 import { failPoint } from '../../shared/fail-point.ts'
 import { SharedLooks } from '../../shared/shared-looks.ts'
 import type { JobPage, JobStore } from '../../store/job-store.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { ContainerFacts } from '../custody/capture-custody.ts'
 import type { NodeContainer, NodeView } from '../node-containers.ts'
 import { admit, type Admission, type AdmissionTools } from './admission.ts'
@@ -42,7 +42,7 @@ export interface CaptureWish {
   readonly pin?: boolean
   readonly requestedBy: string
   /** For the custody log; without it there is only the name. */
-  readonly actor?: ActionActor
+  readonly actor?: Actor
 }
 
 /** The node as it was a moment ago, for a capture that is about to be asked for. */
@@ -70,7 +70,7 @@ interface Selected {
 
 interface ActiveJob {
   readonly head: Omit<CaptureJob, 'captures'>
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly records: readonly CaptureRecord[]
   readonly selected: readonly Selected[]
   readonly abort: AbortController

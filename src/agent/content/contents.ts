@@ -14,7 +14,7 @@ import {
 import type { Logger } from '../../shared/logger.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Place } from '../admission/places.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { ArchiveReader } from '../inspection/archive-reader.ts'
 import { pumpBytes, SourceEndedError } from './byte-pump.ts'
 import type { ByteSink } from './byte-sink.ts'
@@ -38,7 +38,7 @@ export interface ContentsOptions {
 }
 
 export interface ContentRequest {
-  readonly actor: ActionActor
+  readonly actor: Actor
   /** Also what is not whole. */
   readonly acceptsIncomplete: boolean
   /** Aborts when the caller has left. */
@@ -305,7 +305,7 @@ export class Contents {
 interface Reading {
   readonly file: ContentFile
   readonly checkpoint: Checkpoint
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly signal: AbortSignal
   readonly place: () => Place
   /** Throws like `enter`; the place before is given back. */
