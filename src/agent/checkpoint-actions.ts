@@ -1,9 +1,11 @@
-import type { Actor } from '../checkpoint/actor.ts'
 import { lstatSync } from 'node:fs'
+import type { Verification } from '../checkpoint/verification.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 import type { Checkpoint, CheckpointPin } from '../checkpoint/checkpoint.ts'
 import { CallerLeftError, ConflictError, errorText } from '../shared/errors.ts'
 import { withoutHostPaths } from '../shared/host-paths.ts'
 import type { Clock } from '../shared/clock.ts'
+import type { ActionOrder, CheckpointActions as CheckpointActionServices } from '../http/checkpoint-services.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Place, Places } from './admission/places.ts'
 import { pathOf } from './archive-file.ts'
@@ -14,9 +16,9 @@ import { assertNotManaged, readPin, removePin, writePin } from './pins.ts'
 import { assertRemovable, removeArchive } from './removal.ts'
 import { SharedWork } from './shared-work.ts'
 import { Turns } from './turns.ts'
-import { verifyArchive, type Verification } from './verification.ts'
+import { verifyArchive } from './verification.ts'
 
-/** Who does it. */
+/** An entry of the custody log for an action on a checkpoint. */
 export interface ActionEntry {
   readonly actor: Actor
   readonly action: 'pin' | 'unpin' | 'verify' | 'delete' | 'tampering'
@@ -44,14 +46,8 @@ export interface CheckpointActionsOptions {
   readonly refresh: (checkpoint: Checkpoint) => Promise<Checkpoint | undefined>
 }
 
-interface Order {
-  readonly actor: Actor
-  /** Why, for the custody log. */
-  readonly reason?: string
-}
-
-/** What people do with an archive as a whole. None of it is done without an entry in the custody log. */
-export class CheckpointActions {
+/** Pins, verifies and removes archives. Every action has an entry in the custody log. */
+export class CheckpointActions implements CheckpointActionServices {
   readonly #options: CheckpointActionsOptions
   readonly #hashes = new HashQueue()
   /** Two drafts of one marker would be one file. */
@@ -63,15 +59,15 @@ export class CheckpointActions {
   }
 
   /** What somebody else has pinned already stays as it is, and so does a reason when no other is given. */
-  async pin(checkpoint: Checkpoint, order: Order): Promise<Checkpoint> {
+  async pin(checkpoint: Checkpoint, order: ActionOrder): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#pin(checkpoint, order))
   }
 
-  async unpin(checkpoint: Checkpoint, order: Order): Promise<Checkpoint> {
+  async unpin(checkpoint: Checkpoint, order: ActionOrder): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#unpin(checkpoint, order))
   }
 
-  async #pin(checkpoint: Checkpoint, { actor, reason }: Order): Promise<Checkpoint> {
+  async #pin(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<Checkpoint> {
     const { directory, clock } = this.#options
     const before = this.#assertThere(checkpoint)
     assertNotManaged(before)
@@ -90,7 +86,7 @@ export class CheckpointActions {
     return this.#refreshed(checkpoint)
   }
 
-  async #unpin(checkpoint: Checkpoint, { actor, reason }: Order): Promise<Checkpoint> {
+  async #unpin(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<Checkpoint> {
     const { directory } = this.#options
     const before = this.#assertThere(checkpoint)
     if (before === undefined) return checkpoint
@@ -104,7 +100,7 @@ export class CheckpointActions {
   /** Each of those who share a reading has an entry of their own. Throws CallerLeftError. */
   async verify(
     checkpoint: Checkpoint,
-    { actor, reason, signal }: Order & { readonly signal: AbortSignal },
+    { actor, reason, signal }: ActionOrder & { readonly signal: AbortSignal },
   ): Promise<Verification> {
     const found = await this.#verifyOnce(checkpoint, actor.user, signal)
     const { sha256, index, custody, isIntact } = found
@@ -165,7 +161,7 @@ export class CheckpointActions {
     }
   }
 
-  async remove(checkpoint: Checkpoint, { actor, reason }: Order): Promise<void> {
+  async remove(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<void> {
     const { directory, clock, isInUse, logger } = this.#options
     const options = { directory, isInUse, now: () => clock.now() }
     assertRemovable(checkpoint, options)

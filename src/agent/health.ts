@@ -1,18 +1,8 @@
+import type { HealthCheck } from '../http/node-services.ts'
 import type Sqlite from 'better-sqlite3'
 import type { CustodyLogState } from '../custody/custody-log.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
 import type { Staging } from './staging.ts'
-
-export type HealthCheck =
-  | { readonly name: string; readonly state: 'ok' }
-  | {
-      readonly name: string
-      /** `degraded` is shown, and does not make the agent unready: what it knows can still be asked for. */
-      readonly state: 'degraded' | 'failed'
-      readonly reason: string
-      /** The next step. */
-      readonly hint: string
-    }
 
 export interface HealthSources {
   readonly runtime: RuntimeState

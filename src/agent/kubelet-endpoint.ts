@@ -1,23 +1,15 @@
 import { join } from 'node:path'
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import { goErrorText } from '../runtime/cri-connection.ts'
+import type { KubeletCheckpointRequest, KubeletContainer, KubeletServices } from '../http/capture-services.ts'
 import { AgentError } from '../shared/errors.ts'
 import type { Captures, Sighting } from './capture/captures.ts'
-import type { Actor } from '../checkpoint/actor.ts'
 
 export interface KubeletEndpointOptions {
   readonly enabled: boolean
   readonly minimumWaitSeconds: number
   readonly checkpointsDirectory: string
   readonly captures: Captures
-}
-
-interface KubeletRequest {
-  /** Undefined: negative. 0 or less: over before it begins. */
-  readonly timeoutMs: number | undefined
-  readonly requestedBy: string
-  readonly actor?: Actor
-  readonly signal: AbortSignal
 }
 
 interface KubeletTarget {
@@ -31,15 +23,10 @@ interface KubeletError {
   readonly error: string
 }
 
-/** The pod has such a container, whether it runs or not. */
-interface KubeletContainer {
-  readonly checkpoint: (request: KubeletRequest) => Promise<{ readonly path: string } | KubeletError>
-}
-
 const DEADLINE_EXCEEDED = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
 
 /** What the kubelet would do and say, with our captures behind it. */
-export class KubeletEndpoint {
+export class KubeletEndpoint implements KubeletServices {
   readonly enabled: boolean
   readonly minimumWaitSeconds: number
   readonly #directory: string
@@ -69,7 +56,7 @@ export class KubeletEndpoint {
   async #checkpoint(
     { namespace, pod, container }: KubeletTarget,
     seen: Sighting,
-    { timeoutMs, requestedBy, actor, signal }: KubeletRequest,
+    { timeoutMs, requestedBy, actor, signal }: KubeletCheckpointRequest,
   ): Promise<{ readonly path: string } | KubeletError> {
     if (seen.view.findRunning(namespace, pod, container) === undefined)
       return { error: `container ${container} not found` }

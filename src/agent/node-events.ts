@@ -1,17 +1,7 @@
 import { ulid } from 'ulid'
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-
-export interface NodeEvent {
-  readonly id: string
-  /** `resync`: events were missed; read the list again. */
-  readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
-  readonly checkpoint?: Checkpoint
-  readonly checkpointId?: string
-  /** The one that the removed checkpoint belonged to. */
-  readonly namespace?: string
-  readonly job?: CaptureJob
-}
+import type { NodeEvent } from '../checkpoint/node-event.ts'
 
 /** How many events one who was away can catch up on. */
 const KEPT = 1_000

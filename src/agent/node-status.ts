@@ -1,45 +1,7 @@
+import type { NodeStatus } from '../http/node-services.ts'
 import { floorBytes, readDiskSpace, type DiskFloor } from './disk-space.ts'
 import type { LeftoverImages } from './leftover-images.ts'
 import type { RuntimeState } from './runtime-monitor.ts'
-
-export interface NodeStatus {
-  readonly node: string
-  readonly agentVersion: string
-  readonly runtime: { readonly name: string; readonly version: string } | undefined
-  readonly canCheckpoint: {
-    readonly state: 'yes' | 'no' | 'unknown'
-    readonly code?: string
-    readonly reason?: string
-    readonly hint?: string
-    readonly checkedAt?: Date
-  }
-  readonly disk: {
-    readonly totalBytes: number
-    readonly freeBytes: number
-    readonly archiveBytes: number
-    readonly floorBytes: number
-  }
-  readonly checkpoints: { readonly count: number; readonly byState: Readonly<Record<string, number>> }
-  readonly captures: {
-    readonly running: number
-    readonly queued: number
-    readonly queueLimit: number
-    /** Whole archives that could not be published and are kept in staging. */
-    readonly unpublished: number
-  }
-  readonly freezeGuard: {
-    readonly policy: 'report' | 'resume'
-    readonly frozenNow: number
-    readonly resumedTotal: number
-    readonly foreignResumedTotal: number
-    readonly canLook: boolean
-  }
-  /** Memory of containers that failed checkpoints of CRI-O left on the disk. Undefined where nobody can look. */
-  readonly leftoverImages: NodeLeftoverImages | undefined
-  /** The key that signs manifests and heads of the custody log: PEM, and the SHA-256 of its DER. */
-  readonly custody: { readonly keyId: string; readonly publicKey: string }
-  readonly tlsFingerprint: string | undefined
-}
 
 export interface NodeLeftoverImages {
   readonly containers: number

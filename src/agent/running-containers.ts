@@ -1,26 +1,9 @@
+import type { RunningContainer, RunningLook } from '../http/node-services.ts'
 import type { ContainerIdentity } from '../checkpoint/identity.ts'
 import type { ContainerDetails, ContainerRuntime, ContainerUsage } from '../runtime/container-runtime.ts'
 import type { JobStore } from '../store/job-store.ts'
 import type { NodeContainer, NodeContainers } from './node-containers.ts'
 import { SharedWork } from './shared-work.ts'
-
-export interface RunningContainer {
-  readonly identity: ContainerIdentity
-  readonly image: string
-  readonly startedAt: Date | undefined
-  readonly memoryBytes: number | undefined
-  readonly writableLayerBytes: number | undefined
-  readonly lastCheckpoint: { readonly id: string; readonly takenAt: Date } | undefined
-  /** The id of the job. */
-  readonly captureInFlight: string | undefined
-}
-
-/** What runs, at one moment. */
-export interface RunningLook {
-  readonly namespaces: readonly string[]
-  /** Those of the namespaces that are seen, by namespace, pod and container. The runtime is asked about no other. */
-  readonly describe: (sees: (namespace: string) => boolean) => Promise<readonly RunningContainer[]>
-}
 
 export interface RunningContainersSources {
   readonly runtime: ContainerRuntime

@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs'
+import type { Verification } from '../checkpoint/verification.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import type { Problem } from '../checkpoint/problem.ts'
 import { CallerLeftError, ConflictError } from '../shared/errors.ts'
 import { wasGivenUp, type ArchiveLook } from './archive-assessment.ts'
 import { pathOf } from './archive-file.ts'
@@ -8,18 +8,6 @@ import { generationOf } from '../checkpoint/generation.ts'
 import type { HashQueue } from './hash-queue.ts'
 import type { ArchiveReader } from './inspection/archive-reader.ts'
 import { lookAtArchive } from './single-look.ts'
-
-/** What an archive is now, read from its first byte to its last, against what was written down of it. */
-export interface Verification {
-  readonly sha256: string
-  readonly sizeBytes: number
-  readonly problems: readonly Problem[]
-  /** Undefined where no digest had been recorded yet. */
-  readonly index: 'same' | 'different' | undefined
-  readonly custody: 'same' | 'different' | undefined
-  /** Whole, free of damage, and as recorded everywhere. */
-  readonly isIntact: boolean
-}
 
 export interface VerificationOptions {
   readonly directory: string

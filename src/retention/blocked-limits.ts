@@ -1,7 +1,7 @@
 import type { Case } from './cases.ts'
-import type { Blocked } from './plan-types.ts'
+import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 
-export type Obstacle = Blocked['by'][number]['why']
+export type Obstacle = BlockedLimit['by'][number]['why']
 
 /** What keeps an archive that would go otherwise. */
 export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
@@ -12,7 +12,10 @@ export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
 
 /** Limits that cannot be reached, each with the archives that are in the way. */
 export class BlockedLimits {
-  readonly #limits = new Map<string, { overBytes: number; overCount: number; readonly by: Blocked['by'][number][] }>()
+  readonly #limits = new Map<
+    string,
+    { overBytes: number; overCount: number; readonly by: BlockedLimit['by'][number][] }
+  >()
 
   add(one: Case): void {
     for (const { limit } of one.excesses) {
@@ -30,7 +33,7 @@ export class BlockedLimits {
     for (const one of inTheWay) blocked.by.push(wordsFor(one))
   }
 
-  list(): Blocked[] {
+  list(): BlockedLimit[] {
     return [...this.#limits]
       .map(([limit, blocked]) => ({ limit, ...blocked }))
       .toSorted((a, b) => (a.limit < b.limit ? -1 : 1))
@@ -43,7 +46,7 @@ export class BlockedLimits {
   }
 }
 
-function wordsFor(one: Case): Blocked['by'][number] {
+function wordsFor(one: Case): BlockedLimit['by'][number] {
   const { id, fileName } = one.archive
   return { id, fileName, why: obstacleOf(one) ?? 'kept' }
 }

@@ -1,3 +1,4 @@
+import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 import type { CheckpointState } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../checkpoint/engine.ts'
 import type { IdentitySource } from '../checkpoint/identity.ts'
@@ -48,21 +49,13 @@ export interface PlannedRemoval {
   readonly reasons: readonly Reason[]
 }
 
-/** A limit that cannot be reached, and because of which archives. */
-export interface Blocked {
-  readonly limit: string
-  readonly overBytes: number
-  readonly overCount: number
-  readonly by: readonly { readonly id: string; readonly fileName: string; readonly why: 'pinned' | 'inUse' | 'kept' }[]
-}
-
 export interface Plan {
   /** Digest of the policy and of what would be removed, each with its generation. */
   readonly id: string
   /** In the order in which they go. */
   readonly remove: readonly PlannedRemoval[]
   readonly keep: readonly PlannedRemoval[]
-  readonly blocked: readonly Blocked[]
+  readonly blocked: readonly BlockedLimit[]
   /** Set where something else than archives fills the disk. */
   readonly diskNotOurs: boolean
   readonly totals: {
@@ -72,3 +65,6 @@ export interface Plan {
     readonly removedBytes: number
   }
 }
+
+/** A plan without its lists: they can be long. */
+export type PlanHead = Omit<Plan, 'remove' | 'keep'>

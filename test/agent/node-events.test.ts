@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { NodeEvents, type NodeEvent } from '../../src/agent/node-events.ts'
+import { NodeEvents } from '../../src/agent/node-events.ts'
+import type { NodeEvent } from '../../src/checkpoint/node-event.ts'
 import type { CaptureJob } from '../../src/checkpoint/capture-job.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 

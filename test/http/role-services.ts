@@ -178,6 +178,7 @@ export function serve({ isDown = false } = {}): ServiceChanges {
         head: undefined,
         authenticatedSeq: undefined,
         keyId: undefined,
+        foundKeyId: undefined,
       }),
       export: () => Readable.from([]),
       manifest: () => ({ payloadType: '', payload: '', signatures: [] }),

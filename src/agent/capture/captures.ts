@@ -1,3 +1,4 @@
+import type { CaptureRequest, CaptureServices } from '../../http/capture-services.ts'
 import { monotonicFactory } from 'ulid'
 import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture } from '../../checkpoint/capture-job.ts'
 import type { ContainerIdentity } from '../../checkpoint/identity.ts'
@@ -31,18 +32,6 @@ export interface CapturesOptions {
 export interface CaptureEvents {
   readonly emitCapture: (job: CaptureJob) => void
   readonly emitProgress: (job: CaptureJob) => void
-}
-
-export interface CaptureWish {
-  readonly namespace: string
-  readonly pod: string
-  readonly container?: string
-  readonly podUid?: string
-  readonly reason?: string
-  readonly pin?: boolean
-  readonly requestedBy: string
-  /** For the custody log; without it there is only the name. */
-  readonly actor?: Actor
 }
 
 /** The node as it was a moment ago, for a capture that is about to be asked for. */
@@ -83,7 +72,7 @@ interface ActiveJob {
 const PROGRESS_MS = 500
 
 /** Every capture of the node: admits, queues, runs, cancels and remembers them. */
-export class Captures {
+export class Captures implements CaptureServices {
   readonly #store: JobStore
   readonly #tools: CaptureTools
   readonly #queue: CaptureQueue
@@ -113,14 +102,14 @@ export class Captures {
   }
 
   /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
-  async look(target: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
+  async look(target: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
     this.#tools.stagedCheck.warm?.()
     const ahead = this.#askAhead(target)
     return { view: await this.#tools.containers.read(), ahead }
   }
 
   /** Refuses where one of the containers is being captured already. */
-  async request(wish: CaptureWish): Promise<CaptureJob> {
+  async request(wish: CaptureRequest): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = await this.look(wish)
     const selected = sighting.view.select(wish)
@@ -131,7 +120,7 @@ export class Captures {
   }
 
   /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
-  async requestBehind(wish: CaptureWish, seen?: Sighting): Promise<CaptureJob> {
+  async requestBehind(wish: CaptureRequest, seen?: Sighting): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = seen ?? (await this.look(wish))
     return this.#begin(wish, await this.#admit(sighting.view.select(wish), wish, sighting))
@@ -207,7 +196,7 @@ export class Captures {
     namespace,
     pod,
     container = '',
-  }: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Sighting['ahead'] {
+  }: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Sighting['ahead'] {
     const seen = this.#tools.containers.lastView?.findRunning(namespace, pod, container)
     if (seen === undefined || this.#queue.findJob(seen.identity.containerId) !== undefined) return undefined
     const { containerId } = seen.identity
@@ -226,7 +215,7 @@ export class Captures {
 
   async #admit(
     containers: readonly NodeContainer[],
-    { pin = false }: CaptureWish,
+    { pin = false }: CaptureRequest,
     sighting: Sighting,
   ): Promise<readonly Selected[]> {
     const tools = this.#admissionTools(sighting)
@@ -257,7 +246,7 @@ export class Captures {
     }
   }
 
-  #begin(wish: CaptureWish, selected: readonly Selected[]): CaptureJob {
+  #begin(wish: CaptureRequest, selected: readonly Selected[]): CaptureJob {
     const { store, clock, logger } = { store: this.#store, ...this.#tools }
     const containerIds = selected.map(({ identity }) => identity.containerId)
     this.#queue.assertRoom(containerIds)

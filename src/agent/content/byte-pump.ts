@@ -1,6 +1,6 @@
 import type { ByteSource } from '../../archive/byte-source.ts'
 import { takeShare } from './buffer-budget.ts'
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../../streams/byte-sink.ts'
 
 export interface PumpOrder {
   readonly source: ByteSource

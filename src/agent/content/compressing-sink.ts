@@ -1,7 +1,7 @@
 import type { Transform } from 'node:stream'
 import { constants, createGzip, createZstdCompress } from 'node:zlib'
 import { PendingWrites } from '../../shared/pending-writes.ts'
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../../streams/byte-sink.ts'
 
 export type ContentCoding = 'gzip' | 'zstd'
 

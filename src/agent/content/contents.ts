@@ -11,13 +11,20 @@ import {
   NotFoundError,
   UnavailableError,
 } from '../../shared/errors.ts'
+import type {
+  ContentRequest,
+  ContentServices,
+  EncryptableRequest,
+  OpenContent,
+  SendRequest,
+} from '../../http/content-services.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Place } from '../admission/places.ts'
 import type { Actor } from '../../checkpoint/actor.ts'
 import type { ArchiveReader } from '../inspection/archive-reader.ts'
 import { pumpBytes, SourceEndedError } from './byte-pump.ts'
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../../streams/byte-sink.ts'
 import { compressingSink, type ContentCoding } from './compressing-sink.ts'
 import { openContentFile, type ContentFile } from './content-file.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from './content-recorder.ts'
@@ -37,42 +44,8 @@ export interface ContentsOptions {
   readonly logger: Logger
 }
 
-export interface ContentRequest {
-  readonly actor: Actor
-  /** Also what is not whole. */
-  readonly acceptsIncomplete: boolean
-  /** Aborts when the caller has left. */
-  readonly signal: AbortSignal
-}
-
-export interface EncryptableRequest extends ContentRequest {
-  /** `age1…`; empty: plain. */
-  readonly recipients: readonly string[]
-}
-
-/** Content that is held open: to be closed in any case. */
-export interface OpenContent {
-  readonly sizeBytes: number
-  /** Of the archive's file as it was opened. */
-  readonly generation: string
-  /** `age1…`; empty: it goes out plain. */
-  readonly recipients: readonly string[]
-  /** Rejects where it does not end well: after `start` was called, what was sent is worth nothing. */
-  readonly send: (order: SendOrder) => Promise<void>
-  readonly close: () => Promise<void>
-}
-
-export interface SendOrder {
-  readonly first: number
-  /** Exclusive. */
-  readonly end: number
-  readonly coding?: ContentCoding
-  /** Called once the intent is on record, right before the first byte. */
-  readonly start: () => ByteSink
-}
-
 /** Hands out the bytes of archives: to a few readers at once, on record, and never other bytes than were promised. */
-export class Contents {
+export class Contents implements ContentServices {
   readonly readers: Readers
   readonly #options: ContentsOptions
   readonly #sealing = new SealingThreads()
@@ -226,7 +199,7 @@ export class Contents {
 
   async #send(
     { file, open, recipients, signal, place }: ContentToSend,
-    order: SendOrder,
+    order: SendRequest,
     intent: ContentIntent,
   ): Promise<void> {
     let sentBytes = 0

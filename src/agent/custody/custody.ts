@@ -16,6 +16,7 @@ import type { ChainEnd } from '../../custody/custody-entry.ts'
 import type { DsseEnvelope } from '../../custody/dsse.ts'
 import { nodeDisk, type CustodyDisk } from '../../custody/custody-disk.ts'
 import { loadSigningKey, type SigningKey } from '../../custody/signing-key.ts'
+import type { CustodyServices } from '../../http/custody-services.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { errorText } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -41,7 +42,7 @@ export interface CustodyOptions {
 const NOTE_WITHIN_MS = 10_000
 
 /** The record of everything that happens to an archive and who asked for it. */
-export class Custody {
+export class Custody implements Omit<CustodyServices, 'manifest'> {
   readonly key: SigningKey
   readonly #options: CustodyOptions
   readonly #log: CustodyLog

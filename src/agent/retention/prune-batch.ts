@@ -8,7 +8,7 @@ import type { CheckpointFile, CheckpointStore } from '../../store/checkpoint-sto
 import { custodyCheckpoint } from '../custody/custody.ts'
 import { openDirectory, type OpenDirectory } from '../open-directory.ts'
 import { assertRemovableIn, unlinkArchive } from '../removal.ts'
-import type { LeftArchive } from './sweep-report.ts'
+import type { LeftArchive } from '../../checkpoint/sweep-report.ts'
 
 export interface PruneTools {
   readonly directory: string

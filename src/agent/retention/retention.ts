@@ -1,10 +1,11 @@
+import type { OpenPlan, RetentionServices, RetentionStatus } from '../../http/retention-services.ts'
 import type Sqlite from 'better-sqlite3'
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import { refusalOf, type Newcomer } from '../../retention/admission.ts'
 import { readPolicy } from '../../retention/policy-parser.ts'
-import { writePolicy, type WrittenPolicy } from '../../retention/policy-writer.ts'
+import { writePolicy } from '../../retention/policy-writer.ts'
 import type { Policy } from '../../retention/policy.ts'
 import { errorText, InvalidInputError } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -21,10 +22,10 @@ import type { Staging } from '../staging.ts'
 import { settleRemovals } from './interrupted-removals.ts'
 import { OrphanWatch } from './orphan-watch.ts'
 import { PlanLane } from './plan-lane.ts'
-import type { OpenPlan, PlanOrder } from './planner.ts'
+import type { PlanOrder } from './planner.ts'
 import { RetentionLog } from './retention-log.ts'
 import type { RetentionMetrics } from './retention-metrics.ts'
-import type { SweepReport } from './sweep-report.ts'
+import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 import { SweepTriggers } from './sweep-triggers.ts'
 import { Sweeper, withTrouble, type SweepOrder } from './sweeper.ts'
 
@@ -46,18 +47,8 @@ export interface RetentionOptions {
   readonly logger: Logger
 }
 
-export interface RetentionStatus {
-  /** The one in force, as `plan` takes it. */
-  readonly policy: WrittenPolicy
-  /** Of the policy that was written after it, and is not followed. */
-  readonly mistakes: readonly string[]
-  readonly isSweeping: boolean
-  readonly nextSweepAt: Date | undefined
-  readonly lastSweep: SweepReport | undefined
-}
-
 /** Decides what is removed, and removes it. */
-export class Retention {
+export class Retention implements RetentionServices {
   readonly #options: RetentionOptions
   readonly #lane: PlanLane
   readonly #sweeper: Sweeper

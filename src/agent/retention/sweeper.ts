@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
+import type { OpenPlan } from '../../http/retention-services.ts'
 import { ulid } from 'ulid'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { AGENT_ACTOR, type CustodyActor } from '../../custody/custody-entry.ts'
@@ -9,7 +10,7 @@ import { AgentError, ConflictError, errorText, UnavailableError } from '../../sh
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { CheckpointFile } from '../../store/checkpoint-store.ts'
-import type { OpenPlan, Planner } from './planner.ts'
+import type { Planner } from './planner.ts'
 import {
   announceBatch,
   PLAN_CHANGED,
@@ -19,7 +20,8 @@ import {
   type PruneOutcome,
   type PruneTools,
 } from './prune-batch.ts'
-import { SweepTally, type SweepReport, type SweepTrigger } from './sweep-report.ts'
+import type { SweepReport, SweepTrigger } from '../../checkpoint/sweep-report.ts'
+import { SweepTally } from './sweep-tally.ts'
 
 export interface SweepOrder {
   readonly trigger: SweepTrigger
