@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import { agreesWithName } from '../archive/identity-belief.ts'
+import { agreesWithName } from '../checkpoint/archive-name.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import { checkArchive } from './permissions.ts'
@@ -49,5 +49,5 @@ function problemsOfRights(stat: BigIntStats): readonly Problem[] {
 
 function isBeliefAsSeen({ identity, fileName }: Checkpoint, { nlink }: BigIntStats): boolean {
   if (identity.source !== 'archive') return true
-  return identity.isBelieved === (nlink === 1n && agreesWithName({ ...identity, isContradictory: false }, fileName))
+  return identity.isBelieved === (nlink === 1n && agreesWithName(identity, fileName))
 }

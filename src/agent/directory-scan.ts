@@ -1,6 +1,7 @@
 import { lstatSync, type BigIntStats } from 'node:fs'
 import { opendir } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PIN_SUFFIX, pinMarkerOf } from '../checkpoint/pin-marker.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import { isSystemError } from '../shared/errors.ts'
 import type { CheckpointStore, KnownFile } from '../store/checkpoint-store.ts'
@@ -20,6 +21,8 @@ export interface DirectoryScan {
 
 /** So many are compared in one go, some milliseconds, before others get their turn. */
 const SLICE = 200
+/** How the markers of archives end. */
+const MARKER = pinMarkerOf('.tar')
 
 interface Found {
   /** Its bytes as latin1 text. */
@@ -66,7 +69,7 @@ async function readArchives(directory: string): Promise<Map<string, Found>> {
   for await (const name of readNames(directory)) {
     const rawName = Buffer.from(name, 'latin1')
     if (isArchiveName(rawName)) found.set(checkpointId(rawName), { name, isPinned: false })
-    else if (name.endsWith(MARKER)) pinned.push(checkpointId(rawName.subarray(0, -KEEP.length)))
+    else if (name.endsWith(MARKER)) pinned.push(checkpointId(rawName.subarray(0, -PIN_SUFFIX.length)))
   }
   for (const id of pinned) {
     const file = found.get(id)
@@ -83,6 +86,3 @@ async function* readNames(directory: string): AsyncGenerator<string> {
     if (!isSystemError(error, 'ENOENT')) throw error
   }
 }
-
-const KEEP = '.keep'
-const MARKER = `.tar${KEEP}`

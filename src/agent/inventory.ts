@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { archiveOfMarker } from '../checkpoint/pin-marker.ts'
 import { checkpointId } from '../checkpoint/checkpoint-id.ts'
 import type { Clock } from '../shared/clock.ts'
 import { errorText } from '../shared/errors.ts'
@@ -197,7 +198,7 @@ export class Inventory {
   }
 
   #touchEvent(name: Buffer): void {
-    const archive = name.toString('latin1').replace(/\.keep(?:\.tmp)?$/, '')
+    const archive = archiveOfMarker(name.toString('latin1'))
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
     if (this.#setAside.size > 0 && this.#setAside.has(checkpointId(rawName))) return

@@ -1,8 +1,10 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, unlinkSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import type { CheckpointPin } from '../checkpoint/checkpoint.ts'
+import { PIN_DRAFT_SUFFIX, PIN_SUFFIX } from '../checkpoint/pin-marker.ts'
 import { ConflictError, isSystemError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
+import { pathOf } from './archive-file.ts'
 import { openDirectory } from './open-directory.ts'
 
 export interface PinNote {
@@ -11,7 +13,7 @@ export interface PinNote {
   readonly at: Date
 }
 
-const MARKER = Buffer.from('.keep')
+const MARKER = Buffer.from(PIN_SUFFIX)
 
 /** Writes `<archive>.keep`, the marker that retention and the checkpoint-restore operator leave alone. */
 export async function writePin(
@@ -19,21 +21,13 @@ export async function writePin(
   archive: string | Uint8Array,
   { reason, by, at }: PinNote,
 ): Promise<void> {
-  const marker = Buffer.concat([
-    Buffer.from(`${directory}/`),
-    typeof archive === 'string' ? Buffer.from(archive) : archive,
-    MARKER,
-  ])
-  const draft = Buffer.concat([marker, Buffer.from('.tmp')])
+  const pathOfArchive = pathOf(directory, Buffer.from(archive))
+  const marker = Buffer.concat([pathOfArchive, MARKER])
+  const draft = Buffer.concat([pathOfArchive, Buffer.from(PIN_DRAFT_SUFFIX)])
   await writeMarker(draft, { reason, by, at })
   await rename(draft, marker)
   using folder = openDirectory(directory)
   folder.sync()
-}
-
-/** The name of the marker of this archive. */
-export function markerOf(fileName: string): string {
-  return `${fileName}${MARKER.toString()}`
 }
 
 /** Writes what stands in a marker to this file; it is on the disk when this returns. */

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync } from 'node:fs'
 import { lstat, mkdir, readdir, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pinMarkerOf } from '../checkpoint/pin-marker.ts'
 import { isSystemError, UnavailableError } from '../shared/errors.ts'
 import { makeDirectory, whyNotMade } from '../shared/make-directory.ts'
 import { failPoint } from '../shared/fail-point.ts'
@@ -10,7 +11,7 @@ import { assertSafeDirectory } from './safe-directory.ts'
 export const STAGING_FOLDER = '.checkpoint-agent'
 
 const ARCHIVE = 'archive.tar'
-const MARKER = 'archive.tar.keep'
+const MARKER = pinMarkerOf(ARCHIVE)
 
 /** What is inside: one folder a capture in flight, and the lock. Nobody but us can reach into it. */
 export class Staging {

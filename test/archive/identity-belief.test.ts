@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { agreesWithName, judgeIdentity } from '../../src/archive/identity-belief.ts'
+import { judgeIdentity } from '../../src/archive/identity-belief.ts'
+import { agreesWithName } from '../../src/checkpoint/archive-name.ts'
 import type { IdentityClaim } from '../../src/archive/identity-claim.ts'
 
 const CLAIM: IdentityClaim = {
