@@ -4,7 +4,7 @@ import { lstatSync, mkdtempSync, openSync, closeSync, renameSync, rmSync, writeS
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generationOf } from '../src/checkpoint/generation.ts'
-import { HashQueue } from '../src/agent/hash-queue.ts'
+import { HashQueue } from '../src/agent/hashing/hash-queue.ts'
 import { fillArchiveFolder } from './archive-folder.ts'
 import { announceRunTime, formatFigure, quantile, reportBounded } from './bounds.ts'
 import { writeLargeArchive } from './large-archive.ts'

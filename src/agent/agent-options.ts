@@ -1,8 +1,8 @@
 import type { Policy } from '../retention/policy.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { DiskFloor } from './disk-space.ts'
-import type { PermissionsPolicy } from './permissions.ts'
+import type { DiskFloor } from './directory/disk-space.ts'
+import type { PermissionsPolicy } from './directory/permissions.ts'
 
 export interface AgentOptions {
   readonly version: string

@@ -2,7 +2,7 @@ import { type Problem, ProblemError, ProblemList } from '../checkpoint/problem.t
 import { DUMP_LOG_HEAD_BYTES, MAX_IMAGE_BYTES, MAX_JSON_BYTES, MAX_NAMED_PROCESSES } from './archive-limits.ts'
 import { type ArchiveKind, detectKind, findMissing, type KindSigns } from './archive-kind.ts'
 import { archiveProblem, quoted } from './archive-problem.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import type { Compression } from './compression.ts'
 import { type ConfigDump, readConfigDump } from './config-dump.ts'
 import type { Engine } from '../checkpoint/engine.ts'

@@ -2,9 +2,9 @@ import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, OutOfSpaceError } from '../../shared/errors.ts'
 import type { ContainerRuntime } from '../../runtime/container-runtime.ts'
 import type { FreezeControl } from '../../runtime/freeze-control.ts'
-import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../disk-space.ts'
-import type { NodeContainers } from '../node-containers.ts'
-import type { Staging } from '../staging.ts'
+import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../directory/disk-space.ts'
+import type { NodeContainers } from '../containers/node-containers.ts'
+import type { Staging } from '../directory/staging.ts'
 import { assertNotPaused } from './freeze-look.ts'
 
 export interface AdmissionTools {

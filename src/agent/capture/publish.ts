@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { formatArchiveName, type ArchiveNameParts } from '../../checkpoint/archive-name.ts'
 import { isSystemError, OutOfSpaceError, RuntimeFailureError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
-import { openDirectory } from '../open-directory.ts'
+import { openDirectory } from '../directory/open-directory.ts'
 import { pinMarkerOf } from '../../checkpoint/pin-marker.ts'
 import type { StagedArchive, StagedCheck } from './staged-check.ts'
 

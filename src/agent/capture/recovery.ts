@@ -6,7 +6,7 @@ import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
 import type { CaptureSubject } from '../custody/capture-custody.ts'
 import { pinMarkerOf } from '../../checkpoint/pin-marker.ts'
-import { writeMarker, writePin } from '../pins.ts'
+import { writeMarker, writePin } from '../directory/pins.ts'
 import { awaitAbandonedDump, awaitUnansweredDump, passes, type AbandonedDumpEnd } from './abandoned-dump.ts'
 import {
   ArchiveKeptError,

@@ -1,9 +1,9 @@
 import { constants, fstatSync, type BigIntStats } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { fileSource, type ByteSource } from '../../archive/byte-source.ts'
+import { fileSource, type ByteSource } from '../../streams/byte-source.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ConflictError, isSystemError } from '../../shared/errors.ts'
-import { pathOf } from '../archive-file.ts'
+import { pathOf } from '../inventory/archive-file.ts'
 import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import type { ArchiveFile } from '../inspection/archive-reader.ts'
 

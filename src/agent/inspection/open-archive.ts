@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import { type ByteSource, descriptorSource } from '../../archive/byte-source.ts'
+import { type ByteSource, descriptorSource } from '../../streams/byte-source.ts'
 import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import { pacedSource } from './paced-source.ts'
 import type { FileOrder, ReaderRefusal } from './reader-messages.ts'

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import type { TarMember } from '../../archive/tar-member.ts'
 import { AnswerError } from './answer-fields.ts'
 import type { ArchiveFile } from './archive-reader.ts'

@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs'
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import type { MemberList } from '../../archive/member-list.ts'
 import type { RootfsDiff } from '../../archive/rootfs-diff.ts'
 import type { TarEnd } from '../../archive/tar-end.ts'

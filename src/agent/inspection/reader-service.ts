@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { findSourceEnd } from '../../archive/tar-end.ts'
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import { LargeWindowError } from '../../archive/decompression.ts'
 import { listMembers } from '../../archive/member-list.ts'
 import { findMember, memberSource, readCompression } from '../../archive/member-reader.ts'

@@ -6,8 +6,8 @@ import { withoutHostPaths } from '../../shared/host-paths.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { CheckpointFile, CheckpointStore } from '../../store/checkpoint-store.ts'
 import { custodyCheckpoint } from '../custody/custody.ts'
-import { openDirectory, type OpenDirectory } from '../open-directory.ts'
-import { assertRemovableIn, unlinkArchive } from '../removal.ts'
+import { openDirectory, type OpenDirectory } from '../directory/open-directory.ts'
+import { assertRemovableIn, unlinkArchive } from '../actions/removal.ts'
 import type { LeftArchive } from '../../checkpoint/sweep-report.ts'
 
 export interface PruneTools {

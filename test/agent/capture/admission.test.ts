@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { admit, type AdmissionTools } from '../../../src/agent/capture/admission.ts'
-import { NodeContainers } from '../../../src/agent/node-containers.ts'
-import { Staging } from '../../../src/agent/staging.ts'
+import { NodeContainers } from '../../../src/agent/containers/node-containers.ts'
+import { Staging } from '../../../src/agent/directory/staging.ts'
 import type { ContainerRuntime } from '../../../src/runtime/container-runtime.ts'
 
 const IDENTITY = { namespace: 'shop', pod: 'web-0', podUid: 'u', container: 'counter', containerId: 'c' }

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { lookAtArchive } from '../../../src/agent/single-look.ts'
+import { lookAtArchive } from '../../../src/agent/inventory/single-look.ts'
 import type { Planner } from '../../../src/agent/retention/planner.ts'
 import type { SweepReport } from '../../../src/checkpoint/sweep-report.ts'
 import { Sweeper, type SweeperOptions } from '../../../src/agent/retention/sweeper.ts'

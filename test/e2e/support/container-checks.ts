@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { STAGING_FOLDER } from '../../../src/agent/staging.ts'
+import { STAGING_FOLDER } from '../../../src/agent/directory/staging.ts'
 import { archiveProblem } from '../../support/archive-check.ts'
 import { thawTree, trackingHierarchy } from '../harness/cgroup-tree.ts'
 import type { RuntimeNode } from '../harness/runtime-node.ts'
