@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from '../../shared/errors.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { FreezeControl } from '../../runtime/freeze-control.ts'
 import { RecordedResume, type RecordResume } from '../../runtime/recorded-resume.ts'
@@ -41,13 +41,21 @@ export class ForeignFreezes {
   readonly #options: ForeignFreezesOptions
   readonly #pausedSince = new Map<string, number>()
   readonly #resumes = new Map<string, RecordedResume>()
-  readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   #frozen = new Map<string, FrozenContainer>()
   #canLook = false
-  #loop: Promise<void> | undefined
 
   constructor(options: ForeignFreezesOptions) {
     this.#options = options
+    const { intervalMs, logger } = options
+    this.#loop = new PollLoop({
+      poll: () =>
+        this.lookOnce().catch((error: unknown) => {
+          this.#canLook = false
+          logger.debug({ error: errorText(error) }, 'Cannot look at the containers of the node')
+        }),
+      intervalMs: () => (this.#canLook ? intervalMs : Math.min(intervalMs, BLIND_INTERVAL_MS)),
+    })
   }
 
   /** Those paused for longer than any dump, and not resumed. */
@@ -61,12 +69,11 @@ export class ForeignFreezes {
   }
 
   start(): void {
-    this.#loop = this.#lookForEver()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#loop
+    await this.#loop.stop()
   }
 
   async lookOnce(): Promise<void> {
@@ -78,7 +85,7 @@ export class ForeignFreezes {
     let unknown = 0
     for (const container of containers) {
       const id = container.identity.containerId
-      if (this.#stop.signal.aborted) return
+      if (this.#loop.signal.aborted) return
       if (isOurs(id)) {
         this.#forget(id)
         continue
@@ -147,18 +154,5 @@ export class ForeignFreezes {
     this.#pausedSince.delete(containerId)
     this.#resumes.delete(containerId)
     this.#frozen.delete(containerId)
-  }
-
-  async #lookForEver(): Promise<void> {
-    const { signal } = this.#stop
-    const { intervalMs } = this.#options
-    while (!signal.aborted) {
-      await this.lookOnce().catch((error: unknown) => {
-        this.#canLook = false
-        this.#options.logger.debug({ error: errorText(error) }, 'Cannot look at the containers of the node')
-      })
-      const waitMs = this.#canLook ? intervalMs : Math.min(intervalMs, BLIND_INTERVAL_MS)
-      await sleep(waitMs, undefined, { signal, ref: false }).catch(() => undefined)
-    }
   }
 }

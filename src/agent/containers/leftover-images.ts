@@ -1,8 +1,8 @@
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText, isSystemError } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 
 /** Memory images that CRI-O left in the directory of a container when it could not export them. */
@@ -37,14 +37,21 @@ const MAX_FILES = 10_000
  */
 export class LeftoverImageWatch {
   readonly #options: LeftoverImageWatchOptions
-  readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   /** Containers whose dump has been answered: what lies there is left over, however young it is. */
   readonly #answered = new Set<string>()
   #found: readonly LeftoverImages[] | undefined
-  #loop: Promise<void> | undefined
 
   constructor(options: LeftoverImageWatchOptions) {
     this.#options = options
+    const { intervalMs = INTERVAL_MS, logger } = options
+    this.#loop = new PollLoop({
+      poll: () =>
+        this.refresh().catch((error: unknown) => {
+          logger.debug({ error: errorText(error) }, 'Cannot look for memory images that failed checkpoints left')
+        }),
+      intervalMs,
+    })
   }
 
   /** Undefined while the directory cannot be read: on containerd, or where it is not mounted. */
@@ -53,12 +60,11 @@ export class LeftoverImageWatch {
   }
 
   start(): void {
-    this.#loop = this.#pollLoop()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#loop
+    await this.#loop.stop()
   }
 
   async refresh(): Promise<void> {
@@ -107,17 +113,6 @@ export class LeftoverImageWatch {
       if (file.mtime > modifiedAt) modifiedAt = file.mtime
     }
     return { containerId, path, sizeBytes, modifiedAt }
-  }
-
-  async #pollLoop(): Promise<void> {
-    const { intervalMs = INTERVAL_MS, logger } = this.#options
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      await this.refresh().catch((error: unknown) => {
-        logger.debug({ error: errorText(error) }, 'Cannot look for memory images that failed checkpoints left')
-      })
-      await sleep(intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
-    }
   }
 }
 

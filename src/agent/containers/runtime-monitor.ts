@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isNodeFailure, probeCheckpointAbility, type CheckpointAbility } from '../../runtime/checkpoint-ability.ts'
 import type { ContainerRuntime, RuntimeVersion } from '../../runtime/container-runtime.ts'
 import { AgentError, errorText } from '../../shared/errors.ts'
 import type { ContainerCapture } from '../../checkpoint/capture-job.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 
 export interface RuntimeState {
@@ -35,22 +35,20 @@ export class RuntimeMonitor {
   readonly #runtime: ContainerRuntime
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #intervalMs: number
   readonly #abilityHoldsMs: number
-  readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   #state: RuntimeState = { version: undefined, trouble: NOT_ASKED.reason, ability: NOT_ASKED, checkedAt: undefined }
   #probedAt = Number.NEGATIVE_INFINITY
   /** What a real checkpoint has shown, until one succeeds or the runtime is another one. */
   #shown: CheckpointAbility | undefined
   #looking: Promise<RuntimeState> | undefined
-  #loop: Promise<void> | undefined
 
   constructor({ runtime, clock, logger, intervalMs = 10_000, abilityHoldsMs = 60_000 }: RuntimeMonitorOptions) {
     this.#runtime = runtime
     this.#clock = clock
     this.#logger = logger
-    this.#intervalMs = intervalMs
     this.#abilityHoldsMs = abilityHoldsMs
+    this.#loop = new PollLoop({ poll: () => this.look(), intervalMs })
   }
 
   get state(): RuntimeState {
@@ -58,12 +56,11 @@ export class RuntimeMonitor {
   }
 
   start(): void {
-    this.#loop = this.#lookForEver()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#loop
+    await this.#loop.stop()
   }
 
   /** The state as it is now; asks the runtime unless it is known to be well. */
@@ -148,13 +145,5 @@ export class RuntimeMonitor {
     if (trouble === undefined && ability.state === 'yes')
       this.#logger.info(fields, 'The container runtime answers and can checkpoint')
     else this.#logger.warn(fields, 'The container runtime cannot checkpoint now')
-  }
-
-  async #lookForEver(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      await this.look()
-      await sleep(this.#intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
-    }
   }
 }

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from '../../shared/errors.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 import { keepIndexPrivate } from '../../store/index-privacy.ts'
 import { tightenDirectory, type PermissionRepair, type PermissionsPolicy } from './permissions.ts'
@@ -16,12 +16,12 @@ export interface PrivacyKeeperOptions {
 /** Looks now and then whether the folders and the index are still for root alone. Archives are looked at by the inventory. */
 export class PrivacyKeeper {
   readonly #options: PrivacyKeeperOptions
-  readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   #isIndexGone = false
-  #loop: Promise<void> | undefined
 
   constructor(options: PrivacyKeeperOptions) {
     this.#options = options
+    this.#loop = new PollLoop({ poll: () => this.lookOnce(), intervalMs: options.intervalMs })
   }
 
   /** Somebody removed or replaced the index while it is in use. */
@@ -30,12 +30,11 @@ export class PrivacyKeeper {
   }
 
   start(): void {
-    this.#loop = this.#lookForEver()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#loop
+    await this.#loop.stop()
   }
 
   lookOnce(): void {
@@ -51,14 +50,6 @@ export class PrivacyKeeper {
       if (repair !== undefined) onRepair(repair)
     } catch (error) {
       logger.error({ error: errorText(error) }, 'Cannot see whether the folders of the agent are for root alone')
-    }
-  }
-
-  async #lookForEver(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      this.lookOnce()
-      await sleep(this.#options.intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
     }
   }
 }

@@ -4,6 +4,7 @@ import { archiveOfMarker } from '../../checkpoint/pin-marker.ts'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { errorText } from '../../shared/errors.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { CheckpointFile, CheckpointStore } from '../../store/checkpoint-store.ts'
 import type { JobStore } from '../../store/job-store.ts'
@@ -76,6 +77,7 @@ export class Inventory {
   #watcher: DirectoryWatcher | undefined
   readonly #digests: ArchiveDigests
   readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   readonly #queue = new ScanQueue((name) => {
     this.touch(Buffer.from(name, 'latin1'))
   })
@@ -87,10 +89,17 @@ export class Inventory {
   #mustRescan = true
   #rescans = 0
   #lastRescan: { readonly at: Date; readonly millis: number } | undefined
-  #loop: Promise<void> | undefined
 
   constructor(options: InventoryOptions) {
     this.#options = options
+    this.#loop = new PollLoop({
+      poll: () => {
+        this.#watcher?.retry()
+        this.#mustRescan = true
+        this.#wake(0)
+      },
+      intervalMs: options.rescanMs,
+    })
     this.events = options.events ?? new NodeEvents()
     this.#digests = new ArchiveDigests({
       directory: options.directory,
@@ -145,13 +154,13 @@ export class Inventory {
         this.#wake(GATHER_MS)
       },
     })
-    this.#loop = this.#rescanForEver()
+    this.#loop.start()
   }
 
   /** Does not wait for the reader: what it answers from now on is not looked at. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    await Promise.all([this.#digests.close(), this.#watcher?.close(), this.#loop])
+    await Promise.all([this.#digests.close(), this.#watcher?.close(), this.#loop.stop()])
     await this.#work
   }
 
@@ -412,15 +421,5 @@ export class Inventory {
     await Promise.race([work, stopped]).finally(() => {
       signal.removeEventListener('abort', onStop)
     })
-  }
-
-  async #rescanForEver(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      this.#watcher?.retry()
-      this.#mustRescan = true
-      this.#wake(0)
-      await sleep(this.#options.rescanMs, undefined, { signal, ref: false }).catch(() => undefined)
-    }
   }
 }
