@@ -1,8 +1,9 @@
 import { lstatSync } from 'node:fs'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
 import type { Verification } from '../../checkpoint/verification.ts'
 import type { Actor } from '../../checkpoint/actor.ts'
 import type { Checkpoint, CheckpointPin } from '../../checkpoint/checkpoint.ts'
-import { CallerLeftError, ConflictError, errorText } from '../../shared/errors.ts'
+import { CallerLeftError, errorText } from '../../shared/errors.ts'
 import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { Clock } from '../../shared/clock.ts'
 import type { ActionOrder, CheckpointActions as CheckpointActionServices } from '../../http/checkpoint-services.ts'
@@ -191,12 +192,12 @@ export class CheckpointActions implements CheckpointActionServices {
     const path = pathOf(this.#options.directory, rawName)
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
     if (stat?.isFile() === true && generationOf(stat) === generation) return readPin(path)
-    throw changed(id)
+    throw checkpointChanged(`change checkpoint "${id}"`)
   }
 
   async #refreshed(checkpoint: Checkpoint): Promise<Checkpoint> {
     const now = await this.#options.refresh(checkpoint)
-    if (now === undefined) throw changed(checkpoint.id)
+    if (now === undefined) throw checkpointChanged(`change checkpoint "${checkpoint.id}"`)
     return now
   }
 
@@ -207,11 +208,4 @@ export class CheckpointActions implements CheckpointActionServices {
 
 async function joinOnly(): Promise<never> {
   throw new Error('What is running is not begun again')
-}
-
-function changed(id: string): ConflictError {
-  return new ConflictError(`Cannot change checkpoint "${id}": its file was replaced, changed or removed a moment ago`, {
-    code: 'CheckpointChanged',
-    hint: 'Read the checkpoint again, and ask anew.',
-  })
 }

@@ -1,5 +1,7 @@
-import { close, closeSync, constants, lstatSync, openSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { close, closeSync, lstatSync, unlinkSync, type BigIntStats } from 'node:fs'
 import { promisify } from 'node:util'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ConflictError } from '../../shared/errors.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
@@ -61,7 +63,7 @@ export function unlinkArchive(checkpoint: ArchiveFile, folder: OpenDirectory, op
 
 function holdOpen(path: Buffer): number | undefined {
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    return openNoFollowSync(path)
   } catch {
     return undefined
   }
@@ -92,10 +94,7 @@ function assertUntouched(checkpoint: ArchiveFile, folder: OpenDirectory): BigInt
   const path = folder.pathOf(checkpoint.rawName)
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   if (stat?.isFile() !== true || generationOf(stat) !== checkpoint.generation) {
-    throw refused(checkpoint, 'its file was replaced, changed or removed a moment ago', {
-      code: 'CheckpointChanged',
-      hint: 'Read the checkpoint again, and ask anew.',
-    })
+    throw checkpointChanged(`remove checkpoint "${checkpoint.id}"`)
   }
   const pin = readPin(path)
   if (pin !== undefined) {

@@ -1,4 +1,5 @@
 import { lstatSync } from 'node:fs'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
 import type { Verification } from '../../checkpoint/verification.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { CallerLeftError, ConflictError } from '../../shared/errors.ts'
@@ -21,6 +22,8 @@ export interface VerificationOptions {
   readonly signal: AbortSignal
 }
 
+const CHANGING = { cause: 'its file changes or is gone', hint: 'Ask again when nobody writes to it.' }
+
 /** Throws ConflictError when the file changes meanwhile, or cannot be read to its end. */
 export async function verifyArchive(
   checkpoint: Checkpoint,
@@ -29,7 +32,7 @@ export async function verifyArchive(
   const { rawName, sha256: indexed } = checkpoint
   const path = pathOf(directory, rawName)
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-  if (stat?.isFile() !== true) throw changed(checkpoint)
+  if (stat?.isFile() !== true) throw checkpointChanged(`verify checkpoint "${checkpoint.id}"`, CHANGING)
   const generation = generationOf(stat)
   const answer = await hashes.hash({ path, generation }, signal)
   if (signal.aborted) throw new CallerLeftError()
@@ -39,9 +42,10 @@ export async function verifyArchive(
       hint: `The file system says ${answer.code}; see the disk's log on the node.`,
     })
   }
-  if (answer.kind !== 'done') throw changed(checkpoint)
+  if (answer.kind !== 'done') throw checkpointChanged(`verify checkpoint "${checkpoint.id}"`, CHANGING)
   const look = await lookAtArchive(rawName, { directory, permissions: 'report', reader, row: checkpoint, signal, now })
-  if (look === undefined || look.checkpoint.generation !== generation) throw changed(checkpoint)
+  if (look === undefined || look.checkpoint.generation !== generation)
+    throw checkpointChanged(`verify checkpoint "${checkpoint.id}"`, CHANGING)
   const index = compare(answer.sha256, indexed)
   const custody = compare(answer.sha256, recordedSha256)
   return {
@@ -63,11 +67,4 @@ function isVouchedFor({ end, checkpoint }: ArchiveLook, recorded: readonly Verif
 function compare(found: string, recorded: string | undefined): 'same' | 'different' | undefined {
   if (recorded === undefined) return undefined
   return found === recorded ? 'same' : 'different'
-}
-
-function changed({ id }: Checkpoint): ConflictError {
-  return new ConflictError(`Cannot verify checkpoint "${id}": its file changes or is gone`, {
-    code: 'CheckpointChanged',
-    hint: 'Ask again when nobody writes to it.',
-  })
 }

@@ -1,5 +1,6 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, unlinkSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, readSync, unlinkSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import type { CheckpointPin } from '../../checkpoint/checkpoint.ts'
 import { PIN_DRAFT_SUFFIX, PIN_SUFFIX } from '../../checkpoint/pin-marker.ts'
 import { ConflictError, isSystemError } from '../../shared/errors.ts'
@@ -78,7 +79,7 @@ export function readPin(archivePath: Buffer): CheckpointPin | undefined {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   let descriptor: number
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    descriptor = openNoFollowSync(path)
   } catch (error) {
     return isSystemError(error, 'ENOENT') ? undefined : { by: 'manual' }
   }

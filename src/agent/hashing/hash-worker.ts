@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, readSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
 import type { HashAnswer, HashOrder } from './hash-order.ts'
 
@@ -32,7 +33,7 @@ parentPort?.on('message', (order: HashOrder) => {
 function hash(order: HashOrder): HashAnswer {
   let descriptor: number | undefined
   try {
-    descriptor = openSync(Buffer.from(order.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    descriptor = openNoFollowSync(Buffer.from(order.path))
     return hashDescriptor(descriptor, order)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'EIO'

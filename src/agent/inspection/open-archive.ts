@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { closeSync, fstatSync } from 'node:fs'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import { type ByteSource, descriptorSource } from '../../streams/byte-source.ts'
 import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import { pacedSource } from './paced-source.ts'
@@ -18,7 +19,7 @@ export function openArchive(
   const path = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(order.path, 'base64')])
   let descriptor: number
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    descriptor = openNoFollowSync(path)
   } catch (error) {
     const code = codeOf(error)
     return GONE.has(code) ? { kind: 'changed' } : { kind: 'unreadable', code }

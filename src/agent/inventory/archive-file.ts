@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats } from 'node:fs'
+import { closeSync, fstatSync, lstatSync, type BigIntStats } from 'node:fs'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import type { Problem } from '../../checkpoint/problem.ts'
 import { isPrivate } from './archive-row.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
@@ -89,7 +90,7 @@ type Opened =
 
 /** Undefined where there is no archive. */
 function openArchive(path: Buffer, permissions: PermissionsPolicy): Opened | undefined {
-  const open = () => openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  const open = () => openNoFollowSync(path)
   try {
     return { descriptor: open() }
   } catch (error) {

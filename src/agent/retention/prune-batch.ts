@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
 import type { CustodyActor, CustodyDraft } from '../../custody/custody-entry.ts'
 import type { PlannedRemoval } from '../../retention/plan-types.ts'
 import { AgentError, ConflictError, errorText } from '../../shared/errors.ts'
@@ -9,6 +10,8 @@ import { custodyCheckpoint } from '../custody/custody.ts'
 import { openDirectory, type OpenDirectory } from '../directory/open-directory.ts'
 import { assertRemovableIn, unlinkArchive } from '../actions/removal.ts'
 import type { LeftArchive } from '../../checkpoint/sweep-report.ts'
+
+const NOT_AS_PLANNED = { cause: 'it is not as it was planned any more', hint: 'Look at the plan again.' }
 
 export interface PruneTools {
   readonly directory: string
@@ -121,7 +124,7 @@ function choose(removals: readonly PlannedRemoval[], folder: OpenDirectory, tool
 function findAsPlanned({ archive }: PlannedRemoval, folder: OpenDirectory, tools: PruneTools): CheckpointFile {
   const checkpoint = tools.store.findFile(archive.id)
   if (checkpoint?.generation !== archive.generation || checkpoint.state !== archive.state)
-    throw notAsPlanned(archive.id)
+    throw checkpointChanged(`remove checkpoint "${archive.id}"`, NOT_AS_PLANNED)
   assertRemovableIn(folder, checkpoint, tools)
   return checkpoint
 }
@@ -186,7 +189,7 @@ async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Sit
 function assertStillPlanned({ id, generation, state }: CheckpointFile, order: PruneOrder, { store }: PruneTools): void {
   const now = store.findStanding(id)
   const isAsPlanned = now?.generation === generation && now.state === state && !now.isPinned
-  if (!isAsPlanned) throw notAsPlanned(id)
+  if (!isAsPlanned) throw checkpointChanged(`remove checkpoint "${id}"`, NOT_AS_PLANNED)
   if (order.isPlanRight()) return
   throw new ConflictError(`Cannot remove checkpoint "${id}": the plan is another one by now`, {
     code: PLAN_CHANGED,
@@ -209,11 +212,4 @@ function ruleOf({ reasons }: PlannedRemoval): string {
 
 function failureOf(error: unknown): { readonly code: string; readonly reason: string } {
   return { code: error instanceof AgentError ? error.code : PRUNE_FAILED, reason: withoutHostPaths(errorText(error)) }
-}
-
-function notAsPlanned(id: string): ConflictError {
-  return new ConflictError(`Cannot remove checkpoint "${id}": it is not as it was planned any more`, {
-    code: 'CheckpointChanged',
-    hint: 'Look at the plan again.',
-  })
 }
