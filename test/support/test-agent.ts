@@ -1,7 +1,8 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Agent } from '../../src/agent/agent.ts'
+import type { Agent } from '../../src/agent/agent.ts'
+import { startAgent } from '../../src/agent/start-agent.ts'
 import type { AgentOptions } from '../../src/agent/agent-options.ts'
 import { STAGING_FOLDER } from '../../src/agent/directory/staging.ts'
 import { SHIPPED_POLICY, type Policy } from '../../src/retention/policy.ts'
@@ -108,7 +109,7 @@ export async function startTestAgent(
 ): Promise<TestAgent> {
   const folder = makeTestFolder()
   const runtime = await startSimulatedRuntime({ socketPath: join(folder.path, 'runtime.sock'), ...simulated })
-  let agent = new Agent(agentOptions(folder, runtime.socketPath, settings))
+  let agent = startAgent(agentOptions(folder, runtime.socketPath, settings))
   const stop = async () => {
     await agent.captures.shutDown(0)
     await agent.stop()
@@ -123,7 +124,7 @@ export async function startTestAgent(
     leftovers: () => stagingFolders(folder.checkpoints),
     async restart(next = settings) {
       await stop()
-      agent = new Agent(agentOptions(folder, runtime.socketPath, next))
+      agent = startAgent(agentOptions(folder, runtime.socketPath, next))
       return agent
     },
     async [Symbol.asyncDispose]() {

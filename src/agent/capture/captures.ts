@@ -13,15 +13,14 @@ import type { ContainerFacts } from '../custody/capture-custody.ts'
 import type { NodeContainer, NodeView } from '../containers/node-containers.ts'
 import { admit, type Admission, type AdmissionTools } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
-import { CaptureQueue } from './capture-queue.ts'
+import type { CaptureQueue } from './capture-queue.ts'
 import { CaptureRecord } from './capture-record.ts'
 import { runCapture, type CaptureTools } from './capture-run.ts'
 
 export interface CapturesOptions {
   readonly store: JobStore
   readonly tools: CaptureTools
-  readonly concurrency: number
-  readonly queueLimit: number
+  readonly queue: CaptureQueue
   /** Our own limit for one capture; the call itself carries none. */
   readonly maxDurationMs: number
   readonly onEnd?: (capture: ContainerCapture) => void
@@ -85,10 +84,10 @@ export class Captures implements CaptureServices {
   /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
   readonly #newUlid = monotonicFactory()
 
-  constructor({ store, tools, concurrency, queueLimit, maxDurationMs, onEnd, events }: CapturesOptions) {
+  constructor({ store, tools, queue, maxDurationMs, onEnd, events }: CapturesOptions) {
     this.#store = store
     this.#tools = tools
-    this.#queue = new CaptureQueue({ concurrency, limit: queueLimit })
+    this.#queue = queue
     this.#maxDurationMs = maxDurationMs
     this.#onEnd = onEnd ?? (() => {})
     this.#events = events

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { Agent } from '../../../src/agent/agent.ts'
+import type { Agent } from '../../../src/agent/agent.ts'
+import { startAgent } from '../../../src/agent/start-agent.ts'
 import { isFinal, jobState, type CaptureJob, type CaptureState } from '../../../src/checkpoint/capture-job.ts'
 import { FAIL_POINTS, type FailPoint } from '../../../src/shared/fail-point.ts'
 import { startAgentProcess, type AgentProcess } from '../../support/agent-process.ts'
@@ -58,7 +59,7 @@ class Scene implements AsyncDisposable {
 
   /** The next run of the agent, in this process. */
   startAgent(): Agent {
-    this.#agent = new Agent(agentOptions(this.folder, this.runtime.socketPath))
+    this.#agent = startAgent(agentOptions(this.folder, this.runtime.socketPath))
     return this.#agent
   }
 

@@ -11,7 +11,8 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
-import { Agent } from '../../../src/agent/agent.ts'
+import type { Agent } from '../../../src/agent/agent.ts'
+import { startAgent } from '../../../src/agent/start-agent.ts'
 import { STAGING_FOLDER } from '../../../src/agent/directory/staging.ts'
 import { isFinal, jobState, type CaptureState, type ContainerCapture } from '../../../src/checkpoint/capture-job.ts'
 import { formatArchiveName } from '../../../src/checkpoint/archive-name.ts'
@@ -103,7 +104,7 @@ class Leftovers implements AsyncDisposable {
   }
 
   start(): Agent {
-    this.#agent = new Agent(agentOptions(this.folder, this.runtime.socketPath, { logger: this.logger }))
+    this.#agent = startAgent(agentOptions(this.folder, this.runtime.socketPath, { logger: this.logger }))
     return this.#agent
   }
 

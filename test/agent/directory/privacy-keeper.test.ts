@@ -40,7 +40,7 @@ describe.concurrent('an agent on folders that others can reach', () => {
     const states = () => test.agent.health().find(({ name }) => name === 'index-file')?.state
     expect(states()).toBe('ok')
     unlinkSync(join(test.folder.state, 'index.db'))
-    test.agent.lookAtPermissions()
+    test.agent.checkPermissions()
     expect(states()).toBe('degraded')
     await test.restart()
     expect(states()).toBe('ok')

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Agent } from '../../../src/agent/agent.ts'
+import { startAgent } from '../../../src/agent/start-agent.ts'
 import { Staging } from '../../../src/agent/directory/staging.ts'
 import { UnavailableError } from '../../../src/shared/errors.ts'
 import { asOrdinaryUser } from '../../support/ordinary-user.ts'
@@ -134,7 +134,7 @@ describe('an agent whose directory cannot be made', () => {
     const options = { ...agentOptions(folder, join(folder.path, 'none.sock')), checkpointsDirectory: directory() }
     const error = asOrdinaryUser([folder.path], () => {
       prepare()
-      return failureOf(() => new Agent(options))
+      return failureOf(() => startAgent(options))
     })
     expect(error).toBeInstanceOf(UnavailableError)
     expect(error).toMatchObject({ code: 'LocationNotWritable', hint: expect.stringContaining('checkpoints.directory') })
