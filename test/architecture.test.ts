@@ -48,7 +48,7 @@ const BEGINNINGS = [
 /** Where the process begins that takes archives apart. */
 const READER = 'agent/inspection/reader-process.ts'
 /** What the agent's own process loads of the folders that do: words and rules for facts that are read already. */
-const LOADED_BY_THE_AGENT = ['archive/identity-belief.ts', 'archive/instant.ts']
+const LOADED_BY_THE_AGENT = ['archive/identity-assessment.ts', 'archive/instant.ts']
 
 interface SourceFile {
   /** Relative to src/, as in `http/app.ts`. */

@@ -22,7 +22,7 @@ import type { Staging } from './directory/staging.ts'
 import type { ReaderProcesses } from './inspection/reader-processes.ts'
 import { listArchiveMembers } from './inventory/archive-members.ts'
 import type { Inventory } from './inventory/inventory.ts'
-import type { OwnLooks } from './inventory/own-looks.ts'
+import type { PendingRefreshes } from './inventory/pending-refreshes.ts'
 import type { KubeletEndpoint } from './kubelet/kubelet-endpoint.ts'
 import type { Retention } from './retention/retention.ts'
 import { checkHealth } from './status/health.ts'
@@ -47,7 +47,7 @@ export interface AgentParts {
   readonly leftovers: LeftoverImageWatch
   readonly metrics: AgentMetrics
   readonly monitor: RuntimeMonitor
-  readonly ownLooks: OwnLooks
+  readonly pendingRefreshes: PendingRefreshes
   readonly privacy: PrivacyKeeper
   readonly reader: ReaderProcesses
   readonly retention: Retention
@@ -81,14 +81,14 @@ export class Agent {
 
   /** The archives in the directory. */
   get checkpoints() {
-    const { checkpoints, ownLooks, admission, reader, events } = this.#parts
+    const { checkpoints, pendingRefreshes, admission, reader, events } = this.#parts
     return {
       list: async (query: CheckpointQuery) => {
-        await ownLooks.ended()
+        await pendingRefreshes.ended()
         return checkpoints.list(query)
       },
       get: async (id: string): Promise<Checkpoint> => {
-        await ownLooks.ended()
+        await pendingRefreshes.ended()
         return checkpoints.get(id)
       },
       namespaces: () => checkpoints.namespaces(),
@@ -99,9 +99,9 @@ export class Agent {
   }
 
   async status(tlsFingerprint: string | undefined): Promise<NodeStatus> {
-    const { options, checkpoints, captures, custody, foreign, leftovers, metrics, monitor, ownLooks, staging } =
+    const { options, checkpoints, captures, custody, foreign, leftovers, metrics, monitor, pendingRefreshes, staging } =
       this.#parts
-    await ownLooks.ended()
+    await pendingRefreshes.ended()
     return await describeNode({
       node: options.nodeName,
       agentVersion: options.version,
@@ -135,7 +135,7 @@ export class Agent {
       database,
       frozenContainers: foreign.frozen.length,
       canSeeFreezes: foreign.canLook,
-      watchTrouble: inventory.watchTrouble,
+      watchError: inventory.watchError,
       isIndexGone: privacy.isIndexGone,
       custody: custody.state,
     })

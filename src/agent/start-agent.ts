@@ -35,7 +35,7 @@ import { PrivacyKeeper } from './directory/privacy-keeper.ts'
 import { prepareStaging } from './directory/staging.ts'
 import { ReaderProcesses } from './inspection/reader-processes.ts'
 import { Inventory } from './inventory/inventory.ts'
-import { OwnLooks } from './inventory/own-looks.ts'
+import { PendingRefreshes } from './inventory/pending-refreshes.ts'
 import { KubeletEndpoint } from './kubelet/kubelet-endpoint.ts'
 import { Retention } from './retention/retention.ts'
 import { AgentMetrics } from './status/metrics.ts'
@@ -63,7 +63,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
   const { checkpointsDirectory, stateDirectory, clock, logger, capture, freezeGuard } = options
   const metrics = new AgentMetrics()
   const events = new NodeEvents()
-  const ownLooks = new OwnLooks()
+  const pendingRefreshes = new PendingRefreshes()
 
   // Directories, database and custody log.
   const staging = prepareStaging(checkpointsDirectory)
@@ -172,7 +172,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     isInUse: (id) => contents.readers.isInUse(id),
     hold: (id) => contents.readers.hold(id),
     refresh: async ({ id, rawName }) => {
-      await inventory.lookAt(rawName)
+      await inventory.refresh(rawName)
       return checkpoints.find(id)
     },
   })
@@ -188,8 +188,8 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     staging,
     listPodUids: async () => {
       // A runtime that is not well may not know all of its pods yet.
-      const { trouble } = monitor.state
-      if (trouble !== undefined) throw new Error(trouble)
+      const { error } = monitor.state
+      if (error !== undefined) throw new Error(error)
       return new Set((await runtime.listSandboxes()).map(({ podUid }) => podUid))
     },
     metrics: metrics.retention,
@@ -216,8 +216,8 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     runtimeName: () => monitor.state.version?.name,
     reservations: new Set(),
     makeRoom: (bytes) => retention.makeRoom(bytes),
-    whyNotKept: (identity, bytes) =>
-      retention.whyNotKept({ ...identity, engine: monitor.state.version?.name, sizeBytes: bytes }),
+    rejectionReason: (identity, bytes) =>
+      retention.rejectionReason({ ...identity, engine: monitor.state.version?.name, sizeBytes: bytes }),
   }
   const captures = new Captures({
     store: jobs,
@@ -229,7 +229,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
       metrics.countCapture(ended)
       monitor.noteCapture(ended)
       if (ended.state === 'failed') void leftovers.refresh().catch(() => undefined)
-      if (ended.archive !== undefined) ownLooks.add(inventory.lookAt(Buffer.from(ended.archive.fileName)))
+      if (ended.archive !== undefined) pendingRefreshes.add(inventory.refresh(Buffer.from(ended.archive.fileName)))
     },
   })
   const kubelet = new KubeletEndpoint({
@@ -255,7 +255,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     inventory: () => ({
       byState: checkpoints.countByState(),
       archiveBytes: checkpoints.totalBytes(),
-      isWatching: inventory.watchTrouble === undefined,
+      isWatching: inventory.watchError === undefined,
       rescans: inventory.rescans,
       lastRescanSeconds: inventory.lastRescan && inventory.lastRescan.millis / 1000,
       waitingForHash: inventory.hashQueueLength,
@@ -318,7 +318,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     leftovers,
     metrics,
     monitor,
-    ownLooks,
+    pendingRefreshes,
     privacy,
     reader,
     retention,

@@ -8,7 +8,7 @@ import type { SpecDump } from './spec-dump.ts'
 import { readMetadata, type StatusDump } from './status-dump.ts'
 
 /**
- * Which container an archive says it is of. Nothing in an archive is signed: `identity-belief.ts` says what it is worth.
+ * Which container an archive says it is of. Nothing in an archive is signed: `identity-assessment.ts` says what it is worth.
  * Texts are readable ones; what the archive does not say is absent.
  */
 export interface IdentityClaim {

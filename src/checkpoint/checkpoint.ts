@@ -19,7 +19,7 @@ export interface CheckpointIdentity {
   readonly containerId?: string
   readonly source: IdentitySource
   /** Whether the archive belongs to `namespace`; any other is the node's alone. */
-  readonly isBelieved: boolean
+  readonly isTrusted: boolean
 }
 
 /** What the archive itself tells, beside whose it is. Times are RFC 3339 with all digits that the runtime gave. */

@@ -9,22 +9,22 @@ import type { CheckpointPage, CheckpointQuery } from '../store/checkpoint-query.
 /** Each is in the custody log before it is answered. All throw ConflictError (`CheckpointChanged`) for another file. */
 export interface CheckpointActions {
   /** With the checkpoint as it is then. Throws ConflictError (`PinManaged`). */
-  readonly pin: (checkpoint: Checkpoint, order: ActionOrder) => Promise<Checkpoint>
+  readonly pin: (checkpoint: Checkpoint, order: ActionRequest) => Promise<Checkpoint>
   /** Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
-  readonly unpin: (checkpoint: Checkpoint, order: ActionOrder) => Promise<Checkpoint>
+  readonly unpin: (checkpoint: Checkpoint, order: ActionRequest) => Promise<Checkpoint>
   /**
    * Those who ask for the same at once share one reading, which ends when the signals of all have aborted. Throws
    * UnavailableError (`TooManyInspections`) and CallerLeftError.
    */
   readonly verify: (
     checkpoint: Checkpoint,
-    order: ActionOrder & { readonly signal: AbortSignal },
+    order: ActionRequest & { readonly signal: AbortSignal },
   ) => Promise<Verification>
   /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
-  readonly remove: (checkpoint: Checkpoint, order: ActionOrder) => Promise<void>
+  readonly remove: (checkpoint: Checkpoint, order: ActionRequest) => Promise<void>
 }
 
-export interface ActionOrder {
+export interface ActionRequest {
   readonly actor: Actor
   /** Why, for the custody log. */
   readonly reason?: string

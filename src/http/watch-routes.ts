@@ -163,7 +163,7 @@ function visibleEvents(
 function namespaceOf({ checkpoint, namespace, job }: NodeEvent): string | undefined {
   if (job !== undefined) return job.captures[0]?.identity.namespace
   if (checkpoint === undefined) return namespace
-  return checkpoint.identity.isBelieved ? checkpoint.identity.namespace : undefined
+  return checkpoint.identity.isTrusted ? checkpoint.identity.namespace : undefined
 }
 
 function formatEvent(event: NodeEvent, nodeName: string): string {

@@ -1,10 +1,10 @@
-import type { Case } from './cases.ts'
+import type { Candidate } from './cases.ts'
 import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 
 export type Obstacle = BlockedLimit['by'][number]['why']
 
 /** What keeps an archive that would go otherwise. */
-export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
+export function obstacleOf({ archive, kept }: Candidate): Obstacle | undefined {
   if (archive.isPinned) return 'pinned'
   if (archive.isInUse) return 'inUse'
   return kept.length > 0 ? 'kept' : undefined
@@ -17,7 +17,7 @@ export class BlockedLimits {
     { overBytes: number; overCount: number; readonly by: BlockedLimit['by'][number][] }
   >()
 
-  add(one: Case): void {
+  add(one: Candidate): void {
     for (const { limit } of one.excesses) {
       const blocked = this.#of(limit)
       blocked.overBytes += one.archive.sizeBytes
@@ -27,7 +27,7 @@ export class BlockedLimits {
   }
 
   /** The disk is too full by so many bytes. */
-  addForDisk(limit: string, overBytes: number, inTheWay: readonly Case[]): void {
+  addForDisk(limit: string, overBytes: number, inTheWay: readonly Candidate[]): void {
     const blocked = this.#of(limit)
     blocked.overBytes = overBytes
     for (const one of inTheWay) blocked.by.push(wordsFor(one))
@@ -46,7 +46,7 @@ export class BlockedLimits {
   }
 }
 
-function wordsFor(one: Case): BlockedLimit['by'][number] {
+function wordsFor(one: Candidate): BlockedLimit['by'][number] {
   const { id, fileName } = one.archive
   return { id, fileName, why: obstacleOf(one) ?? 'kept' }
 }

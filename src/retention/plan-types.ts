@@ -16,7 +16,7 @@ export interface PlannedArchive {
     readonly container?: string | undefined
     readonly source: IdentitySource
     /** Whether the archive belongs to `namespace`; any other is the node's alone. */
-    readonly isBelieved: boolean
+    readonly isTrusted: boolean
   }
   readonly engine: Engine
   readonly sizeBytes: number

@@ -2,7 +2,7 @@ import type { ByteSource } from './byte-source.ts'
 import { takeShare } from './buffer-budget.ts'
 import type { ByteSink } from './byte-sink.ts'
 
-export interface PumpOrder {
+export interface PumpRequest {
   readonly source: ByteSource
   readonly first: number
   /** Exclusive. */
@@ -36,7 +36,7 @@ const MILLIS_BETWEEN_LOOKS = 1000
  * Moves bytes from a source to a sink in constant memory, as fast as the sink takes them. The last piece is handed over
  * only once the source is known to be what it was at the beginning. Rejects without ending the sink.
  */
-export async function pumpBytes(order: PumpOrder): Promise<void> {
+export async function pumpBytes(order: PumpRequest): Promise<void> {
   const share = takeShare(BUFFERS)
   try {
     await pump(order, Math.min(share.pieceBytes, order.end - order.first))
@@ -45,7 +45,7 @@ export async function pumpBytes(order: PumpOrder): Promise<void> {
   }
 }
 
-async function pump(order: PumpOrder, smallPiece: number): Promise<void> {
+async function pump(order: PumpRequest, smallPiece: number): Promise<void> {
   const { source, first, end, sink, assertSame, isConverted = false, onProgress } = order
   const largePiece = isConverted ? LARGE_CONVERTED_PIECE : LARGE_PIECE
   const slots: Slot[] = []

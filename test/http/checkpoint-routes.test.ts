@@ -40,7 +40,7 @@ const bare: Checkpoint = (({ sha256: _sha256, pin: _pin, ...rest }) => rest)(
   checkpoint({
     state: 'damaged',
     problems: [],
-    identity: { source: 'unknown', isBelieved: false },
+    identity: { source: 'unknown', isTrusted: false },
     engine: 'unknown',
     summary: { kind: 'unknown', compression: 'none' },
   }),

@@ -37,7 +37,7 @@ function planned(id: string): PlannedRemoval {
       modifiedAtMillis: Date.UTC(2026, 0, 31),
       isPinned: false,
       isInUse: false,
-      identity: { namespace: 'shop', pod: 'web', container: 'counter', source: 'archive', isBelieved: true },
+      identity: { namespace: 'shop', pod: 'web', container: 'counter', source: 'archive', isTrusted: true },
     },
     reasons: [{ code: 'maxAge', rule: 'default', text: 'maxAge 30d (default)' }],
   }

@@ -6,7 +6,7 @@ import type { Checkpoint, CheckpointPin } from '../../checkpoint/checkpoint.ts'
 import { CallerLeftError, errorText } from '../../shared/errors.ts'
 import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { Clock } from '../../shared/clock.ts'
-import type { ActionOrder, CheckpointActions as CheckpointActionServices } from '../../http/checkpoint-services.ts'
+import type { ActionRequest, CheckpointActions as CheckpointActionServices } from '../../http/checkpoint-services.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Place, Places } from '../admission/places.ts'
 import { pathOf } from '../inventory/archive-file.ts'
@@ -60,15 +60,15 @@ export class CheckpointActions implements CheckpointActionServices {
   }
 
   /** What somebody else has pinned already stays as it is, and so does a reason when no other is given. */
-  async pin(checkpoint: Checkpoint, order: ActionOrder): Promise<Checkpoint> {
+  async pin(checkpoint: Checkpoint, order: ActionRequest): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#pin(checkpoint, order))
   }
 
-  async unpin(checkpoint: Checkpoint, order: ActionOrder): Promise<Checkpoint> {
+  async unpin(checkpoint: Checkpoint, order: ActionRequest): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#unpin(checkpoint, order))
   }
 
-  async #pin(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<Checkpoint> {
+  async #pin(checkpoint: Checkpoint, { actor, reason }: ActionRequest): Promise<Checkpoint> {
     const { directory, clock } = this.#options
     const before = this.#assertThere(checkpoint)
     assertNotManaged(before)
@@ -87,7 +87,7 @@ export class CheckpointActions implements CheckpointActionServices {
     return this.#refreshed(checkpoint)
   }
 
-  async #unpin(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<Checkpoint> {
+  async #unpin(checkpoint: Checkpoint, { actor, reason }: ActionRequest): Promise<Checkpoint> {
     const { directory } = this.#options
     const before = this.#assertThere(checkpoint)
     if (before === undefined) return checkpoint
@@ -101,7 +101,7 @@ export class CheckpointActions implements CheckpointActionServices {
   /** Each of those who share a reading has an entry of their own. Throws CallerLeftError. */
   async verify(
     checkpoint: Checkpoint,
-    { actor, reason, signal }: ActionOrder & { readonly signal: AbortSignal },
+    { actor, reason, signal }: ActionRequest & { readonly signal: AbortSignal },
   ): Promise<Verification> {
     const found = await this.#verifyOnce(checkpoint, actor.user, signal)
     const { sha256, index, custody, isIntact } = found
@@ -146,7 +146,7 @@ export class CheckpointActions implements CheckpointActionServices {
 
   async #verify(checkpoint: Checkpoint, place: Place, signal: AbortSignal): Promise<Verification> {
     const { directory, reader, clock, findRecordedSha256, hold } = this.#options
-    const letGo = hold(checkpoint.id)
+    const release = hold(checkpoint.id)
     try {
       return await verifyArchive(checkpoint, {
         directory,
@@ -157,12 +157,12 @@ export class CheckpointActions implements CheckpointActionServices {
         signal,
       })
     } finally {
-      letGo()
+      release()
       place.leave()
     }
   }
 
-  async remove(checkpoint: Checkpoint, { actor, reason }: ActionOrder): Promise<void> {
+  async remove(checkpoint: Checkpoint, { actor, reason }: ActionRequest): Promise<void> {
     const { directory, clock, isInUse, logger } = this.#options
     const options = { directory, isInUse, now: () => clock.now() }
     assertRemovable(checkpoint, options)

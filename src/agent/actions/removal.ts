@@ -20,7 +20,7 @@ type ArchiveFile = Pick<Checkpoint, 'id' | 'rawName' | 'generation' | 'state'>
 /** What is incomplete and changed this recently is most likely still being written. */
 const STILL_WRITTEN_MS = 60_000
 
-const letGo = promisify(close)
+const release = promisify(close)
 
 /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`, `CheckpointChanged`) where the archive must stay. */
 export function assertRemovable(checkpoint: ArchiveFile, options: RemovalOptions): void {
@@ -58,7 +58,7 @@ export function unlinkArchive(checkpoint: ArchiveFile, folder: OpenDirectory, op
     throw error
   }
   // The name is gone, whatever is said of it now.
-  return { whenFreed: hold === undefined ? Promise.resolve() : letGo(hold).catch(() => undefined) }
+  return { whenFreed: hold === undefined ? Promise.resolve() : release(hold).catch(() => undefined) }
 }
 
 function holdOpen(path: Buffer): number | undefined {

@@ -34,7 +34,7 @@ export interface CaptureEvents {
 }
 
 /** The node as it was a moment ago, for a capture that is about to be asked for. */
-export interface Sighting {
+export interface NodeSnapshot {
   readonly view: NodeView
   /** What has been asked of the container by the id that it had before; nobody wants the answers where it has another. */
   readonly ahead: AskedAhead | undefined
@@ -101,7 +101,7 @@ export class Captures implements CaptureServices {
   }
 
   /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
-  async look(target: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
+  async look(target: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Promise<NodeSnapshot> {
     this.#tools.stagedCheck.warm?.()
     const ahead = this.#askAhead(target)
     return { view: await this.#tools.containers.read(), ahead }
@@ -119,7 +119,7 @@ export class Captures implements CaptureServices {
   }
 
   /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
-  async requestBehind(wish: CaptureRequest, seen?: Sighting): Promise<CaptureJob> {
+  async requestBehind(wish: CaptureRequest, seen?: NodeSnapshot): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = seen ?? (await this.look(wish))
     return this.#begin(wish, await this.#admit(sighting.view.select(wish), wish, sighting))
@@ -195,7 +195,7 @@ export class Captures implements CaptureServices {
     namespace,
     pod,
     container = '',
-  }: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Sighting['ahead'] {
+  }: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): NodeSnapshot['ahead'] {
     const seen = this.#tools.containers.lastView?.findRunning(namespace, pod, container)
     if (seen === undefined || this.#queue.findJob(seen.identity.containerId) !== undefined) return undefined
     const { containerId } = seen.identity
@@ -215,7 +215,7 @@ export class Captures implements CaptureServices {
   async #admit(
     containers: readonly NodeContainer[],
     { pin = false }: CaptureRequest,
-    sighting: Sighting,
+    sighting: NodeSnapshot,
   ): Promise<readonly Selected[]> {
     const tools = this.#admissionTools(sighting)
     return await Promise.all(
@@ -229,7 +229,7 @@ export class Captures implements CaptureServices {
   }
 
   /** A crowd of callers asks the runtime no more than a few would: each question has its deadline from the beginning. */
-  #admissionTools({ ahead }: Sighting): AdmissionTools {
+  #admissionTools({ ahead }: NodeSnapshot): AdmissionTools {
     const takeFreeze = (id: string) => {
       if (ahead?.containerId !== id) return undefined
       const { freeze } = ahead

@@ -115,7 +115,7 @@ async function publishHeld(
     }
     if (traces.stagingId !== undefined) {
       await tools.staging.remove(traces.stagingId)
-      tools.staging.letGo(traces.stagingId)
+      tools.staging.release(traces.stagingId)
     }
   } catch (error) {
     logger.error({ ...about, error: errorText(error) }, 'Cannot publish an archive: it is kept in staging')

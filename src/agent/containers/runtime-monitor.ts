@@ -10,7 +10,7 @@ export interface RuntimeState {
   /** The last that answered, even if it does not now. */
   readonly version: RuntimeVersion | undefined
   /** Why it cannot be asked at the moment. */
-  readonly trouble: string | undefined
+  readonly error: string | undefined
   readonly ability: CheckpointAbility
   readonly checkedAt: Date | undefined
 }
@@ -37,7 +37,7 @@ export class RuntimeMonitor {
   readonly #logger: Logger
   readonly #abilityHoldsMs: number
   readonly #loop: PollLoop
-  #state: RuntimeState = { version: undefined, trouble: NOT_ASKED.reason, ability: NOT_ASKED, checkedAt: undefined }
+  #state: RuntimeState = { version: undefined, error: NOT_ASKED.reason, ability: NOT_ASKED, checkedAt: undefined }
   #probedAt = Number.NEGATIVE_INFINITY
   /** What a real checkpoint has shown, until one succeeds or the runtime is another one. */
   #shown: CheckpointAbility | undefined
@@ -65,7 +65,7 @@ export class RuntimeMonitor {
 
   /** The state as it is now; asks the runtime unless it is known to be well. */
   async freshState(): Promise<RuntimeState> {
-    const isWell = this.#state.trouble === undefined && this.#state.ability.state !== 'unknown'
+    const isWell = this.#state.error === undefined && this.#state.ability.state !== 'unknown'
     return isWell ? this.#state : await this.look()
   }
 
@@ -99,7 +99,7 @@ export class RuntimeMonitor {
     try {
       const version = await this.#runtime.version()
       const isSame =
-        before.trouble === undefined &&
+        before.error === undefined &&
         before.version?.name === version.name &&
         before.version.version === version.version
       const mustProbe =
@@ -108,12 +108,12 @@ export class RuntimeMonitor {
       if (!isSame && before.version !== undefined) this.#shown = undefined
       const probed = mustProbe ? await this.#probe() : this.#state.ability
       const ability = probed.state === 'yes' ? (this.#shown ?? probed) : probed
-      const trouble = await this.#runtime.notReadyReason()
-      this.#state = { version, trouble, ability, checkedAt: this.#clock.now() }
+      const error = await this.#runtime.notReadyReason()
+      this.#state = { version, error, ability, checkedAt: this.#clock.now() }
     } catch (error) {
       this.#state = {
         version: before.version,
-        trouble: errorText(error),
+        error: errorText(error),
         ability: {
           state: 'unknown',
           code: error instanceof AgentError ? error.code : 'Unclassified',
@@ -134,15 +134,15 @@ export class RuntimeMonitor {
   }
 
   #logChange(before: RuntimeState): void {
-    const { version, trouble, ability } = this.#state
+    const { version, error, ability } = this.#state
     if (
-      before.trouble === trouble &&
+      before.error === error &&
       before.ability.state === ability.state &&
       before.version?.version === version?.version
     )
       return
-    const fields = { runtime: version, canCheckpoint: ability, trouble }
-    if (trouble === undefined && ability.state === 'yes')
+    const fields = { runtime: version, canCheckpoint: ability, error }
+    if (error === undefined && ability.state === 'yes')
       this.#logger.info(fields, 'The container runtime answers and can checkpoint')
     else this.#logger.warn(fields, 'The container runtime cannot checkpoint now')
   }

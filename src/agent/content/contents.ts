@@ -142,11 +142,11 @@ export class Contents implements ContentServices {
   ): Promise<Reading> {
     const { admission } = this.#options
     let place = await admission[kind].enter(actor.user, signal)
-    const letGo = this.readers.hold(checkpoint.id)
+    const release = this.readers.hold(checkpoint.id)
     const closed = Promise.withResolvers<void>()
     this.#open.add(closed.promise)
     const end = () => {
-      letGo()
+      release()
       place.leave()
       this.#open.delete(closed.promise)
       closed.resolve()

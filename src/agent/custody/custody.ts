@@ -48,6 +48,8 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
   readonly #log: CustodyLog
   readonly #known = new KnownArchives()
   readonly #leaving = new LeavingFiles()
+  /** Files whose tampering is about to be recorded. */
+  readonly #reporting = new Set<string>()
   /** Captures whose archive may be seen before their entry is written. */
   readonly #own = new Set<string>()
   /** Resolves when its end is known; before that it would seem to be empty. */
@@ -165,12 +167,27 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
       outcome,
       ...(detail !== undefined && { detail }),
     }
-    // One that is on record for this very file already need not be told again by everybody who asks.
-    if (action === 'tampering' && this.#known.find(checkpoint.id)?.wrongGeneration === checkpoint.generation) return
-    const hasHappened = action === 'tampering' || outcome === 'failed' || (action === 'delete' && outcome === 'done')
+    if (action === 'tampering') {
+      await this.#reportOnce(checkpoint, draft)
+      return
+    }
+    const hasHappened = outcome === 'failed' || (action === 'delete' && outcome === 'done')
     if (hasHappened) await this.note(draft)
     else if (action === 'delete') await this.recordRemovals([draft])
     else await this.record(draft)
+  }
+
+  /** Records tampering with this very file once, however many callers and looks find it at the same time. */
+  async #reportOnce(checkpoint: Checkpoint, draft: CustodyDraft): Promise<void> {
+    if (this.#isReported(checkpoint)) return
+    const file = reportKey(checkpoint)
+    this.#reporting.add(file)
+    await this.note(draft).finally(() => this.#reporting.delete(file))
+  }
+
+  #isReported(checkpoint: Checkpoint): boolean {
+    const { id, generation } = checkpoint
+    return this.#known.find(id)?.wrongGeneration === generation || this.#reporting.has(reportKey(checkpoint))
   }
 
   /** An archive of our own is about to appear under its name. */
@@ -184,7 +201,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     const known = this.#known.find(checkpoint.id)
     if (this.#own.has(checkpoint.id) || (known !== undefined && known.isRemoved !== true)) return
     const { identity, engine, generation, state } = checkpoint
-    const detail = { identity: { ...identity }, engine, generation, state }
+    const detail = { identity: identityOnRecord(identity), engine, generation, state }
     await this.note({
       actor: AGENT_ACTOR,
       action: 'discovery',
@@ -203,7 +220,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     const { id, state, sha256, generation } = checkpoint
     const known = this.#known.find(id)
     const isBroken = state === 'damaged' || state === 'incomplete'
-    if (known?.sha256 === sha256 || known?.wrongGeneration === generation) return
+    if (known?.sha256 === sha256 || this.#isReported(checkpoint)) return
     if (sha256 === undefined && !isBroken) return
     const about = { actor: AGENT_ACTOR, checkpoint: custodyCheckpoint(checkpoint), outcome: 'done' } as const
     if (known?.sha256 === undefined) {
@@ -216,7 +233,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     const problem = sha256 === undefined ? 'NotWhole' : 'DigestChanged'
     const detail = { problem, recordedSha256: known.sha256, sha256, state, generation }
     this.#options.logger.error({ id, fileName: checkpoint.fileName, ...detail }, 'An archive was changed')
-    await this.note({ ...about, action: 'tampering', detail })
+    await this.#reportOnce(checkpoint, { ...about, action: 'tampering', detail })
   }
 
   /** The inventory misses an archive. */
@@ -356,6 +373,16 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     this.#early = undefined
     this.#openContents = await readOpenContents(this.#log.folder, lastStart, end)
   }
+}
+
+/** The log keeps the name that this field had when the first entries were written. */
+function identityOnRecord({ isTrusted, ...identity }: Checkpoint['identity']): object {
+  return { ...identity, isBelieved: isTrusted }
+}
+
+/** One file of one checkpoint. */
+function reportKey({ id, generation }: Checkpoint): string {
+  return `${id} ${generation}`
 }
 
 const MATTERS = ['agent.start', 'capture', 'discovery', 'digest', 'delete', 'prune', 'tampering'].map((action) =>

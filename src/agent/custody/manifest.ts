@@ -38,7 +38,7 @@ export function signManifest(checkpoint: Checkpoint, sources: ManifestSources): 
 
 function predicateOf(checkpoint: Checkpoint, { custody, node, agentVersion, runtimeVersion, clock }: ManifestSources) {
   const { id, generation, sizeBytes, identity, engine, takenAt, discoveredAt, state, problems, summary } = checkpoint
-  const { isBelieved: _, ...who } = identity
+  const { isTrusted: _, ...who } = identity
   const capture = custody.findObservedCapture({ checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes })
   const end = custody.end
   const version = runtimeVersion()

@@ -115,7 +115,7 @@ export class Staging {
     this.#kept.add(id)
   }
 
-  letGo(id: string): void {
+  release(id: string): void {
     this.#kept.delete(id)
   }
 

@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads'
-import type { HashAnswer, HashOrder } from './hash-order.ts'
+import type { HashAnswer, HashRequest } from './hash-order.ts'
 
 /** An idle worker takes some 15 MB, so it ends when there is nothing to do for a while. */
 const IDLE_MS = 5_000
 
 interface Waiting {
-  readonly order: HashOrder
+  readonly order: HashRequest
   readonly resolve: (answer: HashAnswer) => void
 }
 
@@ -23,7 +23,7 @@ export class HashLane {
   }
 
   /** Never rejects: a worker that dies fails the order it was at. `stopped` once the signal aborts. */
-  hash(order: HashOrder, signal?: AbortSignal): Promise<HashAnswer> {
+  hash(order: HashRequest, signal?: AbortSignal): Promise<HashAnswer> {
     if (this.#isClosed || signal?.aborted === true) return Promise.resolve({ kind: 'stopped' })
     const { promise, resolve } = Promise.withResolvers<HashAnswer>()
     const stop = () => this.#stop(waiting)

@@ -1,4 +1,4 @@
-export interface HashOrder {
+export interface HashRequest {
   /** Bytes: a name need not be UTF-8. */
   readonly path: Uint8Array
   readonly generation: string

@@ -1,6 +1,6 @@
 import { sizeOf } from '../../checkpoint/generation.ts'
 import { HashLane } from './hash-lane.ts'
-import type { HashAnswer, HashOrder } from './hash-order.ts'
+import type { HashAnswer, HashRequest } from './hash-order.ts'
 
 /** From this size on a digest takes seconds, or minutes. */
 const LARGE_BYTES = 1024 ** 3
@@ -19,7 +19,7 @@ export class HashQueue {
   }
 
   /** Never rejects: a thread that dies fails the order it was at. `stopped` once the signal aborts. */
-  hash(order: HashOrder, signal?: AbortSignal): Promise<HashAnswer> {
+  hash(order: HashRequest, signal?: AbortSignal): Promise<HashAnswer> {
     return (isLarge(order.generation) ? this.#large : this.#others).hash(order, signal)
   }
 

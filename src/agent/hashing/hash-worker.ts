@@ -4,7 +4,7 @@ import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
-import type { HashAnswer, HashOrder } from './hash-order.ts'
+import type { HashAnswer, HashRequest } from './hash-order.ts'
 
 // A thread of its own: hashing gigabytes must not hold up an answer. It reads by itself, in order, so the kernel reads
 // ahead for it, and one buffer is all the memory it needs.
@@ -26,11 +26,11 @@ try {
   // Not allowed somewhere: then it competes as everybody else.
 }
 
-parentPort?.on('message', (order: HashOrder) => {
+parentPort?.on('message', (order: HashRequest) => {
   parentPort?.postMessage(hash(order))
 })
 
-function hash(order: HashOrder): HashAnswer {
+function hash(order: HashRequest): HashAnswer {
   let descriptor: number | undefined
   try {
     descriptor = openNoFollowSync(Buffer.from(order.path))
@@ -43,7 +43,7 @@ function hash(order: HashOrder): HashAnswer {
   }
 }
 
-function hashDescriptor(descriptor: number, { generation }: HashOrder): HashAnswer {
+function hashDescriptor(descriptor: number, { generation }: HashRequest): HashAnswer {
   const isStill = () => {
     const stat = fstatSync(descriptor, { bigint: true })
     // Once its last name is gone, only this descriptor keeps its gigabytes on the disk.

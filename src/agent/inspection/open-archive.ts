@@ -3,7 +3,7 @@ import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import { type ByteSource, descriptorSource } from '../../streams/byte-source.ts'
 import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import { pacedSource } from './paced-source.ts'
-import type { FileOrder, ReaderRefusal } from './reader-messages.ts'
+import type { FileRequest, ReaderRefusal } from './reader-messages.ts'
 import { FREE_WINDOW_LOG } from './reader-limits.ts'
 
 export interface OpenArchive extends Disposable {
@@ -13,7 +13,7 @@ export interface OpenArchive extends Disposable {
 /** Opens it without following a link, and sees that it is the one that was meant. */
 export function openArchive(
   directory: string,
-  order: FileOrder,
+  order: FileRequest,
   mayOpenLargeWindow: boolean,
 ): OpenArchive | ReaderRefusal {
   const path = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(order.path, 'base64')])

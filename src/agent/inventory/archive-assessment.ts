@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import { judgeIdentity } from '../../archive/identity-belief.ts'
+import { assessIdentity } from '../../archive/identity-assessment.ts'
 import { formatInstant, instantToMillis } from '../../archive/instant.ts'
 import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../../checkpoint/checkpoint.ts'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
@@ -42,14 +42,14 @@ export function assessArchive(file: ExaminedFile, outcome: ReadOutcome, now: Dat
       generation: generationOf(stat),
       state: end === 'whole' ? 'discovered' : end,
       problems: [...found.problems, ...file.problems],
-      identity: judgeIdentity({
+      identity: assessIdentity({
         claim: found.claim,
         fileName,
         linkCount: Number(stat.nlink),
       }) satisfies CheckpointIdentity,
       engine: found.engine,
       sizeBytes: Number(stat.size),
-      takenAt: heldDown(found.takenAt, stat),
+      takenAt: clampToMtime(found.takenAt, stat),
       discoveredAt: now,
       summary: found.summary,
     },
@@ -128,7 +128,7 @@ function notReadable(code: string, { uid }: BigIntStats): Problem {
 }
 
 /** The runtime's word for when it was taken; a time after the file's last change cannot be true. */
-function heldDown(takenAt: bigint | undefined, { mtimeNs }: BigIntStats): Checkpoint['takenAt'] {
+function clampToMtime(takenAt: bigint | undefined, { mtimeNs }: BigIntStats): Checkpoint['takenAt'] {
   const instant = takenAt === undefined || takenAt > mtimeNs ? mtimeNs : takenAt
   return { text: formatInstant(instant), millis: instantToMillis(instant) }
 }

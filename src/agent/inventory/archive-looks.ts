@@ -38,7 +38,7 @@ export interface ArchiveLooksOptions {
   readonly findObservedCapture?: (file: CapturedFile) => CaptureFacts | undefined
   readonly findDigestTime?: (id: string) => number | undefined
   /** Asked for without a sign from the file: another look, now or so much later. */
-  readonly lookAgain: (rawName: Uint8Array, afterMs: number) => void
+  readonly recheck: (rawName: Uint8Array, afterMs: number) => void
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -101,7 +101,7 @@ export class ArchiveLooks {
       const file = examineArchive(rawName, stat, { directory, permissions })
       if (file === undefined) return { kind: 'gone', ...known }
       if (file.repair !== undefined) this.#tellRepair(file, id)
-      if (file.stat.nlink > 1n) this.#options.lookAgain(rawName, LINKED_AGAIN_MS)
+      if (file.stat.nlink > 1n) this.#options.recheck(rawName, LINKED_AGAIN_MS)
       const outcome = outcomeOnRecord(before, file)
       if (outcome !== undefined) return { kind: 'read', ...known, pin, file, outcome }
       return { kind: 'unread', ...known, pin, file }
@@ -174,8 +174,8 @@ export class ArchiveLooks {
       const { state, sha256 } = before
       return { ...checkpoint, state, ...(sha256 !== undefined && { sha256 }) }
     }
-    const { state, lookAgainMs } = this.#options.settling.judge(look)
-    if (lookAgainMs !== undefined) this.#options.lookAgain(checkpoint.rawName, lookAgainMs)
+    const { state, recheckMs } = this.#options.settling.judge(look)
+    if (recheckMs !== undefined) this.#options.recheck(checkpoint.rawName, recheckMs)
     return { ...checkpoint, state }
   }
 
@@ -197,13 +197,13 @@ export class ArchiveLooks {
   /** Most likely its rights were changed; with other bytes it is looked at as a new one. */
   #compareAgain(checkpoint: Checkpoint, { ctimeNs }: BigIntStats): void {
     this.#readAgain.set(checkpoint.id, ctimeNs)
-    const { digests, store, lookAgain } = this.#options
+    const { digests, store, recheck } = this.#options
     digests.compare(checkpoint, () => {
       const row = store.find(checkpoint.id)
       if (row?.generation !== checkpoint.generation) return
       const { sha256: _, ...rest } = row
       store.saveAll([{ ...rest, state: 'discovered' }])
-      lookAgain(row.rawName, 0)
+      recheck(row.rawName, 0)
     })
   }
 
@@ -255,7 +255,7 @@ function asObserved(checkpoint: Checkpoint, { identity, takenAt, reason }: Obser
   return {
     ...checkpoint,
     ...(reason !== undefined && { reason }),
-    identity: { ...identity, source: 'observed', isBelieved: true },
+    identity: { ...identity, source: 'observed', isTrusted: true },
     takenAt: { text: takenAt.toISOString(), millis: takenAt.getTime() },
   }
 }

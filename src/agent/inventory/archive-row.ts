@@ -27,7 +27,7 @@ export function isPrivate(stat: BigIntStats): boolean {
 export function tellsTheSame(before: Checkpoint, now: Checkpoint): boolean {
   return (
     before.state === now.state &&
-    before.identity.isBelieved === now.identity.isBelieved &&
+    before.identity.isTrusted === now.identity.isTrusted &&
     before.summary.givenUpBy === now.summary.givenUpBy &&
     OF_RIGHTS.every((code) => hasProblem(before, code) === hasProblem(now, code))
   )
@@ -49,5 +49,5 @@ function problemsOfRights(stat: BigIntStats): readonly Problem[] {
 
 function isBeliefAsSeen({ identity, fileName }: Checkpoint, { nlink }: BigIntStats): boolean {
   if (identity.source !== 'archive') return true
-  return identity.isBelieved === (nlink === 1n && agreesWithName(identity, fileName))
+  return identity.isTrusted === (nlink === 1n && agreesWithName(identity, fileName))
 }

@@ -20,7 +20,7 @@ export class DirectoryWatcher {
   #watcher: FSWatcher | undefined
   /** A watch belongs to a folder, not to its path: one that was removed and made again is another one. */
   #folder: string | undefined
-  #trouble: string | undefined
+  #error: string | undefined
 
   constructor(options: DirectoryWatcherOptions) {
     this.#options = options
@@ -28,13 +28,13 @@ export class DirectoryWatcher {
   }
 
   /** Why events do not come at the moment. */
-  get trouble(): string | undefined {
-    return this.#trouble
+  get error(): string | undefined {
+    return this.#error
   }
 
   /** Tries again after a failure, and after the folder became another one; to be called now and then. */
   retry(): void {
-    if (this.#trouble === undefined && this.#folder === folderAt(this.#options.directory)) return
+    if (this.#error === undefined && this.#folder === folderAt(this.#options.directory)) return
     void this.#watcher?.close()
     this.#open()
   }
@@ -46,7 +46,7 @@ export class DirectoryWatcher {
   #open(): void {
     const { directory, onChange, logger } = this.#options
     this.#folder = folderAt(directory)
-    this.#trouble = undefined
+    this.#error = undefined
     if (this.#folder === undefined) {
       this.#fail('it is not there')
       return
@@ -71,7 +71,7 @@ export class DirectoryWatcher {
   }
 
   #fail(why: string): void {
-    this.#trouble = why
+    this.#error = why
     this.#options.logger.warn(
       { directory: this.#options.directory, error: why },
       'Cannot watch the checkpoint directory; it is still read through now and then',

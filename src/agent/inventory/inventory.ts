@@ -82,7 +82,7 @@ export class Inventory {
     this.touch(Buffer.from(name, 'latin1'))
   })
   /** By id: somebody else sees to these. */
-  readonly #setAside = new Set<string>()
+  readonly #exclude = new Set<string>()
   /** Looks that somebody waits for and that have not begun yet, by name. */
   readonly #wanted = new Map<string, Promise<void>>()
   #work: Promise<void> | undefined
@@ -116,15 +116,15 @@ export class Inventory {
       ...options,
       settling: new SettlingFiles(options.settleMs ?? SETTLE_MS),
       digests: this.#digests,
-      lookAgain: (rawName, afterMs) => {
-        this.#lookAgain(rawName, afterMs)
+      recheck: (rawName, afterMs) => {
+        this.#recheck(rawName, afterMs)
       },
     })
   }
 
   /** Why events do not come; the rescan still finds everything. */
-  get watchTrouble(): string | undefined {
-    return this.#watcher?.trouble
+  get watchError(): string | undefined {
+    return this.#watcher?.error
   }
 
   /** How often the whole directory was read through. */
@@ -171,7 +171,7 @@ export class Inventory {
   }
 
   /** Looks at this file before any other, and resolves when its row is as the file is. */
-  async lookAt(rawName: Uint8Array): Promise<void> {
+  async refresh(rawName: Uint8Array): Promise<void> {
     const name = Buffer.from(rawName).toString('latin1')
     // One that somebody waits for already may have seen the file as it was.
     const wanted = this.#wanted.get(name) ?? this.#queue.endOfWanted(name).then(() => this.#lookAtWanted(name))
@@ -191,12 +191,12 @@ export class Inventory {
   }
 
   /** What happens to these files is not looked at until they are let go: who removes them tells how that ended. */
-  setAside(ids: readonly string[]): void {
-    for (const id of ids) this.#setAside.add(id)
+  exclude(ids: readonly string[]): void {
+    for (const id of ids) this.#exclude.add(id)
   }
 
-  letGo(ids: readonly string[]): void {
-    for (const id of ids) this.#setAside.delete(id)
+  release(ids: readonly string[]): void {
+    for (const id of ids) this.#exclude.delete(id)
   }
 
   /** Reads the whole directory and resolves when everything found has its row. */
@@ -210,7 +210,7 @@ export class Inventory {
     const archive = archiveOfMarker(name.toString('latin1'))
     const rawName = Buffer.from(archive, 'latin1')
     if (!isArchiveName(rawName)) return
-    if (this.#setAside.size > 0 && this.#setAside.has(checkpointId(rawName))) return
+    if (this.#exclude.size > 0 && this.#exclude.has(checkpointId(rawName))) return
     this.#queue.addUnlessResting(archive)
   }
 
@@ -310,7 +310,7 @@ export class Inventory {
         this.#land(landed)
       } catch (error) {
         this.#options.logger.error({ error: errorText(error) }, 'Cannot bring the inventory up to date')
-        this.#lookAgain(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
+        this.#recheck(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
         return
       }
       if (!this.#queue.isReplaced(name)) break
@@ -396,11 +396,11 @@ export class Inventory {
     this.#queue.settleReplaced(name)
     if (outcome.kind !== 'unreadable' || !PASSING.has(outcome.code)) return false
     this.#options.logger.error({ id, error: outcome.code }, 'Cannot read an archive')
-    this.#lookAgain(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
+    this.#recheck(Buffer.from(name, 'latin1'), FAILED_AGAIN_MS)
     return true
   }
 
-  #lookAgain(rawName: Uint8Array, afterMs: number): void {
+  #recheck(rawName: Uint8Array, afterMs: number): void {
     const timer = setTimeout(
       () => {
         this.touch(rawName)

@@ -1,4 +1,4 @@
-import { RestingFiles } from './resting-files.ts'
+import { ChangeThrottle } from './change-throttle.ts'
 
 /** A look at a file that is under way. */
 export interface Flight {
@@ -20,11 +20,11 @@ export class ScanQueue {
   readonly #inFlight = new Map<string, Flight>()
   /** Found to be another file than a moment ago when they were last looked at. */
   readonly #replaced = new Set<string>()
-  readonly #resting: RestingFiles
+  readonly #resting: ChangeThrottle
 
   /** Told of a file whose rest is over and to which something has happened meanwhile. */
   constructor(onRested: (name: string) => void) {
-    this.#resting = new RestingFiles(onRested)
+    this.#resting = new ChangeThrottle(onRested)
   }
 
   /** Those that are being looked at and are asked for no further time are not in it. */

@@ -4,7 +4,7 @@ import type { ArchiveLook } from './archive-assessment.ts'
 export interface Settling {
   readonly state: CheckpointState
   /** When to look again although nothing happens to the file; undefined where that would show nothing new. */
-  readonly lookAgainMs: number | undefined
+  readonly recheckMs: number | undefined
 }
 
 interface Unsettled {
@@ -39,12 +39,12 @@ export class SettlingFiles {
     const isQuiet = isOld || isMoved || now - first.since >= this.#settleMs
     if (end !== 'incomplete' && isQuiet) {
       this.#unsettled.delete(id)
-      return { state: end === 'whole' ? 'hashing' : 'damaged', lookAgainMs: undefined }
+      return { state: end === 'whole' ? 'hashing' : 'damaged', recheckMs: undefined }
     }
     this.#unsettled.set(id, { ...first, repairedNs: ownChange })
     return {
       state: end === 'incomplete' ? 'incomplete' : 'discovered',
-      lookAgainMs: isQuiet ? undefined : this.#settleMs - (now - first.since) + 10,
+      recheckMs: isQuiet ? undefined : this.#settleMs - (now - first.since) + 10,
     }
   }
 

@@ -3,7 +3,7 @@ import type { CaptureJob } from '../../checkpoint/capture-job.ts'
 import { goErrorText } from '../../runtime/cri-connection.ts'
 import type { KubeletCheckpointRequest, KubeletContainer, KubeletServices } from '../../http/capture-services.ts'
 import { AgentError } from '../../shared/errors.ts'
-import type { Captures, Sighting } from '../capture/captures.ts'
+import type { Captures, NodeSnapshot } from '../capture/captures.ts'
 
 export interface KubeletEndpointOptions {
   readonly enabled: boolean
@@ -55,7 +55,7 @@ export class KubeletEndpoint implements KubeletServices {
   /** At once after it was seen: what the node looks like is not asked for a second time. */
   async #checkpoint(
     { namespace, pod, container }: KubeletTarget,
-    seen: Sighting,
+    seen: NodeSnapshot,
     { timeoutMs, requestedBy, actor, signal }: KubeletCheckpointRequest,
   ): Promise<{ readonly path: string } | KubeletError> {
     if (seen.view.findRunning(namespace, pod, container) === undefined)

@@ -1,7 +1,7 @@
 import type { OpenPlan } from '../../http/retention-services.ts'
 import type { Policy } from '../../retention/policy.ts'
 
-export interface PlanOrder {
+export interface OpenPlanRequest {
   /** Whether pages of what is kept will be asked for: they take time to prepare. */
   readonly withKept?: boolean
   /** Undefined: the policy in force. */
@@ -12,5 +12,5 @@ export interface PlanOrder {
 
 /** What would be removed now, and why. */
 export interface Planner {
-  readonly open: (order: PlanOrder) => Promise<OpenPlan>
+  readonly open: (order: OpenPlanRequest) => Promise<OpenPlan>
 }

@@ -22,12 +22,12 @@ import type { Staging } from '../directory/staging.ts'
 import { settleRemovals } from './interrupted-removals.ts'
 import { OrphanWatch } from './orphan-watch.ts'
 import { PlanLane } from './plan-lane.ts'
-import type { PlanOrder } from './planner.ts'
+import type { OpenPlanRequest } from './planner.ts'
 import { RetentionLog } from './retention-log.ts'
 import type { RetentionMetrics } from './retention-metrics.ts'
 import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 import { SweepTriggers } from './sweep-triggers.ts'
-import { Sweeper, withTrouble, type SweepOrder } from './sweeper.ts'
+import { Sweeper, withTrouble, type SweepRequest } from './sweeper.ts'
 
 export interface RetentionOptions {
   readonly directory: string
@@ -85,25 +85,25 @@ export class Retention implements RetentionServices {
       isInUse: (id) => readers.isInUse(id) || this.#capturedNow().has(id),
       now: () => clock.now(),
       planner: { open: (order) => this.#open(order) },
-      setAside: (ids) => {
-        inventory.setAside(ids)
+      exclude: (ids) => {
+        inventory.exclude(ids)
       },
-      letGo: (ids) => {
-        inventory.letGo(ids)
+      release: (ids) => {
+        inventory.release(ids)
       },
       forget: (removed) => {
         inventory.forget(removed)
       },
-      lookAgain: async (ids) => {
+      recheck: async (ids) => {
         const names = ids.flatMap((id) => store.find(id)?.rawName ?? [])
-        await Promise.all(names.map((name) => inventory.lookAt(name)))
+        await Promise.all(names.map((name) => inventory.refresh(name)))
       },
       onLeft: async (id) => {
         // What was found out about it while it was about to go is not on record yet.
         const row = store.find(id)
         await (row === undefined ? custody.gone(id) : custody.looked(row))
       },
-      onTrouble: (id, reason) => {
+      onError: (id, reason) => {
         this.#showTrouble(id, reason)
       },
       onReport: (report) => {
@@ -183,7 +183,7 @@ export class Retention implements RetentionServices {
     return await this.#open({ withKept, ...(policy !== undefined && { policy: parsePolicy(policy) }) })
   }
 
-  async sweep(order: SweepOrder): Promise<SweepReport> {
+  async sweep(order: SweepRequest): Promise<SweepReport> {
     await this.#started.promise
     return await this.#sweeper.sweep(order)
   }
@@ -208,7 +208,7 @@ export class Retention implements RetentionServices {
   }
 
   /** Undefined where an archive like this one may stay. */
-  whyNotKept({
+  rejectionReason({
     namespace,
     pod,
     container,
@@ -219,7 +219,7 @@ export class Retention implements RetentionServices {
     return refusalOf({ namespace, pod, container, engine: isKnown ? engine : 'unknown', sizeBytes }, this.#policy)
   }
 
-  async #open({ policy, wantedBytes = 0, withKept = false }: PlanOrder): Promise<OpenPlan> {
+  async #open({ policy, wantedBytes = 0, withKept = false }: OpenPlanRequest): Promise<OpenPlan> {
     const { directory, clock, readers } = this.#options
     const disk = await readDiskSpace(directory)
     return await this.#lane.plan({

@@ -10,7 +10,7 @@ export interface HealthSources {
   readonly database: Sqlite.Database
   readonly frozenContainers: number
   readonly canSeeFreezes: boolean
-  readonly watchTrouble: string | undefined
+  readonly watchError: string | undefined
   readonly custody: CustodyLogState
   readonly isIndexGone: boolean
 }
@@ -22,11 +22,11 @@ export function checkHealth({
   database,
   frozenContainers,
   canSeeFreezes,
-  watchTrouble,
+  watchError,
   custody,
   isIndexGone,
 }: HealthSources): readonly HealthCheck[] {
-  const { trouble, ability } = runtime
+  const { error, ability } = runtime
   return [
     check('index', () => {
       database.prepare('SELECT 1').get()
@@ -36,7 +36,7 @@ export function checkHealth({
       : ok('index-file'),
     stagingCheck(staging),
     unpublishedCheck(staging.keptCount),
-    trouble === undefined
+    error === undefined
       ? ok('runtime')
       : degraded(
           'runtime',
@@ -50,7 +50,7 @@ export function checkHealth({
           `the runtime cannot checkpoint, or has not said so yet: ${ability.code}`,
           'See canCheckpoint in GET /v1/node for the cause and the next step.',
         ),
-    watchTrouble === undefined
+    watchError === undefined
       ? ok('directory-watch')
       : degraded(
           'directory-watch',
@@ -87,8 +87,8 @@ function unpublishedCheck(archives: number): HealthCheck {
 
 const NEARLY_FULL = 0.8
 
-function custodyCheck({ sizeBytes, maxBytes, reserveBytes, trouble }: CustodyLogState): HealthCheck {
-  if (trouble !== undefined) {
+function custodyCheck({ sizeBytes, maxBytes, reserveBytes, error }: CustodyLogState): HealthCheck {
+  if (error !== undefined) {
     return degraded(
       'custody',
       'the log cannot be written: no content is given, nothing removed',

@@ -127,7 +127,7 @@ export class AgentMetrics {
     this.#gauge('checkpoint_agent_custody_bytes', 'Size of the custody log', () => custodyState().sizeBytes)
     this.#gauge('checkpoint_agent_custody_max_bytes', 'custody.maxSize', () => custodyState().maxBytes)
     this.#gauge('checkpoint_agent_custody_writable', 'Whether the custody log can be written', () =>
-      Number(custodyState().trouble === undefined),
+      Number(custodyState().error === undefined),
     )
     this.#gauge(
       'checkpoint_agent_custody_lost_entries',
@@ -135,7 +135,7 @@ export class AgentMetrics {
       () => custodyState().lostEntries,
     )
     this.#gauge('checkpoint_agent_runtime_up', 'Whether the container runtime answers', () =>
-      Number(runtimeState().trouble === undefined),
+      Number(runtimeState().error === undefined),
     )
     this.#gauge('checkpoint_agent_can_checkpoint', 'Whether the runtime can checkpoint: 1 yes, 0 no or unknown', () =>
       Number(runtimeState().ability.state === 'yes'),

@@ -68,13 +68,15 @@ describe('a capture for which there is no room', () => {
 describe('a capture whose archive retention would remove at once', () => {
   it('is refused, unless it is to be pinned', async () => {
     const asked: unknown[] = []
-    const whyNotKept: AdmissionTools['whyNotKept'] = (identity, bytes) => {
+    const rejectionReason: AdmissionTools['rejectionReason'] = (identity, bytes) => {
       asked.push({ identity, isWhole: bytes >= 10_000_000 })
       return 'its rule allows 1 MiB'
     }
-    const admitted = admit({ identity: IDENTITY, pin: false }, tools({ whyNotKept }))
+    const admitted = admit({ identity: IDENTITY, pin: false }, tools({ rejectionReason }))
     await expect(admitted).rejects.toMatchObject({ code: 'RetentionLimit' })
     expect(asked).toEqual([{ identity: IDENTITY, isWhole: true }])
-    expect(await admit({ identity: IDENTITY, pin: true }, tools({ whyNotKept }))).toMatchObject({ wasPaused: false })
+    expect(await admit({ identity: IDENTITY, pin: true }, tools({ rejectionReason }))).toMatchObject({
+      wasPaused: false,
+    })
   })
 })

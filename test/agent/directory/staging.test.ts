@@ -51,7 +51,7 @@ describe('Staging', () => {
     expect(await staging.listLeftovers()).toEqual(['01-0'])
     staging.keep('01-0')
     expect(await staging.listLeftovers()).toEqual([])
-    staging.letGo('01-0')
+    staging.release('01-0')
     expect(await staging.listLeftovers()).toEqual(['01-0'])
   })
 

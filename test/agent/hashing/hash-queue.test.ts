@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { generationOf } from '../../../src/checkpoint/generation.ts'
-import type { HashOrder } from '../../../src/agent/hashing/hash-order.ts'
+import type { HashRequest } from '../../../src/agent/hashing/hash-order.ts'
 import { HashQueue } from '../../../src/agent/hashing/hash-queue.ts'
 
 const MIB = 1024 * 1024
@@ -46,7 +46,7 @@ function largeFile(): string {
   return path
 }
 
-const orderOf = (path: string): HashOrder => ({
+const orderOf = (path: string): HashRequest => ({
   path: Buffer.from(path),
   generation: generationOf(lstatSync(path, { bigint: true })),
 })

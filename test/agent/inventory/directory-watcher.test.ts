@@ -51,10 +51,10 @@ describe('DirectoryWatcher', () => {
 
   it('says that a folder is not there, and watches it once it is', async () => {
     startWatching()
-    expect(watcher.trouble).toBe('it is not there')
+    expect(watcher.error).toBe('it is not there')
     mkdirSync(directory)
     watcher.retry()
-    expect(watcher.trouble).toBeUndefined()
+    expect(watcher.error).toBeUndefined()
     await expect.poll(() => changes).toContain(undefined)
     write('a.tar')
     await expect.poll(() => changes).toContain('a.tar')
@@ -70,7 +70,7 @@ describe('DirectoryWatcher', () => {
     await sleep(50)
     mkdirSync(directory)
     watcher.retry()
-    expect(watcher.trouble).toBeUndefined()
+    expect(watcher.error).toBeUndefined()
     await sleep(100)
     write('b.tar')
     await expect.poll(() => changes).toContain('b.tar')
@@ -80,7 +80,7 @@ describe('DirectoryWatcher', () => {
     mkdirSync(directory)
     await watching()
     rmSync(directory, { recursive: true })
-    await expect.poll(() => watcher.trouble).toBe('it is not there')
+    await expect.poll(() => watcher.error).toBe('it is not there')
     expect(logger.lines).toMatchObject(
       expect.arrayContaining([
         expect.objectContaining({ level: 'warn', message: expect.stringContaining('Cannot watch') }),

@@ -108,7 +108,7 @@ describe('an archive that is too expensive to read', () => {
     expect(rowOf(NAME)).toMatchObject({
       sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
       problems: [{ code: 'TooExpensive', weight: 'note' }],
-      identity: { source: 'name', isBelieved: false },
+      identity: { source: 'name', isTrusted: false },
       summary: { kind: 'unknown', givenUpBy: READER_VERSION },
     })
   })
@@ -119,7 +119,7 @@ describe('an archive that is too expensive to read', () => {
     await startInventory()
     await ready(NAME)
     await inventory.rescan()
-    await inventory.lookAt(Buffer.from(NAME))
+    await inventory.refresh(Buffer.from(NAME))
     await closeAll?.()
     await startInventory()
     expect(reads.get(NAME)).toBe(1)
@@ -177,10 +177,10 @@ describe('an archive that is another one by the time it is read', () => {
     writeOld(NAME)
     let isReplacedForEver = true
     answers.set(NAME, () => (isReplacedForEver ? { kind: 'changed' } : undefined))
-    await inventory.lookAt(Buffer.from(NAME))
+    await inventory.refresh(Buffer.from(NAME))
     expect(rowOf(NAME)).toBeUndefined()
     isReplacedForEver = false
-    await inventory.lookAt(Buffer.from(NAME))
+    await inventory.refresh(Buffer.from(NAME))
     expect(rowOf(NAME)).toMatchObject({ engine: 'containerd' })
   })
 })
@@ -232,10 +232,10 @@ describe('while the reader is at an archive for long', () => {
     await vi.waitUntil(() => rowOf(read) !== undefined, { timeout: 10_000, interval: 5 })
     expect(rowOf(stuck)).toBeUndefined()
     writeOld(lastName)
-    await inventory.lookAt(Buffer.from(lastName))
+    await inventory.refresh(Buffer.from(lastName))
     expect(rowOf(lastName)).toBeDefined()
     // Even the one that the reader is at.
-    await inventory.lookAt(Buffer.from(stuck))
+    await inventory.refresh(Buffer.from(stuck))
     expect(rowOf(stuck)).toBeDefined()
     goOn(undefined)
     await started
@@ -272,7 +272,7 @@ describe('while the reader is at an archive for long', () => {
     answers.set(NAME, async () => await new Promise<never>(() => undefined))
     const started = startInventory()
     await vi.waitUntil(() => reads.get(NAME) === 1, { timeout: 10_000, interval: 5 })
-    const waiting = inventory.lookAt(Buffer.from(NAME))
+    const waiting = inventory.refresh(Buffer.from(NAME))
     await inventory.stop()
     await Promise.all([started, waiting])
     expect(rowOf(NAME)).toBeUndefined()

@@ -91,7 +91,7 @@ function onlyRow({ store }: TestInventory) {
 }
 
 const codes = (test: TestInventory) => onlyRow(test)?.problems.map(({ code }) => code)
-const isBelieved = (test: TestInventory) => onlyRow(test)?.identity.isBelieved
+const isTrusted = (test: TestInventory) => onlyRow(test)?.identity.isTrusted
 
 function getOnlyRow(test: TestInventory) {
   const row = onlyRow(test)
@@ -126,7 +126,7 @@ describe('Inventory', () => {
     expect(row).toMatchObject({
       fileName: NAME,
       engine: 'containerd',
-      identity: { namespace: 'shop', pod: 'web-0', container: 'counter', source: 'archive', isBelieved: true },
+      identity: { namespace: 'shop', pod: 'web-0', container: 'counter', source: 'archive', isTrusted: true },
       sizeBytes: statSync(path).size,
       sha256: createHash('sha256').update(readFileSync(path)).digest('hex'),
     })
@@ -219,7 +219,7 @@ describe('Inventory', () => {
     const [after] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items
     expect(after?.id).toBe(before?.id)
     // The name speaks of another container than the archive does: nobody's namespace opens it.
-    expect(after?.identity).toMatchObject({ namespace: 'bank', source: 'archive', isBelieved: false })
+    expect(after?.identity).toMatchObject({ namespace: 'bank', source: 'archive', isTrusted: false })
     rmSync(path)
     await vi.waitUntil(() => test.rows().length === 0, { timeout: 5_000, interval: 10 })
   })
@@ -234,13 +234,13 @@ describe('Inventory', () => {
       .list({ filter: {}, order: { key: 'fileName', isDescending: false }, limit: 1 })
       .items.map(({ id }) => id)
     const goes = ids.flatMap((id) => test.store.findFile(id) ?? [])
-    test.inventory.setAside(ids)
+    test.inventory.exclude(ids)
     rmSync(join(test.folder.checkpoints, NAME))
     rmSync(join(test.folder.checkpoints, others))
     await vi.waitUntil(() => test.rows().length === 1, { timeout: 5_000, interval: 10 })
     expect(test.rows()).toEqual([{ fileName: NAME, state: 'ready' }])
     test.inventory.forget(goes)
-    test.inventory.letGo(ids)
+    test.inventory.release(ids)
     expect(test.rows()).toEqual([])
     writeArchive(join(test.folder.checkpoints, NAME), {})
     await waitForState(test, NAME, 'ready')
@@ -273,7 +273,7 @@ describe('Inventory', () => {
     linkSync(aside, path)
     await waitForState(test, NAME, 'ready')
     const [row] = test.store.list({ filter: {}, order: { key: 'takenAt', isDescending: true }, limit: 1 }).items
-    expect(row?.identity).toMatchObject({ namespace: 'shop', isBelieved: false })
+    expect(row?.identity).toMatchObject({ namespace: 'shop', isTrusted: false })
   })
 
   it('notices pins that others set and remove', async () => {
@@ -333,7 +333,7 @@ describe('Inventory', () => {
     writeArchive(join(test.folder.checkpoints, NAME), {})
     await waitForState(test, NAME, 'ready')
     const { sha256, ...rest } = getOnlyRow(test)
-    for (const look of [() => test.inventory.rescan(), () => test.inventory.lookAt(Buffer.from(NAME))]) {
+    for (const look of [() => test.inventory.rescan(), () => test.inventory.refresh(Buffer.from(NAME))]) {
       test.store.saveAll([{ ...rest, state: 'hashing' }])
       await look()
       await waitForState(test, NAME, 'ready')
@@ -389,13 +389,13 @@ describe('what changes around an archive and not in it', () => {
   it('believes a claim for as long as the file has one name', async () => {
     const { test, path, sha256 } = await startWithArchive()
     const aside = join(test.folder.path, 'aside.tar')
-    expect(isBelieved(test)).toBe(true)
+    expect(isTrusted(test)).toBe(true)
     linkSync(path, aside)
     await test.inventory.rescan()
-    expect(isBelieved(test)).toBe(false)
+    expect(isTrusted(test)).toBe(false)
     rmSync(aside)
     await test.inventory.rescan()
-    expect(isBelieved(test)).toBe(true)
+    expect(isTrusted(test)).toBe(true)
     expect(onlyRow(test)).toMatchObject({ state: 'ready', sha256 })
   })
 
@@ -405,8 +405,8 @@ describe('what changes around an archive and not in it', () => {
     const aside = join(test.folder.path, 'aside.tar')
     writeArchive(aside, TEAM)
     linkSync(aside, join(test.folder.checkpoints, NAME))
-    await vi.waitUntil(() => isBelieved(test) === false, { timeout: 10_000, interval: 1 })
+    await vi.waitUntil(() => isTrusted(test) === false, { timeout: 10_000, interval: 1 })
     rmSync(aside)
-    await expect.poll(() => isBelieved(test), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => isTrusted(test), { timeout: 10_000 }).toBe(true)
   })
 })

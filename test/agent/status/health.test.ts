@@ -7,13 +7,13 @@ import { makeTestFolder } from '../../support/test-agent.ts'
 const AT = new Date(0)
 const WELL = {
   version: { name: 'containerd', version: '2.1' },
-  trouble: undefined,
+  error: undefined,
   ability: { state: 'yes' },
   checkedAt: AT,
 } as const
 const UNWELL = {
   ...WELL,
-  trouble: 'cannot connect to /run/secret.sock for shop/web-0',
+  error: 'cannot connect to /run/secret.sock for shop/web-0',
   ability: { state: 'no', code: 'CriuMissing', reason: 'no criu in /usr/local/secret' },
 } as const
 
@@ -35,9 +35,9 @@ describe('checkHealth', () => {
       staging: new FullStaging('/nonexistent/secret'),
       frozenContainers: 2,
       canSeeFreezes: false,
-      watchTrouble: 'ENOSPC /secret',
+      watchError: 'ENOSPC /secret',
       isIndexGone: true,
-      custody: { ...well.custody, trouble: 'EIO /secret' },
+      custody: { ...well.custody, error: 'EIO /secret' },
     })
     for (const check of checks) {
       expect(check).toMatchObject({
@@ -78,8 +78,8 @@ function makeScene(): { readonly well: HealthSources; readonly database: Sqlite.
       database,
       frozenContainers: 0,
       canSeeFreezes: true,
-      watchTrouble: undefined,
-      custody: { sizeBytes: 0, maxBytes: 100, reserveBytes: 10, trouble: undefined } as HealthSources['custody'],
+      watchError: undefined,
+      custody: { sizeBytes: 0, maxBytes: 100, reserveBytes: 10, error: undefined } as HealthSources['custody'],
       isIndexGone: false,
     },
     [Symbol.dispose]() {

@@ -17,7 +17,7 @@ export interface ContainerCondition {
 
 export const ALIVE: ContainerCondition = { task: 'RUNNING', freezer: 'THAWED', exec: 'works' }
 
-export async function lookAt(node: RuntimeNode, containerId: string): Promise<ContainerCondition> {
+export async function refresh(node: RuntimeNode, containerId: string): Promise<ContainerCondition> {
   const [task, freezer] = await Promise.all([
     node.admin.taskStatus(containerId),
     readContainerFreezer(node.admin, containerId),
@@ -35,7 +35,7 @@ export async function tryExec(node: RuntimeNode, containerId: string): Promise<s
 }
 
 export async function expectAlive(node: RuntimeNode, containerId: string, withinMs = 15_000): Promise<void> {
-  await expect.poll(() => lookAt(node, containerId), { timeout: withinMs, interval: 100 }).toEqual(ALIVE)
+  await expect.poll(() => refresh(node, containerId), { timeout: withinMs, interval: 100 }).toEqual(ALIVE)
 }
 
 /** Paths of the published archives, whole or not. */

@@ -2,7 +2,7 @@
 const REST_MS = 200
 
 /** Files that were found unfinished a moment ago, and are left alone for a while. */
-export class RestingFiles {
+export class ChangeThrottle {
   /** By name, and whether anything has happened to it since. */
   readonly #hasChanged = new Map<string, boolean>()
   readonly #onChanged: (name: string) => void

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { judgeIdentity } from '../../src/archive/identity-belief.ts'
+import { assessIdentity } from '../../src/archive/identity-assessment.ts'
 import { agreesWithName } from '../../src/checkpoint/archive-name.ts'
 import type { IdentityClaim } from '../../src/archive/identity-claim.ts'
 
@@ -13,13 +13,13 @@ const CLAIM: IdentityClaim = {
 }
 const FILE = 'checkpoint-web-0_shop-counter-2026-11-20T21:44:57Z.tar'
 
-describe('judgeIdentity', () => {
+describe('assessIdentity', () => {
   it("believes a claim that the kubelet's file name agrees with", () => {
     const { isContradictory: _, ...identity } = CLAIM
-    expect(judgeIdentity({ claim: CLAIM, fileName: FILE, linkCount: 1 })).toEqual({
+    expect(assessIdentity({ claim: CLAIM, fileName: FILE, linkCount: 1 })).toEqual({
       ...identity,
       source: 'archive',
-      isBelieved: true,
+      isTrusted: true,
     })
   })
 
@@ -27,7 +27,7 @@ describe('judgeIdentity', () => {
     { name: 'a zone to the east', fileName: 'checkpoint-web-0_shop-counter-2026-11-20T21:44:57+08:00.tar' },
     { name: 'a zone to the west', fileName: 'checkpoint-web-0_shop-counter-2026-11-20T21:44:57-03:30.tar' },
   ])('believes it with $name in the name', ({ fileName }) => {
-    expect(judgeIdentity({ claim: CLAIM, fileName, linkCount: 1 }).isBelieved).toBe(true)
+    expect(assessIdentity({ claim: CLAIM, fileName, linkCount: 1 }).isTrusted).toBe(true)
   })
 
   it.each([
@@ -60,7 +60,7 @@ describe('judgeIdentity', () => {
   ])(
     'does not believe it with $name, and still says what the archive claims',
     ({ claim = CLAIM, fileName = FILE, linkCount = 1 }) => {
-      expect(judgeIdentity({ claim, fileName, linkCount })).toMatchObject({ source: 'archive', isBelieved: false })
+      expect(assessIdentity({ claim, fileName, linkCount })).toMatchObject({ source: 'archive', isTrusted: false })
     },
   )
 
@@ -89,13 +89,13 @@ describe('judgeIdentity', () => {
   ])('guesses $name, and believes none of it', ({ fileName, expected }) => {
     const empty: IdentityClaim = { isContradictory: false }
     for (const claim of [undefined, empty]) {
-      expect(judgeIdentity({ claim, fileName, linkCount: 1 })).toEqual({ ...expected, isBelieved: false })
+      expect(assessIdentity({ claim, fileName, linkCount: 1 })).toEqual({ ...expected, isTrusted: false })
     }
   })
 
   it('is not slow on names of any length', () => {
     const start = performance.now()
-    judgeIdentity({
+    assessIdentity({
       claim: undefined,
       fileName: `checkpoint-${'a'.repeat(100_000)}_${'-'.repeat(100_000)}`,
       linkCount: 1,

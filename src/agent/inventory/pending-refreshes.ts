@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const PATIENCE_MS = 1_000
 
 /** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
-export class OwnLooks {
+export class PendingRefreshes {
   readonly #looks = new Set<Promise<void>>()
 
   add(look: Promise<void>): void {

@@ -14,7 +14,7 @@ export interface KnownIdentity {
    * Whether the archive belongs to `namespace`: only then do that namespace's permissions and retention rules reach it.
    * All others are the node's.
    */
-  readonly isBelieved: boolean
+  readonly isTrusted: boolean
 }
 
 export interface IdentityEvidence {
@@ -28,7 +28,7 @@ export interface IdentityEvidence {
  * A claim is believed where the kubelet's own words agree: it named the file after the pod it was asked for, and no
  * other name leads to the file. Not for captures that we observed: those need no belief.
  */
-export function judgeIdentity({ claim, fileName, linkCount }: IdentityEvidence): KnownIdentity {
+export function assessIdentity({ claim, fileName, linkCount }: IdentityEvidence): KnownIdentity {
   if (claim !== undefined && hasAnything(claim)) {
     const { namespace, pod, podUid, container, containerId } = claim
     return {
@@ -38,7 +38,7 @@ export function judgeIdentity({ claim, fileName, linkCount }: IdentityEvidence):
       ...(container !== undefined && { container }),
       ...(containerId !== undefined && { containerId }),
       source: 'archive',
-      isBelieved: linkCount === 1 && !claim.isContradictory && agreesWithName(claim, fileName),
+      isTrusted: linkCount === 1 && !claim.isContradictory && agreesWithName(claim, fileName),
     }
   }
   return guessFromName(fileName)
@@ -48,8 +48,8 @@ export function judgeIdentity({ claim, fileName, linkCount }: IdentityEvidence):
 function guessFromName(fileName: string): KnownIdentity {
   const parsed = parseArchiveName(fileName)
   return parsed === undefined
-    ? { source: 'unknown', isBelieved: false }
-    : { ...parsed, source: 'name', isBelieved: false }
+    ? { source: 'unknown', isTrusted: false }
+    : { ...parsed, source: 'name', isTrusted: false }
 }
 
 function hasAnything({ namespace, pod, podUid, container, containerId }: IdentityClaim): boolean {
