@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stringify } from 'yaml'
-import { render, renderScenario, SCENARIOS } from '../charts/rendered-chart.ts'
+import { render, renderHooks, renderScenario, SCENARIOS, scenarioFile } from '../charts/rendered-chart.ts'
 import { cluster } from './cluster-harness.ts'
 import { installMonitoringKinds } from './monitoring-kinds.ts'
 
@@ -20,7 +20,8 @@ describe('the real API server', () => {
   beforeAll(installMonitoringKinds)
 
   it.each(SCENARIOS)('takes what helm makes of the chart: %s', async (scenario) => {
-    const manifests = renderScenario(scenario).filter(({ kind }) => !OF_OTHERS.test(kind))
+    const hooks = renderHooks('--values', scenarioFile(scenario))
+    const manifests = [...renderScenario(scenario), ...hooks].filter(({ kind }) => !OF_OTHERS.test(kind))
     const text = manifests.map((manifest) => stringify(manifest)).join('---\n')
     const flags = ['--dry-run=server', '--validate=strict', '-f', '-']
     const answer = await cluster.kubectl(['apply', ...flags], { input: text })
