@@ -8,7 +8,7 @@ import type { CheckpointQuery } from '../store/checkpoint-query.ts'
 import type { CheckpointStore } from '../store/checkpoint-store.ts'
 import type { CheckpointActions } from './actions/checkpoint-actions.ts'
 import type { Admission } from './admission/admission.ts'
-import type { AgentOptions } from './agent-options.ts'
+import type { AgentOptions, AgentReader } from './agent-options.ts'
 import type { Captures } from './capture/captures.ts'
 import type { ForeignFreezes } from './containers/foreign-freezes.ts'
 import type { LeftoverImageWatch } from './containers/leftover-images.ts'
@@ -19,7 +19,6 @@ import type { Custody } from './custody/custody.ts'
 import { signManifest } from './custody/manifest.ts'
 import type { PrivacyKeeper } from './directory/privacy-keeper.ts'
 import type { Staging } from './directory/staging.ts'
-import type { ReaderProcesses } from './inspection/reader-processes.ts'
 import { listArchiveMembers } from './inventory/archive-members.ts'
 import type { Inventory } from './inventory/inventory.ts'
 import type { PendingRefreshes } from './inventory/pending-refreshes.ts'
@@ -49,7 +48,7 @@ export interface AgentParts {
   readonly monitor: RuntimeMonitor
   readonly pendingRefreshes: PendingRefreshes
   readonly privacy: PrivacyKeeper
-  readonly reader: ReaderProcesses
+  readonly reader: AgentReader
   readonly retention: Retention
   readonly running: RunningContainers
   readonly staging: Staging

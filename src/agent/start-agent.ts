@@ -130,7 +130,8 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
   // Archives: the reader process, the inventory, content and actions.
   const contentCustody = new ContentCustody({ custody, node: options.nodeName, logger })
   parts.defer(() => contentCustody.close())
-  const reader = new ReaderProcesses({
+  const { openReader = (settings) => new ReaderProcesses(settings) } = options
+  const reader = openReader({
     directory: checkpointsDirectory,
     stateDirectory,
     logger,

@@ -8,6 +8,7 @@ import { STAGING_FOLDER } from '../../src/agent/directory/staging.ts'
 import { SHIPPED_POLICY, type Policy } from '../../src/retention/policy.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
+import { inProcessReader } from './in-process-reader.ts'
 import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
 
 export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | 'inspection' | 'freezeGuard'>> & {
@@ -57,6 +58,8 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
     kubeletEndpoint: true,
     clock: systemClock,
     logger: silentLogger,
+    // Its processes are what test/agent/inspection is about, and cost each agent half a second.
+    openReader: ({ directory }) => ({ ...inProcessReader(directory), figures: { processes: 0, bytes: 0 } }),
     ...settings,
     capture: {
       concurrency: 1,
