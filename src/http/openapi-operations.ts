@@ -6,8 +6,10 @@ import * as contents from './content-api-types.ts'
 import * as custody from './custody-api-types.ts'
 import * as nodes from './node-api-types.ts'
 import type { Permission } from './permission.ts'
-import type { Rated } from './rates.ts'
 import * as retention from './retention-api-types.ts'
+
+/** What the rate limits of a user count. */
+export type Rated = 'capture' | 'content' | 'inspection' | 'verify' | 'change' | 'access'
 
 /** One route as the OpenAPI document describes it. */
 export interface Operation {
