@@ -7,8 +7,8 @@ import {
   captureRequest,
   type CaptureJobList,
   type CaptureRequestBody,
-} from './capture-api-types.ts'
-import { noQuery } from './api-types.ts'
+} from '../api/capture-schemas.ts'
+import { noQuery } from '../api/common-schemas.ts'
 import { assertMayIn, permittedJob, visibleRows } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
-import type { CheckpointResponse, DumpStatisticsResponse } from './checkpoint-api-types.ts'
-import type { MemberList, MemberResponse } from './content-api-types.ts'
+import type { CheckpointResponse, DumpStatisticsResponse } from '../api/checkpoint-schemas.ts'
+import type { MemberList, MemberResponse } from '../api/content-schemas.ts'
 import type { CheckpointMember } from './checkpoint-services.ts'
 
 /** A checkpoint as the API shows it: every field is named here, so that no path of the node gets out by accident. */

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { operations } from './openapi-operations.ts'
+import { operations } from '../api/operations.ts'
 
 const PATHS = new Set(operations.flatMap(({ path, permission }) => (permission.kind === 'open' ? [path] : [])))
 

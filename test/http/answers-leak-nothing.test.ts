@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { operations, type Operation } from '../../src/http/openapi-operations.ts'
+import { operations, type Operation } from '../../src/api/operations.ts'
 import {
   ConflictError,
   InvalidInputError,

@@ -1,8 +1,8 @@
 import request from 'supertest'
 import { expect } from 'vitest'
 import type { z } from 'zod'
-import { problem } from '../../src/http/api-types.ts'
-import { operations, type Answer } from '../../src/http/openapi-operations.ts'
+import { problem } from '../../src/api/common-schemas.ts'
+import { operations, type Answer } from '../../src/api/operations.ts'
 import { testApp, type ServiceChanges } from './http-services.ts'
 
 export interface ApiCall {

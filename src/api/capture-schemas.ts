@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { bytes, containerIdentity, count, name, nextPage, page, time } from './api-types.ts'
-import { checkpointResponse } from './checkpoint-api-types.ts'
+import { bytes, containerIdentity, count, name, nextPage, page, time } from './common-schemas.ts'
+import { checkpointResponse } from './checkpoint-schemas.ts'
 
 export const captureState = z.enum([
   'queued',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, containerIdentity, count, name, time } from './api-types.ts'
+import { bytes, containerIdentity, count, name, time } from './common-schemas.ts'
 
 export const accessQuery = z.strictObject({
   namespace: name.optional().describe('Without one: what may be done in all of them'),

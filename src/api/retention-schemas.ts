@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, count, page, time } from './api-types.ts'
+import { bytes, count, page, time } from './common-schemas.ts'
 
 export const retentionPlanQuery = z.strictObject({
   include: z.literal('keep').optional().describe('Also what stays, and why, after what goes'),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, count, pageLimit, time, wholeNumber } from './api-types.ts'
+import { bytes, count, pageLimit, time, wholeNumber } from './common-schemas.ts'
 
 const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { bytes, count, nextPage, page, time } from './api-types.ts'
-import { checkpointProblem } from './checkpoint-api-types.ts'
+import { bytes, count, nextPage, page, time } from './common-schemas.ts'
+import { checkpointProblem } from './checkpoint-schemas.ts'
 
 export const memberResponse = z.object({
   name: z.string().describe('Without `./` in front and slash behind'),

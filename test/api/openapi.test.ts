@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { openApiDocument } from '../../src/http/openapi.ts'
-import { call } from './api-call.ts'
-import { testApp } from './http-services.ts'
+import { openApiDocument } from '../../src/api/openapi.ts'
+import { call } from '../http/api-call.ts'
+import { testApp } from '../http/http-services.ts'
 
 interface Layer {
   readonly route?: { readonly path: string; readonly methods: Readonly<Record<string, boolean>> }

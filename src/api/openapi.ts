@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import * as api from './api-types.ts'
-import * as captures from './capture-api-types.ts'
-import * as checkpoints from './checkpoint-api-types.ts'
-import * as contents from './content-api-types.ts'
-import * as nodes from './node-api-types.ts'
-import * as retention from './retention-api-types.ts'
-import { operations, type Answer, type Operation } from './openapi-operations.ts'
+import * as api from './common-schemas.ts'
+import * as captures from './capture-schemas.ts'
+import * as checkpoints from './checkpoint-schemas.ts'
+import * as contents from './content-schemas.ts'
+import * as nodes from './node-schemas.ts'
+import * as retention from './retention-schemas.ts'
+import { operations, type Answer, type Operation } from './operations.ts'
 
 /** A piece of JSON Schema or OpenAPI; nobody takes it apart but the clients. */
 type Json = Readonly<Record<string, unknown>>
