@@ -99,10 +99,6 @@ export const captureQuery = z.strictObject({
 
 export const captureListQuery = z.strictObject({ namespace: name.optional(), ...page })
 
-export const kubeletResult = z.object({
-  items: z.array(z.string()).describe('The absolute path of the archive on the node'),
-})
-
 export type CaptureRequestBody = z.infer<typeof captureRequest>
 export type CaptureJobResponse = z.infer<typeof captureJobResponse>
 export type CaptureJobList = z.infer<typeof captureJobList>

@@ -1,43 +1,5 @@
 import { z } from 'zod'
-import { bytes, containerIdentity, count, name, time } from './common-schemas.ts'
-
-export const accessQuery = z.strictObject({
-  namespace: name.optional().describe('Without one: what may be done in all of them'),
-})
-
-export const accessResponse = z.object({
-  user: z.string(),
-  groups: z.array(z.string()),
-  node: z.string(),
-  namespace: z.string().optional(),
-  permissions: z.array(
-    z.object({
-      verb: z.string(),
-      group: z.string().describe('Empty: the core group of Kubernetes'),
-      resource: z.string().describe('As a Role names it: `checkpoints/proxy`'),
-      namespace: z.string().optional(),
-      name: z.string().optional(),
-      allowed: z.boolean(),
-    }),
-  ),
-})
-
-export const readinessQuery = z.strictObject({
-  verbose: z.enum(['', 'true', 'false']).optional().describe('List the checks one by one'),
-})
-
-export const runningContainerResponse = z.object({
-  identity: containerIdentity,
-  containerId: z.string(),
-  image: z.string(),
-  startedAt: time.optional(),
-  memoryBytes: bytes.optional(),
-  writableLayerBytes: bytes.optional(),
-  lastCheckpoint: z.object({ id: z.string(), takenAt: time }).optional(),
-  captureInFlight: z.string().optional().describe('The id of the job'),
-})
-
-export const runningContainerList = z.object({ items: z.array(runningContainerResponse) })
+import { bytes, count, time } from './common-schemas.ts'
 
 export const nodeResponse = z.object({
   node: z.string(),
@@ -87,28 +49,4 @@ export const nodeResponse = z.object({
   tlsFingerprint: z.string().optional().describe('SHA-256 of the certificate of the TLS listener'),
 })
 
-const checkState = z.enum(['ok', 'degraded', 'failed'])
-
-export const healthResponse = z.object({ status: z.enum(['ok', 'failed']) })
-
-export const readinessResponse = z.object({
-  status: checkState.describe('"degraded" is ready all the same'),
-  checks: z
-    .array(
-      z.object({
-        name: z.string(),
-        state: checkState,
-        reason: z.string().optional().describe('Of a check that is not "ok"'),
-        hint: z.string().optional().describe('The next step'),
-      }),
-    )
-    .optional()
-    .describe('With `verbose`'),
-})
-
-export type AccessResponse = z.infer<typeof accessResponse>
-export type RunningContainerResponse = z.infer<typeof runningContainerResponse>
-export type RunningContainerList = z.infer<typeof runningContainerList>
 export type NodeResponse = z.infer<typeof nodeResponse>
-export type HealthResponse = z.infer<typeof healthResponse>
-export type ReadinessResponse = z.infer<typeof readinessResponse>

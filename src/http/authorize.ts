@@ -13,7 +13,8 @@ import { principalOf } from './caller.ts'
 import { otherMethods, unknownRoute } from './error-handler.ts'
 import { forbiddenOrMissing, type Judge, type Wanted } from './judge.ts'
 import { askAgain } from './long-answer.ts'
-import { operations, type Operation } from '../api/operations.ts'
+import type { Operation } from '../api/operation.ts'
+import { operationList } from '../api/operations.ts'
 import type { Permission } from '../api/permission.ts'
 import type { Rates } from './rates.ts'
 import type { HttpServices } from './services.ts'
@@ -50,7 +51,7 @@ const grants = new WeakMap<IncomingMessage, Grant>()
 export function authorize(options: AuthorizeOptions): RequestHandler {
   const { access } = options
   const router = Router({ caseSensitive: true, strict: true })
-  for (const operation of operations) {
+  for (const operation of operationList) {
     const { method, path, permission } = operation
     if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(operation, options))
   }
@@ -60,7 +61,7 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
       await refuse(req, res, next)
     }
   }
-  for (const path of new Set(operations.map((operation) => operation.path))) {
+  for (const path of new Set(operationList.map((operation) => operation.path))) {
     router.all(toPattern(path), refuseOthers(otherMethods(methodsOf(path))))
   }
   router.use(refuseOthers(unknownRoute()))
@@ -71,7 +72,7 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
 /** As `Allow` names them. */
 function methodsOf(path: string): readonly string[] {
   return (['get', 'post', 'put', 'delete'] as const)
-    .filter((method) => operations.some((operation) => operation.path === path && operation.method === method))
+    .filter((method) => operationList.some((operation) => operation.path === path && operation.method === method))
     .flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
 }
 

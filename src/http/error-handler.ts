@@ -14,7 +14,7 @@ import {
 } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
-import type { Problem } from '../api/common-schemas.ts'
+import type { Problem } from '../api/problem-schema.ts'
 import { STATUS_CODES } from './node-http.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { shownText } from './shown-text.ts'

@@ -1,6 +1,6 @@
 import { Router } from 'express'
 import { noQuery } from '../api/common-schemas.ts'
-import { readinessQuery, type HealthResponse, type ReadinessResponse } from '../api/node-schemas.ts'
+import { readinessQuery, type HealthResponse, type ReadinessResponse } from '../api/agent-schemas.ts'
 import { openApiDocument } from '../api/openapi.ts'
 import { readQuery } from './request-input.ts'
 import type { HealthCheck } from './node-services.ts'

@@ -3,7 +3,7 @@ import { UnavailableError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { principalOf } from './caller.ts'
 import type { Judge } from './judge.ts'
-import type { Rated } from '../api/operations.ts'
+import type { Rated } from '../api/operation.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { UserRate } from './user-rate.ts'
 
