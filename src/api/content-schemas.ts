@@ -56,3 +56,4 @@ export const rootfsDiffQuery = z.strictObject({ ...page, incomplete })
 export type MemberResponse = z.infer<typeof memberResponse>
 export type MemberList = z.infer<typeof memberList>
 export type RootfsDiffResponse = z.infer<typeof rootfsDiffResponse>
+export type RootfsChangeResponse = z.infer<typeof rootfsChange>

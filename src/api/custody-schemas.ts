@@ -79,3 +79,5 @@ export const dsseEnvelope = z.object({
 
 export type CustodyPageResponse = z.infer<typeof custodyPage>
 export type CustodyReportResponse = z.infer<typeof custodyReport>
+export type CustodyEntryResponse = z.infer<typeof custodyEntry>
+export type DsseEnvelope = z.infer<typeof dsseEnvelope>

@@ -101,3 +101,5 @@ export type PlannedArchiveResponse = z.infer<typeof plannedArchive>
 export type RetentionStatusResponse = z.infer<typeof retentionStatus>
 export type RetentionHistoryResponse = z.infer<typeof retentionHistory>
 export type SweepReportResponse = z.infer<typeof sweepReport>
+export type RetentionPlanRequest = z.infer<typeof retentionPlanRequest>
+export type RetentionSweepRequest = z.infer<typeof retentionSweepRequest>
