@@ -48,12 +48,18 @@ export class TextError extends ApiError {}
 /** An answer that the API does not promise, such as one of a proxy on the way, or a failed HEAD, which has no body. */
 export class UnexpectedAnswerError extends ApiError {}
 
+/** What failed, for the message, and whether the operation promises its failures as plain text. */
+export interface FailedCall {
+  readonly what: string
+  readonly isTextPromised: boolean
+}
+
 /** The part of an unexpected answer that its error quotes, in characters. */
 const MAX_QUOTED = 300
 
-/** Reads the failure that an answer reports. */
-export async function readFailure(response: Response, what: string, isTextPromised: boolean): Promise<ApiError> {
-  const text = await response.text()
+/** Turns the answer to a failed call into its error. */
+export function toApiError(response: Response, text: string, call: FailedCall): ApiError {
+  const { what, isTextPromised } = call
   const mediaType = mediaTypeOf(response)
   if (mediaType === 'application/problem+json') {
     const parsed = problem.safeParse(parseJson(text))

@@ -18,6 +18,19 @@ export async function* readChunks(body: ReadableStream<Uint8Array> | null): Asyn
   }
 }
 
+/** Reads a body as UTF-8. Throws RangeError when it is larger than the limit, and reads no more of it. */
+export async function readText(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  let bytes = 0
+  for await (const chunk of readChunks(body)) {
+    bytes += chunk.length
+    if (bytes > maxBytes) throw new RangeError(`Cannot read the answer: it is larger than ${maxBytes} bytes`)
+    text += decoder.decode(chunk, { stream: true })
+  }
+  return text + decoder.decode()
+}
+
 /** Yields lines of UTF-8 text without their line feeds. The last line needs none. */
 export async function* readLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder()

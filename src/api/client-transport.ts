@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { mediaTypeOf, parseJson, readFailure, UnexpectedAnswerError } from './api-error.ts'
+import { mediaTypeOf, parseJson, toApiError, UnexpectedAnswerError } from './api-error.ts'
+import { readText } from './byte-lines.ts'
 import type { Answer, Operation } from './operation.ts'
 
 /** The part of the global `fetch` that the client uses. */
@@ -12,9 +13,13 @@ export interface ClientOptions {
   readonly fetch?: Fetch
   /** A bearer token, or a function that is asked for one before each request. */
   readonly token?: string | (() => string | Promise<string>)
+  /** The largest answer that is read as a whole, in bytes. The default is 64 MiB. Streams have no limit. */
+  readonly maxAnswerBytes?: number
   /** Sent with every request. */
   readonly headers?: Readonly<Record<string, string>>
 }
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 /** One call of an operation. */
 export interface Call {
@@ -40,13 +45,16 @@ export class ClientTransport {
   readonly #fetch: Fetch
   readonly #token: ClientOptions['token']
   readonly #headers: Readonly<Record<string, string>>
+  readonly #maxAnswerBytes: number
 
-  constructor({ baseUrl, fetch = globalThis.fetch, token, headers = {} }: ClientOptions) {
+  constructor(options: ClientOptions) {
+    const { baseUrl, fetch = globalThis.fetch, token, headers = {}, maxAnswerBytes = MAX_ANSWER_BYTES } = options
     this.#baseUrl = baseUrl.replace(/\/+$/, '')
     // Called as a method of anything else, the fetch of a browser throws.
     this.#fetch = (url, init) => fetch(url, init)
     this.#token = token
     this.#headers = headers
+    this.#maxAnswerBytes = maxAnswerBytes
   }
 
   /** Throws ApiError unless the answer is a success, a 304, or a failure whose JSON the operation describes. */
@@ -61,12 +69,33 @@ export class ClientTransport {
     })
     const answer = operation.answers[response.status]
     if (response.ok || response.status === 304 || isJson(answer)) return response
-    throw await readFailure(response, `${method} ${operation.path}`, answer?.mediaType === 'text/plain')
+    const isTextPromised = answer?.mediaType === 'text/plain'
+    throw toApiError(response, await this.text(response), { what: `${method} ${operation.path}`, isTextPromised })
   }
 
   /** The JSON of the answer, checked against the schema of its status. Fields that the schema does not know stay. */
   async json<const Called extends Operation>(operation: Called, call: Call = {}): Promise<JsonOf<Called>> {
-    return (await readJson(operation, await this.send(operation, call))) as JsonOf<Called>
+    return (await this.readJson(operation, await this.send(operation, call))) as JsonOf<Called>
+  }
+
+  /** Reads an answer to its end. Throws RangeError when it is too large. */
+  async text(response: Response): Promise<string> {
+    return await readText(response.body, this.#maxAnswerBytes)
+  }
+
+  /** Reads the JSON that the operation promises for the status of this answer. */
+  async readJson(operation: Operation, response: Response): Promise<unknown> {
+    const body = parseJson(await this.text(response))
+    const what = `read the answer to ${operation.method.toUpperCase()} ${operation.path}`
+    const schema = operation.answers[response.status]?.schema
+    if (schema === undefined || body === undefined) {
+      const reason = `status ${response.status}, media type "${mediaTypeOf(response)}"`
+      throw new UnexpectedAnswerError(`Cannot ${what}: it is not the JSON that the API promises (${reason})`, response)
+    }
+    const parsed = schema.safeParse(body)
+    if (parsed.success) return body
+    const reason = z.prettifyError(parsed.error)
+    throw new UnexpectedAnswerError(`Cannot ${what}: ${reason}`, response, { cause: parsed.error })
   }
 
   async #headersOf({ headers = {}, body }: Call): Promise<Record<string, string>> {
@@ -79,20 +108,6 @@ export class ClientTransport {
       ...(Object.fromEntries(given) as Record<string, string>),
     }
   }
-}
-
-/** Reads the JSON that the operation promises for the status of this answer. */
-export async function readJson(operation: Operation, response: Response): Promise<unknown> {
-  const what = `read the answer to ${operation.method.toUpperCase()} ${operation.path}`
-  const body = parseJson(await response.text())
-  const schema = operation.answers[response.status]?.schema
-  if (schema === undefined || body === undefined) {
-    const reason = `status ${response.status}, media type "${mediaTypeOf(response)}"`
-    throw new UnexpectedAnswerError(`Cannot ${what}: it is not the JSON that the API promises (${reason})`, response)
-  }
-  const parsed = schema.safeParse(body)
-  if (parsed.success) return body
-  throw new UnexpectedAnswerError(`Cannot ${what}: ${z.prettifyError(parsed.error)}`, response, { cause: parsed.error })
 }
 
 function isJson(answer: Answer | undefined): boolean {

@@ -16,7 +16,7 @@ import type {
   namespaceQuery,
   VerificationResponse,
 } from './checkpoint-schemas.ts'
-import { ClientTransport, readJson, type ClientOptions, type QueryValues } from './client-transport.ts'
+import { ClientTransport, type ClientOptions, type QueryValues } from './client-transport.ts'
 import type { RunningContainerList } from './container-schemas.ts'
 import {
   formatRange,
@@ -163,7 +163,7 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
       body: request,
       signal,
     })
-    const body = await readJson(operations.createCapture, response)
+    const body = await this.#transport.readJson(operations.createCapture, response)
     return response.status === 201
       ? { status: 201, result: body as CaptureResult }
       : { status: 202, job: body as CaptureJobResponse }
@@ -216,7 +216,7 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
   ): Promise<TaggedCheckpoint | undefined> {
     const headers = { 'If-None-Match': ifNoneMatch }
     const response = await this.#transport.send(operations.getCheckpoint, { path: { id }, headers, signal })
-    return response.status === 304 ? undefined : await readTagged(operations.getCheckpoint, response)
+    return response.status === 304 ? undefined : await this.#tagged(operations.getCheckpoint, response)
   }
 
   async deleteCheckpoint(id: string, { reason, ifMatch, signal }: ActionOptions = {}): Promise<void> {
@@ -228,13 +228,13 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
   async pinCheckpoint(id: string, options: ActionOptions = {}): Promise<TaggedCheckpoint> {
     const { reason, ifMatch, signal } = options
     const call = { path: { id }, headers: { 'If-Match': ifMatch }, body: { reason }, signal }
-    return await readTagged(operations.pinCheckpoint, await this.#transport.send(operations.pinCheckpoint, call))
+    return await this.#tagged(operations.pinCheckpoint, await this.#transport.send(operations.pinCheckpoint, call))
   }
 
   async unpinCheckpoint(id: string, options: ActionOptions = {}): Promise<TaggedCheckpoint> {
     const { reason, ifMatch, signal } = options
     const call = { path: { id }, query: { reason }, headers: { 'If-Match': ifMatch }, signal }
-    return await readTagged(operations.unpinCheckpoint, await this.#transport.send(operations.unpinCheckpoint, call))
+    return await this.#tagged(operations.unpinCheckpoint, await this.#transport.send(operations.unpinCheckpoint, call))
   }
 
   /** Answers when the archive has been read to its end. */
@@ -429,7 +429,7 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
   }
 
   async getMetrics({ signal }: CallOptions = {}): Promise<string> {
-    return await (await this.#transport.send(operations.getMetrics, { signal })).text()
+    return await this.#transport.text(await this.#transport.send(operations.getMetrics, { signal }))
   }
 
   async getOpenApi({ signal }: CallOptions = {}): Promise<Readonly<Record<string, unknown>>> {
@@ -453,6 +453,12 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
     const response = await this.#transport.send(operation, contentCall(path, options))
     return response.status === 304 ? undefined : readContent(response)
   }
+
+  async #tagged(operation: Operation, response: Response): Promise<TaggedCheckpoint> {
+    const etag = response.headers.get('etag')
+    if (etag === null) throw new UnexpectedAnswerError('Cannot read the checkpoint: the answer has no ETag', response)
+    return { checkpoint: (await this.#transport.readJson(operation, response)) as CheckpointResponse, etag }
+  }
 }
 
 function contentCall(path: Readonly<Record<string, string>>, options: ContentOptions & Partial<Unless>) {
@@ -465,12 +471,6 @@ function contentCall(path: Readonly<Record<string, string>>, options: ContentOpt
     'Accept-Encoding': acceptEncoding,
   }
   return { path, query, headers, signal }
-}
-
-async function readTagged(operation: Operation, response: Response): Promise<TaggedCheckpoint> {
-  const etag = response.headers.get('etag')
-  if (etag === null) throw new UnexpectedAnswerError('Cannot read the checkpoint: the answer has no ETag', response)
-  return { checkpoint: (await readJson(operation, response)) as CheckpointResponse, etag }
 }
 
 function pageOf<Query extends QueryValues>(query: Query, token: string | undefined): Query {

@@ -6,22 +6,30 @@ export interface ServerSentEvent {
   readonly data: string
 }
 
+/** The largest data of one event, in characters. */
+const MAX_DATA = 16 * 1024 * 1024
+
 /** Parses server-sent events (WHATWG HTML, 9.2) from lines. Comments, and an event without its end, yield nothing. */
 export async function* readEvents(lines: AsyncIterable<string>): AsyncGenerator<ServerSentEvent> {
   let id: string | undefined
   let type = ''
   let data: string[] = []
+  let size = 0
   for await (const line of lines) {
     const text = line.endsWith('\r') ? line.slice(0, -1) : line
     if (text === '') {
       if (data.length > 0) yield { id, type: type === '' ? 'message' : type, data: data.join('\n') }
       type = ''
       data = []
+      size = 0
       continue
     }
     const [name, value] = splitField(text)
-    if (name === 'data') data.push(value)
-    else if (name === 'event') type = value
+    if (name === 'data') {
+      data.push(value)
+      size += value.length
+      if (size > MAX_DATA) throw new RangeError(`Cannot read the events: one is larger than ${MAX_DATA} characters`)
+    } else if (name === 'event') type = value
     else if (name === 'id' && !value.includes('\0')) id = value
   }
 }

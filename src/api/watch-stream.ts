@@ -20,7 +20,10 @@ export interface WatchOptions {
   readonly signal?: AbortSignal
   /** Whether to connect again when the stream ends. The default is true. */
   readonly reconnect?: boolean
-  /** The wait before the first attempt to connect again; it doubles up to 30 s. The default is 1 s. */
+  /**
+   * The wait before the first attempt to connect again, less up to a half, so that clients do not come back together. It
+   * doubles up to 30 s. The default is 1 s.
+   */
   readonly reconnectAfterMs?: number
   /** How long the stream may be silent before it counts as dead. The server sends something every 15 s. */
   readonly silenceMs?: number
@@ -67,7 +70,7 @@ export async function* watchEvents(
     } finally {
       connection.abort()
     }
-    await delay(Math.max(delayMs, atLeastMs), signal)
+    await delay(Math.max(delayMs * (1 - Math.random() / 2), atLeastMs), signal)
     delayMs = Math.min(delayMs * 2, MAX_RECONNECT_AFTER_MS)
   }
 }
@@ -136,7 +139,9 @@ function toWatchEvent({ id, type, data }: ServerSentEvent, response: Response): 
 }
 
 function isTransient(error: unknown): boolean {
-  return !(error instanceof ApiError) || TRANSIENT.has(error.status)
+  if (error instanceof ApiError) return TRANSIENT.has(error.status)
+  // The server sends more than any event needs.
+  return !(error instanceof RangeError)
 }
 
 async function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {

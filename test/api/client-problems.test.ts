@@ -128,6 +128,23 @@ describe('the errors of ApiClient', () => {
     expect((error as Error).message.length).toBeLessThan(500)
   })
 
+  it.each([200, 502])('end the reading of an answer that is too large, of status %j', async (status) => {
+    let sent = 0
+    const endless = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        sent += 1024
+        controller.enqueue(new Uint8Array(1024))
+      },
+    })
+    const client = new ApiClient({
+      baseUrl: '',
+      maxAnswerBytes: 10_000,
+      fetch: async () => new Response(endless, { status }),
+    })
+    await expect(client.getNode()).rejects.toThrow('larger than 10000 bytes')
+    expect(sent).toBeLessThan(20_000)
+  })
+
   it('are no errors where the operation describes the body of a failure', async () => {
     const checks = [{ name: 'runtime', state: 'failed' as const, reason: 'it does not answer', hint: 'Start it.' }]
     const client = await startClient({ health: { isAlive: () => false, checks: () => checks } })

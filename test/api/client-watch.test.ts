@@ -189,6 +189,14 @@ describe('readEvents', () => {
   })
 })
 
+it('readEvents refuses an event without an end', async () => {
+  const line = `data: ${'x'.repeat(1024 * 1024)}`
+  const endless = (async function* () {
+    for (let count = 0; count < 17; count += 1) yield line
+  })()
+  await expect(Array.fromAsync(readEvents(endless))).rejects.toThrow('larger than')
+})
+
 async function* chunksOf(text: string): AsyncGenerator<Uint8Array> {
   yield new TextEncoder().encode(text)
 }
