@@ -160,6 +160,11 @@ describe('readContentHeaders', () => {
     expect(readContentHeaders(new Response('', { headers })).fileName).toBe(fileName)
   })
 
+  it('does not take the length of the compressed body for the length of the body that fetch gives', () => {
+    const headers = { etag: '"x"', 'content-length': '10', 'content-encoding': 'gzip' }
+    expect(readContentHeaders(new Response('', { headers })).bodyBytes).toBeUndefined()
+  })
+
   it('refuses an answer without an entity tag', () => {
     expect(() => readContentHeaders(new Response(''))).toThrow('without the headers of content')
   })

@@ -106,6 +106,27 @@ describe('custodyLines', () => {
     expect(read.map(({ entry }) => entry?.seq)).toEqual([1, undefined, 2])
   })
 
+  it('ends the request when its consumer stops', async () => {
+    let isOpen = true
+    const client = await startClient({
+      custody: {
+        export: () =>
+          (async function* () {
+            try {
+              for (;;) yield Buffer.from(`${JSON.stringify(entryOf(1))}\n`)
+            } finally {
+              isOpen = false
+            }
+          })(),
+      },
+    })
+    for await (const { entry } of client.custodyLines()) {
+      expect([entry?.seq, isOpen]).toEqual([1, true])
+      break
+    }
+    await expect.poll(() => isOpen).toBe(false)
+  })
+
   it('fails where the log could not be read to its end', async () => {
     const client = await startClient({
       custody: {
