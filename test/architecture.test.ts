@@ -8,6 +8,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['retention', 'encryption', 'shared'],
   agent: [
     'http',
+    'api',
     'archive',
     'criu',
     'streams',
@@ -19,11 +20,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'checkpoint',
     'shared',
   ],
-  http: ['archive', 'streams', 'access', 'custody', 'retention', 'store', 'checkpoint', 'shared'],
+  http: ['api', 'archive', 'streams', 'access', 'custody', 'retention', 'store', 'checkpoint', 'shared'],
   streams: ['checkpoint', 'shared'],
   runtime: ['checkpoint', 'shared'],
   store: ['checkpoint', 'shared'],
   archive: ['streams', 'checkpoint', 'shared'],
+  api: ['checkpoint', 'shared'],
   criu: ['checkpoint', 'shared'],
   access: ['checkpoint', 'shared'],
   retention: ['checkpoint', 'shared'],
@@ -35,6 +37,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 const ROOT = join(import.meta.dirname, '..')
 const ENTRY = 'main.ts'
+/** The client of the API: programs and tests use it, the agent does not. */
+const CLIENT = 'api/client.ts'
 /** What it joins once the process is as it should be. */
 const AGENT = 'run-agent.ts'
 /** Where threads and processes begin: named by a URL, not by an import. */
@@ -95,9 +99,9 @@ describe('the folders of src/', () => {
 })
 
 describe('the files of src/', () => {
-  it('are all reached from main.ts', () => {
+  it('are all reached from main.ts or the client', () => {
     const reached = new Set<string>()
-    const waiting = [ENTRY, ...BEGINNINGS]
+    const waiting = [ENTRY, CLIENT, ...BEGINNINGS]
     for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
       const file = fileByPath.get(path)
       if (file === undefined || reached.has(path)) continue
@@ -183,6 +187,29 @@ describe('the files of src/', () => {
       .map((file) => file.path)
       .filter((path) => path !== ENTRY && folderOf(path) !== 'config')
     expect(readers).toEqual([])
+  })
+})
+
+describe('the contract in api/', () => {
+  const loaded = new Set<string>()
+  const waiting = files.map(({ path }) => path).filter((path) => folderOf(path) === 'api')
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    const file = fileByPath.get(path)
+    if (file === undefined || loaded.has(path)) continue
+    loaded.add(path)
+    waiting.push(...targetsOf(file))
+  }
+  const contract = files.filter(({ path }) => loaded.has(path))
+
+  it('imports no package but zod, and nothing of Node.js, not even a type: browsers use it as it is', () => {
+    expect(contract.map(({ path }) => path)).toContain(CLIENT)
+    const packages = contract.flatMap(({ imports }) => imports.filter((name) => name?.startsWith('.') !== true))
+    expect([...new Set(packages)]).toEqual(['zod'])
+  })
+
+  it('uses no global of Node.js', () => {
+    const pattern = /\b(?:Buffer|process|global|setImmediate|__dirname|__filename|NodeJS)\b\s*[.([]/
+    expect(contract.filter(({ text }) => pattern.test(withoutComments(text))).map(({ path }) => path)).toEqual([])
   })
 })
 

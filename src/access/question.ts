@@ -1,9 +1,8 @@
+import type { Verb } from '../shared/rbac-verb.ts'
 import type { Principal } from './principal.ts'
 
 /** The API group of this agent's permissions. RBAC needs no registration of it. */
 export const GROUP = 'checkpoint-agent.dev'
-
-export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | ''
 
 /** One permission that somebody needs, in the words of RBAC. */
 export interface Question {

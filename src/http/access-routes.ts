@@ -1,7 +1,7 @@
 import { Router } from 'express'
 import type { Question } from '../access/question.ts'
 import { resourceName } from '../access/question.ts'
-import { accessQuery, type AccessResponse } from './node-api-types.ts'
+import { accessQuery, type AccessResponse } from '../api/access-schemas.ts'
 import { principalOf } from './caller.ts'
 import type { Judge } from './judge.ts'
 import { readQuery } from './request-input.ts'

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError, InvalidInputError } from '../shared/errors.ts'
 import { generationTag } from './checkpoint-response.ts'
-import { continueToken, writeToken } from './continue-token.ts'
+import { continueToken, writeToken } from '../api/continue-token.ts'
 
 const position = z.strictObject({ id: z.string(), generation: z.string(), skip: z.int().positive() })
 

@@ -2,7 +2,8 @@ import { Router, type Request, type RequestHandler, type Response } from 'expres
 import type { IncomingMessage } from 'node:http'
 import type { Access } from '../access/access.ts'
 import type { Identity } from '../access/credentials.ts'
-import type { Decision, Verb } from '../access/question.ts'
+import type { Decision } from '../access/question.ts'
+import type { Verb } from '../shared/rbac-verb.ts'
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { Clock } from '../shared/clock.ts'
@@ -12,8 +13,9 @@ import { principalOf } from './caller.ts'
 import { otherMethods, unknownRoute } from './error-handler.ts'
 import { forbiddenOrMissing, type Judge, type Wanted } from './judge.ts'
 import { askAgain } from './long-answer.ts'
-import { operations, type Operation } from './openapi-operations.ts'
-import type { Permission } from './permission.ts'
+import type { Operation } from '../api/operation.ts'
+import { operationList } from '../api/operations.ts'
+import type { Permission } from '../api/permission.ts'
 import type { Rates } from './rates.ts'
 import type { HttpServices } from './services.ts'
 import { VisibleRows } from './visible-rows.ts'
@@ -49,7 +51,7 @@ const grants = new WeakMap<IncomingMessage, Grant>()
 export function authorize(options: AuthorizeOptions): RequestHandler {
   const { access } = options
   const router = Router({ caseSensitive: true, strict: true })
-  for (const operation of operations) {
+  for (const operation of operationList) {
     const { method, path, permission } = operation
     if (permission.kind !== 'kubelet') router[method](toPattern(path), admit(operation, options))
   }
@@ -59,7 +61,7 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
       await refuse(req, res, next)
     }
   }
-  for (const path of new Set(operations.map((operation) => operation.path))) {
+  for (const path of new Set(operationList.map((operation) => operation.path))) {
     router.all(toPattern(path), refuseOthers(otherMethods(methodsOf(path))))
   }
   router.use(refuseOthers(unknownRoute()))
@@ -70,7 +72,7 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
 /** As `Allow` names them. */
 function methodsOf(path: string): readonly string[] {
   return (['get', 'post', 'put', 'delete'] as const)
-    .filter((method) => operations.some((operation) => operation.path === path && operation.method === method))
+    .filter((method) => operationList.some((operation) => operation.path === path && operation.method === method))
     .flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
 }
 

@@ -10,8 +10,8 @@ import type {
   CaptureJobResponse,
   CaptureResult,
   ContainerCaptureResponse,
-} from './capture-api-types.ts'
-import type { CheckpointResponse } from './checkpoint-api-types.ts'
+} from '../api/capture-schemas.ts'
+import type { CheckpointResponse } from '../api/checkpoint-schemas.ts'
 import { CaptureFailedError } from './error-handler.ts'
 import { toIdentity } from './identity-response.ts'
 import { shownText } from './shown-text.ts'

@@ -1,14 +1,15 @@
 import { Router, type Request, type Response } from 'express'
+import { z } from 'zod'
 import { isFinal, jobState, type CaptureJob } from '../checkpoint/capture-job.ts'
-import { InvalidInputError } from '../shared/errors.ts'
 import {
   captureListQuery,
   captureQuery,
   captureRequest,
   type CaptureJobList,
   type CaptureRequestBody,
-} from './capture-api-types.ts'
-import { noQuery } from './api-types.ts'
+} from '../api/capture-schemas.ts'
+import { noQuery } from '../api/common-schemas.ts'
+import { continueToken, writeToken } from '../api/continue-token.ts'
 import { assertMayIn, permittedJob, visibleRows } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
@@ -17,6 +18,9 @@ import { jsonBody, readBody, readQuery } from './request-input.ts'
 import type { Actor } from '../checkpoint/actor.ts'
 import type { CaptureRequest, CaptureServices } from './capture-services.ts'
 import type { Sight } from './visible-rows.ts'
+
+/** The query of the list; its keyset is the last job of a page. */
+const LIST_QUERY = captureListQuery.extend({ continue: continueToken(z.strictObject({ before: z.string() })) })
 
 /** Taking checkpoints: a job for each request, which the caller may wait for. */
 export function captureRoutes(
@@ -28,8 +32,8 @@ export function captureRoutes(
   router
     .route('/v1/captures')
     .get(async (req, res) => {
-      const query = readQuery(req, captureListQuery)
-      const before = query.continue === undefined ? undefined : readContinue(query.continue)
+      const query = readQuery(req, LIST_QUERY)
+      const before = query.continue?.before
       const { of, sees } = await visibleRows(req).among(() => captures.namespaces())
       const namespaces = query.namespace === undefined ? namespacesOf(of) : [query.namespace].filter(sees)
       const { jobs, remaining } = captures.list({
@@ -40,7 +44,7 @@ export function captureRoutes(
       const last = jobs.at(-1)
       const body: CaptureJobList = {
         items: jobs.map(toJobResponse),
-        continue: remaining > 0 && last !== undefined ? writeContinue(last.id) : undefined,
+        continue: remaining > 0 && last !== undefined ? writeToken({ before: last.id }) : undefined,
         remaining,
       }
       res.json(body)
@@ -133,23 +137,4 @@ function preferredWaitSeconds(prefer = ''): number | undefined {
     if (seconds !== undefined) return Number(seconds)
   }
   return undefined
-}
-
-/** The keyset: the last job of a page. Callers get it as something they have no reason to take apart. */
-function writeContinue(jobId: string): string {
-  return Buffer.from(JSON.stringify({ before: jobId })).toString('base64url')
-}
-
-function readContinue(token: string): string {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(token, 'base64url').toString())
-    if (typeof value === 'object' && value !== null && 'before' in value && typeof value.before === 'string') {
-      return value.before
-    }
-  } catch {
-    // Falls through: text that is no JSON is refused like JSON of another shape.
-  }
-  throw new InvalidInputError(`Cannot read the request query: "continue" is no token of a page of this list`, {
-    code: 'InvalidRequest',
-  })
 }

@@ -6,7 +6,7 @@ import {
   reasonQuery,
   type CheckpointResponse,
   type VerificationResponse,
-} from './checkpoint-api-types.ts'
+} from '../api/checkpoint-schemas.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'

@@ -3,8 +3,8 @@ import type { CheckpointCursor, CheckpointFilter, CheckpointQuery } from '../sto
 import type { Request } from 'express'
 import { z } from 'zod'
 import { InvalidInputError } from '../shared/errors.ts'
-import { checkpointListQuery } from './checkpoint-api-types.ts'
-import { continueToken, writeToken } from './continue-token.ts'
+import { checkpointListQuery } from '../api/checkpoint-schemas.ts'
+import { continueToken, writeToken } from '../api/continue-token.ts'
 import { readQuery } from './request-input.ts'
 
 /** Throws InvalidInputError for a `continue` of a list with another sort or other filters, as for all else that is wrong. */

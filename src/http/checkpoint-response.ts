@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import type { TarMember } from '../archive/tar-member.ts'
 import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
-import type { CheckpointResponse, DumpStatisticsResponse } from './checkpoint-api-types.ts'
-import type { MemberList, MemberResponse } from './content-api-types.ts'
+import type { CheckpointResponse, DumpStatisticsResponse } from '../api/checkpoint-schemas.ts'
+import type { MemberList, MemberResponse } from '../api/content-schemas.ts'
 
 /** A checkpoint as the API shows it: every field is named here, so that no path of the node gets out by accident. */
 export function toCheckpointResponse(checkpoint: Checkpoint, node: string): CheckpointResponse {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Problem } from './api-types.ts'
+import type { Problem } from '../api/problem-schema.ts'
 import { STATUS_CODES } from './node-http.ts'
 
 /** What Node's parser refuses before there is a request that the app could answer. */

@@ -1,6 +1,6 @@
 import { Router } from 'express'
-import { namespaceQuery } from './checkpoint-api-types.ts'
-import { type RunningContainerList, type RunningContainerResponse } from './node-api-types.ts'
+import { namespaceQuery } from '../api/checkpoint-schemas.ts'
+import { type RunningContainerList, type RunningContainerResponse } from '../api/container-schemas.ts'
 import { visibleRows } from './authorize.ts'
 import { toIdentity } from './identity-response.ts'
 import { readQuery } from './request-input.ts'

@@ -1,7 +1,7 @@
 import { Router, type Request, type Response } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { ConflictError, InvalidInputError } from '../shared/errors.ts'
-import { contentQuery } from './content-api-types.ts'
+import { contentQuery } from '../api/content-schemas.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { attachment } from './content-disposition.ts'

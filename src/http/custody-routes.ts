@@ -9,8 +9,8 @@ import {
   custodyVerifyQuery,
   type CustodyPageResponse,
   type CustodyReportResponse,
-} from './custody-api-types.ts'
-import { noQuery } from './api-types.ts'
+} from '../api/custody-schemas.ts'
+import { noQuery } from '../api/common-schemas.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readQuery } from './request-input.ts'

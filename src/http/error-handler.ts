@@ -14,7 +14,8 @@ import {
 } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { escapeInJson, escapeLines } from '../shared/readable-text.ts'
-import type { Problem } from './api-types.ts'
+import { findErrorCode } from '../api/error-codes.ts'
+import type { Problem } from '../api/problem-schema.ts'
 import { STATUS_CODES } from './node-http.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { shownText } from './shown-text.ts'
@@ -30,41 +31,6 @@ const STATUS_BY_ERROR = [
   [UnavailableError, 503],
   [OutOfSpaceError, 507],
 ] as const
-
-/** Codes whose status says more than that of their error. A capture that failed has nothing but its code. */
-const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
-  ['PodNotFound', 404],
-  ['ContainerNotFound', 404],
-  ['MethodNotAllowed', 405],
-  ['ContainerNotRunning', 409],
-  ['ContainerPaused', 409],
-  ['CaptureCancelled', 409],
-  ['CaptureInFlight', 409],
-  ['BodyTooLarge', 413],
-  ['UnsupportedMediaType', 415],
-  ['PreconditionFailed', 412],
-  ['RangeNotSatisfiable', 416],
-  ['TooManyDownloads', 429],
-  ['TooManyInspections', 429],
-  ['TooManyRequests', 429],
-  ['CheckpointNotImplemented', 501],
-  ['FreezeUnknown', 503],
-  ['RuntimeNotInitialized', 503],
-  ['RuntimeUnavailable', 503],
-  ['ShuttingDown', 503],
-  ['DiskFloor', 507],
-  ['DiskFull', 507],
-])
-
-/** A full queue moves on with every capture that ends, and so do downloads. */
-const RETRY_AFTER_SECONDS = new Map([
-  ['QueueFull', 30],
-  ['FreezeUnknown', 5],
-  ['TooManyDownloads', 10],
-  ['TooManyInspections', 5],
-  ['TooManyWatchers', 30],
-  ['AuthorizationUnavailable', 5],
-])
 
 /** Why a capture that somebody waited for gave no checkpoint. Thrown by the route, mapped here like any other error. */
 export class CaptureFailedError extends AgentError {}
@@ -91,7 +57,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       return
     }
     const status = statusOf(error)
-    const retryAfter = RETRY_AFTER_SECONDS.get(error.code)
+    const retryAfter = findErrorCode(error.code)?.retryAfterSeconds
     if (retryAfter !== undefined) {
       res.set('Retry-After', String(status === 429 ? retryAfterSeconds(retryAfter) : retryAfter))
     }
@@ -138,7 +104,7 @@ function shownFailure(
 }
 
 function statusOf(error: AgentError): number {
-  return STATUS_BY_CODE.get(error.code) ?? STATUS_BY_ERROR.find(([type]) => error instanceof type)?.[1] ?? 500
+  return findErrorCode(error.code)?.status ?? STATUS_BY_ERROR.find(([type]) => error instanceof type)?.[1] ?? 500
 }
 
 function isAbortError(thrown: unknown): boolean {

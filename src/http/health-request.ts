@@ -1,7 +1,7 @@
 import type { Request } from 'express'
-import { operations } from './openapi-operations.ts'
+import { operationList } from '../api/operations.ts'
 
-const PATHS = new Set(operations.flatMap(({ path, permission }) => (permission.kind === 'open' ? [path] : [])))
+const PATHS = new Set(operationList.flatMap(({ path, permission }) => (permission.kind === 'open' ? [path] : [])))
 
 /** Whether a request is for `/healthz` or `/readyz`, which are open to everybody at any time. */
 export function isHealthRequest({ method, path }: Request): boolean {

@@ -1,5 +1,6 @@
 import { LOCAL_ROOT, type Principal } from '../access/principal.ts'
-import { GROUP, resourceName, type Authorizer, type Decision, type Question, type Verb } from '../access/question.ts'
+import { GROUP, resourceName, type Authorizer, type Decision, type Question } from '../access/question.ts'
+import type { Verb } from '../shared/rbac-verb.ts'
 import { NotAllowedError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Access } from '../access/access.ts'
-import type { Verb } from '../access/question.ts'
+import type { Verb } from '../shared/rbac-verb.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { identify } from './authenticate.ts'
 import type { Judge } from './judge.ts'

@@ -1,6 +1,6 @@
 import { Router } from 'express'
-import { noQuery } from './api-types.ts'
-import { type NodeResponse } from './node-api-types.ts'
+import { noQuery } from '../api/common-schemas.ts'
+import { type NodeResponse } from '../api/node-schemas.ts'
 import { readQuery } from './request-input.ts'
 import type { HttpServices } from './services.ts'
 import type { NodeStatus } from './node-services.ts'

@@ -3,6 +3,7 @@ import { UnavailableError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { principalOf } from './caller.ts'
 import type { Judge } from './judge.ts'
+import type { Rated } from '../api/operation.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { UserRate } from './user-rate.ts'
 
@@ -33,9 +34,7 @@ const KINDS = {
   verify: { setting: 'verifiesPerMinute', words: 'verifications' },
   change: { setting: 'changesPerMinute', words: 'pins, unpins and removals' },
   access: { setting: 'accessPerMinute', words: 'questions about permissions' },
-} as const satisfies Readonly<Record<string, { readonly setting: keyof RateLimits; readonly words: string }>>
-
-export type Rated = keyof typeof KINDS
+} as const satisfies Readonly<Record<Rated, { readonly setting: keyof RateLimits; readonly words: string }>>
 
 /** Counts what users begin. Root of the node, and everybody where nobody has a name, are not counted. */
 export class Rates {

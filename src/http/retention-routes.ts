@@ -3,9 +3,9 @@ import type { PlannedRemoval } from '../retention/plan-types.ts'
 import { Router } from 'express'
 import { z } from 'zod'
 import { ConflictError } from '../shared/errors.ts'
-import { noQuery } from './api-types.ts'
+import { noQuery } from '../api/common-schemas.ts'
 import { actorOf } from './caller.ts'
-import { continueToken, writeToken } from './continue-token.ts'
+import { continueToken, writeToken } from '../api/continue-token.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
 import {
   retentionHistoryQuery,
@@ -17,7 +17,7 @@ import {
   type RetentionPlanResponse,
   type RetentionStatusResponse,
   type SweepReportResponse,
-} from './retention-api-types.ts'
+} from '../api/retention-schemas.ts'
 import type { OpenPlan, RetentionServices } from './retention-services.ts'
 import { shownText } from './shown-text.ts'
 

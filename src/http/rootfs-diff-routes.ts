@@ -1,6 +1,6 @@
 import type { RootfsChange } from '../archive/rootfs-diff.ts'
 import { Router } from 'express'
-import { rootfsDiffQuery, type RootfsDiffResponse } from './content-api-types.ts'
+import { rootfsDiffQuery, type RootfsDiffResponse } from '../api/content-schemas.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'

@@ -1,5 +1,6 @@
 import type { Principal } from '../access/principal.ts'
-import type { Decision, Verb } from '../access/question.ts'
+import type { Decision } from '../access/question.ts'
+import type { Verb } from '../shared/rbac-verb.ts'
 import { forbidden, type Judge } from './judge.ts'
 
 /** Of which namespaces the caller may see rows. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { NodeResponse } from '../../src/http/node-api-types.ts'
+import type { NodeResponse } from '../../src/api/node-schemas.ts'
 import { archiveProblem } from '../support/archive-check.ts'
 import { connectCriAdmin, type CriAdmin } from '../support/cri-admin.ts'
 import { CHECKPOINTS, forwardToNode, startAgentInNode, type AgentInNode } from './agent-in-node.ts'

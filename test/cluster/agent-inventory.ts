@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CheckpointList, CheckpointResponse } from '../../src/http/checkpoint-api-types.ts'
+import type { CheckpointList, CheckpointResponse } from '../../src/api/checkpoint-schemas.ts'
 import { CheckpointStore } from '../../src/store/checkpoint-store.ts'
 import type { AgentInNode } from './agent-in-node.ts'
 

@@ -1,6 +1,6 @@
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import type { CheckpointResponse } from '../../src/http/checkpoint-api-types.ts'
+import type { CheckpointResponse } from '../../src/api/checkpoint-schemas.ts'
 import type { AgentInNode } from './agent-in-node.ts'
 
 export interface WatchedEvent {

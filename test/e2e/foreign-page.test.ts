@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { CheckpointList } from '../../src/http/checkpoint-api-types.ts'
+import type { CheckpointList } from '../../src/api/checkpoint-schemas.ts'
 import { hasProgram, startDemo, type RunningDemo } from '../demo/running-demo.ts'
 import { sendRequest } from '../support/http-client.ts'
 import { serveAttackingPage } from './support/attacking-page.ts'

@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { CheckpointList, CheckpointResponse } from '../../src/http/checkpoint-api-types.ts'
+import type { CheckpointList, CheckpointResponse } from '../../src/api/checkpoint-schemas.ts'
 import { startAgentProcess, type AgentProcess } from '../support/agent-process.ts'
 import { counterProcesses, writeArchive } from '../support/archive-builder.ts'
 

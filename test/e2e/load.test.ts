@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CaptureJobResponse } from '../../src/http/capture-api-types.ts'
+import type { CaptureJobResponse } from '../../src/api/capture-schemas.ts'
 import type { AgentProcess } from '../support/agent-process.ts'
 import { hogPod, runPod } from './harness/test-pods.ts'
 import { startAgentNode, type AgentNode } from './support/agent-node.ts'

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { CheckpointList, CheckpointResponse } from '../../src/http/checkpoint-api-types.ts'
+import type { CheckpointList, CheckpointResponse } from '../../src/api/checkpoint-schemas.ts'
 import { startAgentProcess, type AgentProcess, type Settings } from '../support/agent-process.ts'
 import { writeArchive } from '../support/archive-builder.ts'
 

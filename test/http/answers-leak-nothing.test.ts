@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { operations, type Operation } from '../../src/http/openapi-operations.ts'
+import type { Operation } from '../../src/api/operation.ts'
+import { operationList } from '../../src/api/operations.ts'
 import {
   ConflictError,
   InvalidInputError,
@@ -39,7 +40,7 @@ const FAILURES: Readonly<Record<string, unknown>> = {
 }
 
 /** The kubelet's own route says what the kubelet says, paths included; health has no text at all. */
-const ours = operations.filter(({ permission }) => permission.kind !== 'kubelet' && permission.kind !== 'open')
+const ours = operationList.filter(({ permission }) => permission.kind !== 'kubelet' && permission.kind !== 'open')
 
 /** The document is the same for everybody, and needs nothing that could fail; who may do what is asked of nobody here. */
 const CANNOT_FAIL = new Set(['getOpenApi', 'getAccess'])

@@ -1,8 +1,9 @@
 import request from 'supertest'
 import { expect } from 'vitest'
 import type { z } from 'zod'
-import { problem } from '../../src/http/api-types.ts'
-import { operations, type Answer } from '../../src/http/openapi-operations.ts'
+import { problem } from '../../src/api/problem-schema.ts'
+import type { Answer } from '../../src/api/operation.ts'
+import { operationList } from '../../src/api/operations.ts'
 import { testApp, type ServiceChanges } from './http-services.ts'
 
 export interface ApiCall {
@@ -28,7 +29,7 @@ export async function call(changes: ServiceChanges, methodAndPath: string, { hea
 
 function expectDocumented(method: string, url: string, answer: request.Response): Answer | undefined {
   const path = url.split('?', 1)[0] ?? ''
-  const operation = operations.find((candidate) => {
+  const operation = operationList.find((candidate) => {
     const pattern = new RegExp(`^${candidate.path.replace(/\{\w+\}/g, '[^/]+')}$`)
     return candidate.method === method && pattern.test(path)
   })

@@ -1,9 +1,10 @@
 import Sqlite from 'better-sqlite3'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { ApiClient } from '../../src/api/client.ts'
+import { readPages } from '../../src/api/pages.ts'
 import { JobStore } from '../../src/store/job-store.ts'
 import { migrate } from '../../src/store/migrations.ts'
 import { counter, job, startApp, succeeded } from './http-services.ts'
-import { rawRequest } from './raw-request.ts'
 import { accessOf } from './role-services.ts'
 
 /** As many as are kept at all. */
@@ -40,35 +41,20 @@ function storeOf(jobs: number): JobStore {
   return store
 }
 
-interface Page {
-  readonly items: readonly { readonly id: string; readonly identity: { readonly namespace: string } }[]
-  readonly continue?: string
-  readonly remaining: number
-}
-
 async function start(store: JobStore) {
   const captures = { list: store.list.bind(store), namespaces: store.namespaces.bind(store) }
-  const port = await startApp({ captures, access: ACCESS })
-  return async (role: string, query = ''): Promise<Page> => {
-    const headers = [['Authorization', `Bearer ${role}`]] as const
-    const { status, body } = await rawRequest(port, { method: 'GET', path: `/v1/captures${query}`, headers })
-    expect(status).toBe(200)
-    return JSON.parse(body) as Page
-  }
+  const baseUrl = `http://127.0.0.1:${await startApp({ captures, access: ACCESS })}`
+  return (role: string) => new ApiClient({ baseUrl, token: role })
 }
 
 describe('the list of 10,000 captures', () => {
   it('has every job that the caller may see, the oldest too, and no other', async () => {
-    const list = await start(many)
+    const client = (await start(many))('shopper')
     const seen: string[] = []
-    let query = '?limit=7'
-    for (;;) {
-      const page = await list('shopper', query)
+    for await (const page of readPages((token) => client.listCaptures({ limit: 7, continue: token }))) {
       expect(page.items.every(({ identity }) => identity.namespace === 'shop')).toBe(true)
       seen.push(...page.items.map(({ id }) => id))
       expect(page.remaining).toBe(39 - seen.length)
-      if (page.continue === undefined) break
-      query = `?limit=7&continue=${page.continue}`
     }
     expect(seen.map(Number)).toEqual(
       Array.from({ length: MANY }, (_, number) => number)
@@ -78,25 +64,25 @@ describe('the list of 10,000 captures', () => {
   })
 
   it.each([
-    { role: 'nodeViewer', query: '?limit=1', items: 1, remaining: MANY - 1 },
-    { role: 'nodeViewer', query: '?namespace=shop', items: 39, remaining: 0 },
-    { role: 'nodeViewer', query: '?namespace=nobody', items: 0, remaining: 0 },
-    { role: 'shopper', query: '', items: 39, remaining: 0 },
-    { role: 'shopper', query: '?namespace=shop&limit=2', items: 2, remaining: 37 },
-    { role: 'banker', query: '?namespace=bank&limit=3', items: 3, remaining: MANY - 39 - 3 },
+    { role: 'nodeViewer', query: { limit: 1 }, items: 1, remaining: MANY - 1 },
+    { role: 'nodeViewer', query: { namespace: 'shop' }, items: 39, remaining: 0 },
+    { role: 'nodeViewer', query: { namespace: 'nobody' }, items: 0, remaining: 0 },
+    { role: 'shopper', query: {}, items: 39, remaining: 0 },
+    { role: 'shopper', query: { namespace: 'shop', limit: 2 }, items: 2, remaining: 37 },
+    { role: 'banker', query: { namespace: 'bank', limit: 3 }, items: 3, remaining: MANY - 39 - 3 },
   ])('counts what follows: $role $query', async ({ role, query, items, remaining }) => {
-    const page = await (await start(many))(role, query)
+    const page = await (await start(many))(role).listCaptures(query)
     expect(page.items).toHaveLength(items)
     expect(page.remaining).toBe(remaining)
   })
 
   it.each(['shopper', 'banker', 'nodeViewer'])('takes a page no longer than in a short list, as %s', async (role) => {
-    const [long, short] = [await start(many), await start(few)]
-    const query = '?limit=20'
+    const [long, short] = [(await start(many))(role), (await start(few))(role)]
+    const query = { limit: 20 }
     const times = { long: [] as number[], short: [] as number[] }
     for (let round = 0; round < 60; round += 1) {
-      times.long.push(await timed(() => long(role, query)))
-      times.short.push(await timed(() => short(role, query)))
+      times.long.push(await timed(() => long.listCaptures(query)))
+      times.short.push(await timed(() => short.listCaptures(query)))
     }
     // Before it was by a factor of hundreds; what counts what follows takes a millisecond of its own.
     expect(p(times.long, 0.5)).toBeLessThan(p(times.short, 0.5) * 4)

@@ -4,6 +4,8 @@ import type { CaptureJob } from '../../src/checkpoint/capture-job.ts'
 import type { CaptureRequest, CaptureServices } from '../../src/http/capture-services.ts'
 import { ConflictError, NotFoundError, UnavailableError } from '../../src/shared/errors.ts'
 import { call, type ApiCall } from './api-call.ts'
+import { readPages } from '../../src/api/pages.ts'
+import { startClient } from '../api/client-server.ts'
 import { capture, counter, job, startApp, succeeded } from './http-services.ts'
 
 const body = { namespace: 'shop', pod: 'web-node-a', container: 'counter' }
@@ -304,20 +306,11 @@ describe('GET /v1/captures', () => {
       const rest = before === undefined ? jobs : jobs.filter(({ id }) => id < before)
       return { jobs: rest.slice(0, limit), remaining: Math.max(0, rest.length - limit) }
     }
-    const seen: string[] = []
-    const remaining: number[] = []
-    let query = '?limit=2'
-    for (;;) {
-      const answer = await call({ captures: { list } }, `GET /v1/captures${query}`)
-      const page = answer.body as { items: { id: string }[]; continue?: string; remaining: number }
-      seen.push(...page.items.map(({ id }) => id))
-      remaining.push(page.remaining)
-      if (page.continue === undefined) break
-      expect(page.continue).toMatch(/^[A-Za-z0-9_-]+$/)
-      query = `?limit=2&continue=${page.continue}`
-    }
-    expect(seen).toEqual(['05', '04', '03', '02', '01'])
-    expect(remaining).toEqual([3, 1, 0])
+    const client = await startClient({ captures: { list } })
+    const pages = await Array.fromAsync(readPages((token) => client.listCaptures({ limit: 2, continue: token })))
+    expect(pages.flatMap(({ items }) => items.map(({ id }) => id))).toEqual(['05', '04', '03', '02', '01'])
+    expect(pages.map(({ remaining }) => remaining)).toEqual([3, 1, 0])
+    for (const { continue: token } of pages.slice(0, -1)) expect(token).toMatch(/^[A-Za-z0-9_-]+$/)
   })
 
   it('gives 100 jobs where no limit is named', async () => {

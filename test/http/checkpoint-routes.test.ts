@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
+import { readPages } from '../../src/api/pages.ts'
+import { startClient } from '../api/client-server.ts'
 import { call } from './api-call.ts'
 import { checkpoint, counter, recordingLogger, startApp, type ServiceChanges } from './http-services.ts'
 import { rawRequest } from './raw-request.ts'
@@ -84,25 +86,15 @@ describe('GET /v1/checkpoints', () => {
     expect((await queryOf(`?sort=-${key}`)).order).toEqual({ key, isDescending: true })
   })
 
-  it.each(['takenAt', '-sizeBytes', 'fileName', '-discoveredAt'])('pages by %s to the end', async (sort) => {
+  it.each(['takenAt', '-sizeBytes', 'fileName', '-discoveredAt'] as const)('pages by %s to the end', async (sort) => {
     const rows = ['05', '04', '03', '02', '01'].map((id) => checkpoint({ id }))
     const queries: CheckpointQuery[] = []
-    const list = pager(rows, queries)
-    const seen: string[] = []
-    const remaining: number[] = []
-    let query = `?sort=${sort}&state=ready&limit=2`
-    for (;;) {
-      const answer = await listing({ list }, query)
-      const page = answer.body as { items: { id: string }[]; continue?: string; remaining: number }
-      seen.push(...page.items.map(({ id }) => id))
-      remaining.push(page.remaining)
-      if (page.continue === undefined) break
-      expect(page.continue).toMatch(/^[A-Za-z0-9_-]+$/)
-      // The limit is no part of the list.
-      query = `?sort=${sort}&state=ready&limit=2&continue=${page.continue}`
-    }
-    expect(seen).toEqual(['05', '04', '03', '02', '01'])
-    expect(remaining).toEqual([3, 1, 0])
+    const client = await startClient({ checkpoints: { list: pager(rows, queries) } })
+    const read = (token?: string) => client.listCheckpoints({ sort, state: 'ready', limit: 2, continue: token })
+    const pages = await Array.fromAsync(readPages(read))
+    expect(pages.flatMap(({ items }) => items.map(({ id }) => id))).toEqual(['05', '04', '03', '02', '01'])
+    expect(pages.map(({ remaining }) => remaining)).toEqual([3, 1, 0])
+    for (const { continue: token } of pages.slice(0, -1)) expect(token).toMatch(/^[A-Za-z0-9_-]+$/)
     expect(queries.map(({ after }) => after?.id)).toEqual([undefined, '04', '02'])
     expect(new Set(queries.slice(1).map(({ after }) => typeof after?.value))).toEqual(
       new Set([sort === 'fileName' ? 'string' : 'number']),
@@ -325,26 +317,15 @@ describe('GET /v1/checkpoints/{id}/members', () => {
       const shown = members.slice(skip, skip + limit)
       return { members: shown, remaining: members.length - skip - shown.length, problems: [] }
     }
-    const seen: string[] = []
-    let query = '?limit=2'
-    for (;;) {
-      const page = (await reading(read, query)).body as { items: { name: string }[]; continue?: string }
-      seen.push(...page.items.map(({ name }) => name))
-      if (page.continue === undefined) break
-      query = `?limit=2&continue=${page.continue}`
-    }
+    const client = await startClient({ checkpoints: { get: () => checkpoint(), members: read } })
+    const seen = await Array.fromAsync(client.allCheckpointMembers('x', { limit: 2 }), ({ name }) => name)
     expect(seen).toEqual(names)
     expect(asked).toEqual([0, 2, 4].map((skip) => ({ skip, limit: 2 })))
   })
 
   it('goes on where a page ended before its limit, as one of long names does', async () => {
-    const seen: string[] = []
-    for (let query: string | undefined = ''; query !== undefined;) {
-      const page = (await reading(oneByOne, query)).body as { items: { name: string }[]; continue?: string }
-      seen.push(...page.items.map(({ name }) => name))
-      query = page.continue && `?continue=${page.continue}`
-    }
-    expect(seen).toEqual(names)
+    const client = await startClient({ checkpoints: { get: () => checkpoint(), members: oneByOne } })
+    expect(await Array.fromAsync(client.allCheckpointMembers('x'), ({ name }) => name)).toEqual(names)
   })
 
   it('does not go on in a file that has changed', async () => {

@@ -1,7 +1,7 @@
 import express from 'express'
 import request from 'supertest'
 import { describe, expect, it } from 'vitest'
-import { problem } from '../../src/http/api-types.ts'
+import { problem } from '../../src/api/problem-schema.ts'
 import { CaptureFailedError, errorHandler } from '../../src/http/error-handler.ts'
 import {
   ConflictError,

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { openAccess, type Access } from '../../src/access/access.ts'
-import { problem } from '../../src/http/api-types.ts'
+import { problem } from '../../src/api/problem-schema.ts'
 import { openListeners } from '../../src/http/listeners.ts'
-import { operations } from '../../src/http/openapi-operations.ts'
+import { operationList } from '../../src/api/operations.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { sendRequest } from '../support/http-client.ts'
@@ -158,7 +158,7 @@ describe('without access control', () => {
     expect(await refusalOf(ask(['Host: localhost:9443', ...headers]))).toBe('ForeignOrigin')
   })
 
-  it.each(operations.filter(({ permission }) => permission.kind !== 'open'))(
+  it.each(operationList.filter(({ permission }) => permission.kind !== 'open'))(
     '$method $path is refused to other hosts and origins, before anything else is looked at',
     async ({ method, path }) => {
       const target = path.replaceAll(/\{\w+\}/g, 'x')

@@ -2,7 +2,8 @@ import { METHODS } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { OPEN_TO_ALL } from '../../src/access/access.ts'
 import type { Question } from '../../src/access/question.ts'
-import { operations, type Operation } from '../../src/http/openapi-operations.ts'
+import type { Operation } from '../../src/api/operation.ts'
+import { operationList } from '../../src/api/operations.ts'
 import { UnavailableError } from '../../src/shared/errors.ts'
 import { counter, startApp, webPodKubelet } from './http-services.ts'
 import { rawRequest, type RawAnswer } from './raw-request.ts'
@@ -59,10 +60,10 @@ const WHILE_DOWN: Readonly<Record<string, object>> = {
 
 describe('every operation', () => {
   it('is in the table', () => {
-    expect(operations.map(({ id }) => id).toSorted()).toEqual(Object.keys(ALLOWED).toSorted())
+    expect(operationList.map(({ id }) => id).toSorted()).toEqual(Object.keys(ALLOWED).toSorted())
   })
 
-  it.each(operations)('$method $path lets in whom the table names', async (operation) => {
+  it.each(operationList)('$method $path lets in whom the table names', async (operation) => {
     const port = await startApp(serve())
     const statuses: Record<string, number> = {}
     for (const role of [...Object.keys(ROLES), 'stranger']) {
@@ -77,7 +78,7 @@ describe('every operation', () => {
     expect(stranger).toBe(ALLOWED[operation.id]?.includes('stranger') === true ? 200 : 401)
   })
 
-  it.each(operations.filter(({ permission }) => permission.kind !== 'open'))(
+  it.each(operationList.filter(({ permission }) => permission.kind !== 'open'))(
     '$method $path allows nothing while nobody can be asked',
     async (operation) => {
       const port = await startApp(serve({ isDown: true }))
@@ -90,8 +91,8 @@ describe('every operation', () => {
     '%s is 405 where it is none, and 401 first',
     async (method) => {
       const port = await startApp(serve())
-      for (const path of new Set(operations.map((operation) => operation.path))) {
-        const here = operations.filter((operation) => operation.path === path)
+      for (const path of new Set(operationList.map((operation) => operation.path))) {
+        const here = operationList.filter((operation) => operation.path === path)
         if (here.some((operation) => operation.permission.kind === 'kubelet')) continue
         const allowed = here.flatMap((operation) =>
           operation.method === 'get' ? ['GET', 'HEAD'] : [operation.method.toUpperCase()],
@@ -130,7 +131,7 @@ describe('every operation', () => {
     expect((await rawRequest(port, { method: 'GET', path, headers: as('nobody') })).status).toBe(404)
   })
 
-  it.each(operations.filter(({ method }) => method === 'get'))('HEAD $path is as GET', async (operation) => {
+  it.each(operationList.filter(({ method }) => method === 'get'))('HEAD $path is as GET', async (operation) => {
     const port = await startApp(serve())
     for (const role of ['stranger', 'nobody']) {
       const head = await rawRequest(port, { method: 'HEAD', path: pathOf(operation), headers: as(role) })

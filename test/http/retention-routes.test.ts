@@ -3,6 +3,7 @@ import type { PlannedRemoval } from '../../src/retention/plan-types.ts'
 import { describe, expect, it } from 'vitest'
 import type { OpenPlan, RetentionServices } from '../../src/http/retention-services.ts'
 import { ConflictError, UnavailableError } from '../../src/shared/errors.ts'
+import { startClient } from '../api/client-server.ts'
 import { call } from './api-call.ts'
 
 const JSON_BODY = { 'content-type': 'application/json' }
@@ -72,12 +73,6 @@ function planService(remove: readonly string[], keep: readonly string[]) {
   return { asked, closed, retention }
 }
 
-interface PlanBody {
-  readonly remove: readonly { readonly id: string }[]
-  readonly keep?: readonly { readonly id: string }[]
-  readonly continue?: string
-}
-
 const ids = (list: readonly { readonly id: string }[] = []) => list.map(({ id }) => id)
 
 describe('GET /v1/retention', () => {
@@ -131,16 +126,9 @@ describe('POST /v1/retention/plan', () => {
 
   it('pages through what goes and then through what stays, each once', async () => {
     const { retention, asked } = planService(['a', 'b', 'c'], ['d', 'e'])
-    const seen: string[] = []
-    let next = ''
-    for (let pages = 0; pages < 10; pages += 1) {
-      const { body } = await call({ retention }, `POST /v1/retention/plan?include=keep&limit=2${next}`)
-      const page = body as PlanBody
-      seen.push(...ids(page.remove), ...ids(page.keep))
-      if (page.continue === undefined) break
-      next = `&continue=${page.continue}`
-    }
-    expect(seen).toEqual(['a', 'b', 'c', 'd', 'e'])
+    const client = await startClient({ retention })
+    const pages = await Array.fromAsync(client.allPlanPages({}, { include: 'keep', limit: 2 }))
+    expect(pages.flatMap(({ remove, keep }) => [...ids(remove), ...ids(keep)])).toEqual(['a', 'b', 'c', 'd', 'e'])
     expect(asked).toEqual(asked.map(() => ({ withKept: true })))
   })
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CaptureResult } from '../../../src/http/capture-api-types.ts'
+import type { CaptureResult } from '../../../src/api/capture-schemas.ts'
 import type { AttackClient } from './attack-client.ts'
 
 export const OPERATIONS = ['list', 'capture', 'download', 'delete'] as const

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CaptureJobList, CaptureJobResponse, CaptureResult } from '../../../src/http/capture-api-types.ts'
-import type { NodeResponse } from '../../../src/http/node-api-types.ts'
+import type { CaptureJobList, CaptureJobResponse, CaptureResult } from '../../../src/api/capture-schemas.ts'
+import type { NodeResponse } from '../../../src/api/node-schemas.ts'
 import type { AgentProcess } from '../../support/agent-process.ts'
 import type { HttpAnswer } from '../../support/http-client.ts'
 

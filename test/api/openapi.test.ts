@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { openApiDocument } from '../../src/http/openapi.ts'
-import { call } from './api-call.ts'
-import { testApp } from './http-services.ts'
+import { openApiDocument } from '../../src/api/openapi.ts'
+import { call } from '../http/api-call.ts'
+import { testApp } from '../http/http-services.ts'
 
 interface Layer {
   readonly route?: { readonly path: string; readonly methods: Readonly<Record<string, boolean>> }
@@ -17,6 +19,7 @@ interface Document {
 
 interface OperationObject {
   readonly operationId: string
+  readonly tags: readonly string[]
   readonly parameters: readonly { readonly name: string; readonly in: string; readonly schema: object }[]
   readonly requestBody?: { readonly required: boolean }
   readonly security?: readonly object[]
@@ -47,6 +50,18 @@ describe('openApiDocument', () => {
     const answer = await call({}, 'GET /openapi.json')
     expect(answer.body).toEqual(document)
     expect(document.openapi).toMatch(/^3\.1\./)
+  })
+
+  it('is in docs/openapi.json: "node --run openapi" writes it', () => {
+    const path = join(import.meta.dirname, '../../docs/openapi.json')
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(document)
+  })
+
+  it('sorts every operation under one of its tags', () => {
+    const { tags } = openApiDocument() as { readonly tags: readonly { readonly name: string }[] }
+    const used = new Set(operations.flatMap(({ operation }) => operation.tags))
+    expect([...used].toSorted()).toEqual(tags.map(({ name }) => name).toSorted())
+    expect(operations.filter(({ operation }) => operation.tags.length !== 1)).toEqual([])
   })
 
   it('refers only to schemas that it has, and has none that nobody refers to', () => {

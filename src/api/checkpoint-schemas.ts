@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, containerIdentity, count, name, nextPage, page, time, wholeNumber } from './api-types.ts'
+import { bytes, containerIdentity, count, name, nextPage, page, time, wholeNumber } from './common-schemas.ts'
 
 const identitySource = z.enum(['observed', 'archive', 'name', 'unknown'])
 

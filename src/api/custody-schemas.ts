@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, count, pageLimit, time, wholeNumber } from './api-types.ts'
+import { bytes, count, pageLimit, time, wholeNumber } from './common-schemas.ts'
 
 const sha256Text = z.string().regex(/^[0-9a-f]{64}$/)
 
@@ -79,3 +79,5 @@ export const dsseEnvelope = z.object({
 
 export type CustodyPageResponse = z.infer<typeof custodyPage>
 export type CustodyReportResponse = z.infer<typeof custodyReport>
+export type CustodyEntryResponse = z.infer<typeof custodyEntry>
+export type DsseEnvelope = z.infer<typeof dsseEnvelope>

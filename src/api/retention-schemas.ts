@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bytes, count, page, time } from './api-types.ts'
+import { bytes, count, page, time } from './common-schemas.ts'
 
 export const retentionPlanQuery = z.strictObject({
   include: z.literal('keep').optional().describe('Also what stays, and why, after what goes'),
@@ -101,3 +101,5 @@ export type PlannedArchiveResponse = z.infer<typeof plannedArchive>
 export type RetentionStatusResponse = z.infer<typeof retentionStatus>
 export type RetentionHistoryResponse = z.infer<typeof retentionHistory>
 export type SweepReportResponse = z.infer<typeof sweepReport>
+export type RetentionPlanRequest = z.infer<typeof retentionPlanRequest>
+export type RetentionSweepRequest = z.infer<typeof retentionSweepRequest>

@@ -1,4 +1,4 @@
-import type { Verb } from '../access/question.ts'
+import type { Verb } from '../shared/rbac-verb.ts'
 
 /** What a caller of an operation needs. */
 export type Permission =

@@ -1,11 +1,12 @@
 import { z } from 'zod'
 
-/** Where the next page begins. Callers get it as something that they have no reason to take apart. */
+/** Encodes the position where the next page begins. The token is opaque to callers. */
 export function writeToken(position: object): string {
-  return Buffer.from(JSON.stringify(position)).toString('base64url')
+  const bytes = new TextEncoder().encode(JSON.stringify(position))
+  return bytes.toBase64({ alphabet: 'base64url', omitPadding: true })
 }
 
-/** The parameter `continue` of a list whose positions are of this shape. */
+/** Builds the schema of the query parameter `continue` of a list whose positions have this shape. */
 export function continueToken<Position extends z.ZodType>(shape: Position) {
   return z
     .string()
@@ -20,7 +21,8 @@ export function continueToken<Position extends z.ZodType>(shape: Position) {
 
 function parse(token: string): unknown {
   try {
-    return JSON.parse(Buffer.from(token, 'base64url').toString())
+    const bytes = Uint8Array.fromBase64(token, { alphabet: 'base64url' })
+    return JSON.parse(new TextDecoder().decode(bytes))
   } catch {
     return undefined
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { bytes, count, nextPage, page, time } from './api-types.ts'
-import { checkpointProblem } from './checkpoint-api-types.ts'
+import { bytes, count, nextPage, page, time } from './common-schemas.ts'
+import { checkpointProblem } from './checkpoint-schemas.ts'
 
 export const memberResponse = z.object({
   name: z.string().describe('Without `./` in front and slash behind'),
@@ -56,3 +56,4 @@ export const rootfsDiffQuery = z.strictObject({ ...page, incomplete })
 export type MemberResponse = z.infer<typeof memberResponse>
 export type MemberList = z.infer<typeof memberList>
 export type RootfsDiffResponse = z.infer<typeof rootfsDiffResponse>
+export type RootfsChangeResponse = z.infer<typeof rootfsChange>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { bytes, containerIdentity, count, name, nextPage, page, time } from './api-types.ts'
-import { checkpointResponse } from './checkpoint-api-types.ts'
+import { bytes, containerIdentity, count, name, nextPage, page, time } from './common-schemas.ts'
+import { checkpointResponse } from './checkpoint-schemas.ts'
 
 export const captureState = z.enum([
   'queued',
@@ -98,10 +98,6 @@ export const captureQuery = z.strictObject({
 })
 
 export const captureListQuery = z.strictObject({ namespace: name.optional(), ...page })
-
-export const kubeletResult = z.object({
-  items: z.array(z.string()).describe('The absolute path of the archive on the node'),
-})
 
 export type CaptureRequestBody = z.infer<typeof captureRequest>
 export type CaptureJobResponse = z.infer<typeof captureJobResponse>

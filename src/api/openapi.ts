@@ -1,44 +1,63 @@
 import { z } from 'zod'
-import * as api from './api-types.ts'
-import * as captures from './capture-api-types.ts'
-import * as checkpoints from './checkpoint-api-types.ts'
-import * as contents from './content-api-types.ts'
-import * as nodes from './node-api-types.ts'
-import * as retention from './retention-api-types.ts'
-import { operations, type Answer, type Operation } from './openapi-operations.ts'
+import { healthResponse, readinessResponse } from './agent-schemas.ts'
+import {
+  captureError,
+  captureJobList,
+  captureJobResponse,
+  captureRequest,
+  captureResult,
+  containerCaptureResponse,
+} from './capture-schemas.ts'
+import { checkpointList, checkpointProblem, checkpointResponse } from './checkpoint-schemas.ts'
+import { containerIdentity } from './common-schemas.ts'
+import { runningContainerList, runningContainerResponse } from './container-schemas.ts'
+import { memberList, memberResponse, rootfsChange, rootfsDiffResponse } from './content-schemas.ts'
+import { kubeletResult } from './kubelet-schemas.ts'
+import { nodeResponse } from './node-schemas.ts'
+import { problem } from './problem-schema.ts'
+import {
+  plannedArchive,
+  retentionBlocked,
+  retentionHistory,
+  retentionPlan,
+  retentionStatus,
+  sweepReport,
+} from './retention-schemas.ts'
+import { TAGS, type Answer, type Operation } from './operation.ts'
+import { operationList } from './operations.ts'
 
 /** A piece of JSON Schema or OpenAPI; nobody takes it apart but the clients. */
 type Json = Readonly<Record<string, unknown>>
 
 /** The schemas that get a name of their own in the document, and so a type of their own in generated clients. */
 const NAMED: Readonly<Record<string, z.ZodType>> = {
-  CaptureError: captures.captureError,
-  CaptureJob: captures.captureJobResponse,
-  CaptureJobList: captures.captureJobList,
-  CaptureRequest: captures.captureRequest,
-  CaptureResult: captures.captureResult,
-  Checkpoint: checkpoints.checkpointResponse,
-  CheckpointList: checkpoints.checkpointList,
-  CheckpointProblem: checkpoints.checkpointProblem,
-  ContainerCapture: captures.containerCaptureResponse,
-  ContainerIdentity: api.containerIdentity,
-  Health: nodes.healthResponse,
-  RootfsChange: contents.rootfsChange,
-  RootfsDiff: contents.rootfsDiffResponse,
-  KubeletResult: captures.kubeletResult,
-  Member: contents.memberResponse,
-  MemberList: contents.memberList,
-  Node: nodes.nodeResponse,
-  PlannedArchive: retention.plannedArchive,
-  Problem: api.problem,
-  Readiness: nodes.readinessResponse,
-  Retention: retention.retentionStatus,
-  RetentionBlocked: retention.retentionBlocked,
-  RetentionPlan: retention.retentionPlan,
-  SweepHistory: retention.retentionHistory,
-  SweepReport: retention.sweepReport,
-  RunningContainer: nodes.runningContainerResponse,
-  RunningContainerList: nodes.runningContainerList,
+  CaptureError: captureError,
+  CaptureJob: captureJobResponse,
+  CaptureJobList: captureJobList,
+  CaptureRequest: captureRequest,
+  CaptureResult: captureResult,
+  Checkpoint: checkpointResponse,
+  CheckpointList: checkpointList,
+  CheckpointProblem: checkpointProblem,
+  ContainerCapture: containerCaptureResponse,
+  ContainerIdentity: containerIdentity,
+  Health: healthResponse,
+  RootfsChange: rootfsChange,
+  RootfsDiff: rootfsDiffResponse,
+  KubeletResult: kubeletResult,
+  Member: memberResponse,
+  MemberList: memberList,
+  Node: nodeResponse,
+  PlannedArchive: plannedArchive,
+  Problem: problem,
+  Readiness: readinessResponse,
+  Retention: retentionStatus,
+  RetentionBlocked: retentionBlocked,
+  RetentionPlan: retentionPlan,
+  SweepHistory: retentionHistory,
+  SweepReport: sweepReport,
+  RunningContainer: runningContainerResponse,
+  RunningContainerList: runningContainerList,
 }
 
 const HEADERS: Readonly<Record<string, string>> = {
@@ -69,11 +88,12 @@ export function openApiDocument(): Json {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths: Object.fromEntries(
-      [...new Set(operations.map(({ path }) => path))].map((path) => [
+      [...new Set(operationList.map(({ path }) => path))].map((path) => [
         path,
         Object.fromEntries(
-          operations
+          operationList
             .filter((operation) => operation.path === path)
             .map((operation) => [operation.method, toOperationObject(operation)]),
         ),
@@ -85,9 +105,10 @@ export function openApiDocument(): Json {
 }
 
 function toOperationObject(operation: Operation): Json {
-  const { id, summary, description, body, isBodyOptional = false, permission } = operation
+  const { id, tag, summary, description, body, isBodyOptional = false, permission } = operation
   return {
     operationId: id,
+    tags: [tag],
     summary,
     ...(description !== undefined && { description }),
     ...(permission.kind === 'open' && { security: [] }),

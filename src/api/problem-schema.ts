@@ -1,0 +1,25 @@
+import { z } from 'zod'
+
+const missingPermission = z
+  .object({
+    verb: z.string(),
+    group: z.string(),
+    resource: z.string(),
+    namespace: z.string().optional(),
+    name: z.string().optional(),
+  })
+  .describe('Of a 403: what a Role would have to say')
+
+/** Looser than the others: an error may carry fields of its own, such as the `job` that is in the way. */
+export const problem = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string().describe('Stable: match on this one'),
+  hint: z.string().optional().describe('The next step'),
+  runtimeMessage: z.string().optional().describe("The runtime's own text"),
+  missingPermission: missingPermission.optional(),
+})
+
+export type Problem = z.infer<typeof problem>
