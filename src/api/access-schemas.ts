@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { name } from './common-schemas.ts'
 
 export const accessQuery = z.strictObject({
-  namespace: name.optional().describe('Without one: what may be done in all of them'),
+  namespace: name.optional().describe('The namespace to check; without it, all namespaces'),
 })
 
 export const accessResponse = z.object({
@@ -13,8 +13,8 @@ export const accessResponse = z.object({
   permissions: z.array(
     z.object({
       verb: z.string(),
-      group: z.string().describe('Empty: the core group of Kubernetes'),
-      resource: z.string().describe('As a Role names it: `checkpoints/proxy`'),
+      group: z.string().describe('Empty for the core group of Kubernetes'),
+      resource: z.string().describe('As in a Role: `checkpoints/proxy`'),
       namespace: z.string().optional(),
       name: z.string().optional(),
       allowed: z.boolean(),

@@ -6,30 +6,30 @@ export const agentOperations = defineOperations('agent', {
   getHealth: {
     method: 'get',
     path: '/healthz',
-    summary: 'Whether the agent is alive',
+    summary: 'Check that the agent is alive',
     permission: { kind: 'open' },
     answers: {
-      200: { description: 'It is', schema: healthResponse },
-      503: { description: 'It is not', schema: healthResponse },
+      200: { description: 'The agent is alive', schema: healthResponse },
+      503: { description: 'The agent is not alive', schema: healthResponse },
       ...problems(400),
     },
   },
   getReadiness: {
     method: 'get',
     path: '/readyz',
-    summary: 'Whether the agent can do its work',
+    summary: 'Check that the agent is ready',
     permission: { kind: 'open' },
     query: readinessQuery,
     answers: {
-      200: { description: 'It can, perhaps not all of it', schema: readinessResponse },
-      503: { description: 'It cannot', schema: readinessResponse },
+      200: { description: 'The agent is ready, perhaps degraded', schema: readinessResponse },
+      503: { description: 'The agent is not ready', schema: readinessResponse },
       ...problems(400),
     },
   },
   getMetrics: {
     method: 'get',
     path: '/metrics',
-    summary: 'Metrics for Prometheus',
+    summary: 'Get metrics for Prometheus',
     permission: { kind: 'metrics' },
     answers: {
       200: { description: "Prometheus' text format", mediaType: 'text/plain' },
@@ -39,7 +39,7 @@ export const agentOperations = defineOperations('agent', {
   getOpenApi: {
     method: 'get',
     path: '/openapi.json',
-    summary: 'This document',
+    summary: 'Get this document',
     permission: { kind: 'authenticated' },
     answers: {
       200: { description: 'An OpenAPI 3.1 document', schema: z.looseObject({ openapi: z.string() }) },

@@ -9,18 +9,18 @@ const checkState = z.enum(['ok', 'degraded', 'failed'])
 export const healthResponse = z.object({ status: z.enum(['ok', 'failed']) })
 
 export const readinessResponse = z.object({
-  status: checkState.describe('"degraded" is ready all the same'),
+  status: checkState.describe('A "degraded" agent is ready'),
   checks: z
     .array(
       z.object({
         name: z.string(),
         state: checkState,
-        reason: z.string().optional().describe('Of a check that is not "ok"'),
+        reason: z.string().optional().describe('Why the check is not "ok"'),
         hint: z.string().optional().describe('The next step'),
       }),
     )
     .optional()
-    .describe('With `verbose`'),
+    .describe('Listed with `verbose`'),
 })
 
 export type HealthResponse = z.infer<typeof healthResponse>

@@ -5,7 +5,7 @@ export abstract class ApiError extends Error {
   readonly status: number
   /** The id of the request in the log of the server. */
   readonly requestId: string | undefined
-  /** How long the server asks its caller to wait before it tries again. */
+  /** The wait that the server asks for before the next attempt. */
   readonly retryAfterSeconds: number | undefined
 
   constructor(message: string, response: Response, options?: ErrorOptions) {
@@ -48,9 +48,10 @@ export class TextError extends ApiError {}
 /** An answer that the API does not promise, such as one of a proxy on the way, or a failed HEAD, which has no body. */
 export class UnexpectedAnswerError extends ApiError {}
 
-/** What failed, for the message, and whether the operation promises its failures as plain text. */
+/** A call that failed, for its message. */
 export interface FailedCall {
   readonly what: string
+  /** Set where the operation promises its failures as plain text. */
   readonly isTextPromised: boolean
 }
 

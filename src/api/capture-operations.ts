@@ -12,18 +12,18 @@ export const captureOperations = defineOperations('captures', {
   createCapture: {
     method: 'post',
     path: '/v1/captures',
-    summary: 'Takes a checkpoint of a container, or of every running container of a pod',
+    summary: 'Take a checkpoint of a container, or of every running container of a pod',
     permission: { kind: 'target', verb: 'create' },
     description:
-      'Answers at once with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the job has ' +
-      'ended. `timeoutSeconds` and `Prefer` end the wait only, the shorter one counts, and the capture goes on. `pin` needs ' +
-      'the permission to pin as well.',
+      'Answers immediately with the job. With `wait=true`, or `Prefer: wait=N` for at most N seconds, it answers when the ' +
+      'job has ended. `timeoutSeconds` and `Prefer` end the wait only: the shorter one applies, and the capture continues. ' +
+      '`pin` also needs the permission to pin.',
     query: captureQuery,
     headers: [{ name: 'Prefer', description: '`wait=N`: wait for at most N seconds' }],
     body: captureRequest,
     answers: {
       201: {
-        description: 'The caller waited, and the checkpoints are there',
+        description: 'The caller waited, and the checkpoints exist',
         schema: captureResult,
         headers: ['Preference-Applied'],
       },
@@ -38,7 +38,7 @@ export const captureOperations = defineOperations('captures', {
   listCaptures: {
     method: 'get',
     path: '/v1/captures',
-    summary: 'Capture jobs, newest first',
+    summary: 'List capture jobs, newest first',
     permission: { kind: 'rows', verb: 'get' },
     query: captureListQuery,
     answers: { 200: { description: 'A page of jobs', schema: captureJobList }, ...problems(...READ_PROBLEMS) },
@@ -46,7 +46,7 @@ export const captureOperations = defineOperations('captures', {
   getCapture: {
     method: 'get',
     path: '/v1/captures/{id}',
-    summary: 'One capture job',
+    summary: 'Get a capture job',
     permission: { kind: 'job', verb: 'get' },
     answers: {
       200: { description: 'The job', schema: captureJobResponse },
@@ -56,9 +56,9 @@ export const captureOperations = defineOperations('captures', {
   cancelCapture: {
     method: 'delete',
     path: '/v1/captures/{id}',
-    summary: 'Takes a job out of the queue, or cancels it while it runs',
+    summary: 'Remove a job from the queue, or cancel it while it runs',
     permission: { kind: 'job', verb: 'delete' },
-    description: 'Answers when the job has ended: it is `succeeded` where the runtime finished all the same.',
+    description: 'Answers when the job has ended. The job is `succeeded` if the runtime finished nevertheless.',
     answers: {
       200: { description: 'The job as it ended', schema: captureJobResponse },
       ...problems(...READ_PROBLEMS, 404, 409),

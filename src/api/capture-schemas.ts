@@ -26,7 +26,7 @@ export const captureError = z.object({
   archiveKept: z
     .literal(true)
     .optional()
-    .describe('The archive is whole, or may be: it is kept in staging, and the next start of the agent publishes it'),
+    .describe('The archive is whole, or may be. It stays in staging, and the agent publishes it when it starts again'),
 })
 
 export const containerCaptureResponse = z.object({
@@ -45,7 +45,7 @@ export const captureJobResponse = z.object({
   state: captureState,
   identity: containerIdentity
     .partial({ container: true, containerId: true })
-    .describe('Without a container: the job takes every running container of the pod'),
+    .describe('Without a container, the job captures every running container of the pod'),
   reason: z.string().optional(),
   pin: z.boolean(),
   requestedBy: z.string(),
@@ -53,48 +53,52 @@ export const captureJobResponse = z.object({
   startedAt: time.optional(),
   finishedAt: time.optional(),
   bytesWritten: bytes,
-  phases: z.array(capturePhase).optional().describe('Of a job for one container'),
+  phases: z.array(capturePhase).optional().describe('Present in a job for one container'),
   checkpoints: z.array(z.string()).describe('The ids of the checkpoints'),
-  error: captureError.optional().describe('Of the first capture that failed'),
+  error: captureError.optional().describe('The error of the first capture that failed'),
   consistent: z
     .literal(false)
     .optional()
-    .describe('Of a job for a whole pod: its containers are taken one after the other, not at one moment'),
-  containers: z.array(containerCaptureResponse).optional().describe('Of a job for a whole pod'),
+    .describe(
+      'Present in a job for a whole pod: its containers are captured one after the other, not at the same moment',
+    ),
+  containers: z.array(containerCaptureResponse).optional().describe('Present in a job for a whole pod'),
 })
 
 export const captureJobList = z.object({
   items: z.array(captureJobResponse),
   continue: nextPage,
-  remaining: count.describe('How many follow after this page'),
+  remaining: count.describe('The number of items after this page'),
 })
 
 export const captureResult = z.object({
   items: z.array(checkpointResponse),
   job: z.string(),
-  consistent: z.literal(false).optional().describe('Of a whole pod, as in the job'),
+  consistent: z.literal(false).optional().describe('Present for a whole pod, as in the job'),
 })
 
-/** What a timer can hold: 24.8 days. */
+/** The longest time that a timer can hold, in seconds: 24.8 days. */
 const MAX_WAIT_SECONDS = 2_147_483
 
 export const captureRequest = z.strictObject({
   namespace: name,
   pod: name,
-  container: name.optional().describe('Without it: every running container of the pod, one after the other'),
-  podUid: name.optional().describe('The request is refused when the pod of this name is another one'),
+  container: name
+    .optional()
+    .describe('Without it, every running container of the pod is captured, one after the other'),
+  podUid: name.optional().describe('Refuses the request if the pod with this name has another UID'),
   timeoutSeconds: z
     .int()
     .min(0)
     .max(MAX_WAIT_SECONDS)
     .optional()
-    .describe('Ends the wait of a caller that waits; the capture goes on'),
-  reason: z.string().max(1024).optional().describe('Kept with the job'),
+    .describe('Ends the wait of a caller that waits; the capture continues'),
+  reason: z.string().max(1024).optional().describe('Recorded with the job'),
   pin: z.boolean().optional().describe('Keep the checkpoint until it is unpinned'),
 })
 
 export const captureQuery = z.strictObject({
-  wait: z.enum(['true', 'false']).optional().describe('Answer when the capture has ended, not at once'),
+  wait: z.enum(['true', 'false']).optional().describe('Answer when the capture has ended instead of immediately'),
 })
 
 export const captureListQuery = z.strictObject({ namespace: name.optional(), ...page })

@@ -5,31 +5,29 @@ const identitySource = z.enum(['observed', 'archive', 'name', 'unknown'])
 
 export const checkpointIdentity = containerIdentity.partial().extend({
   source: identitySource.describe(
-    'How the identity is known: seen at capture, read in the archive, from the file name',
+    'Where the identity comes from: observed at capture, read from the archive, or taken from the file name',
   ),
 })
 
 export const checkpointState = z
   .enum(['discovered', 'hashing', 'ready', 'incomplete', 'damaged'])
   .describe(
-    '"discovered": seen, perhaps still being written. "hashing": whole, its digest is being made. "ready": whole, with ' +
-      'its digest. "incomplete": its end is missing. "damaged": not to be trusted, the problems say why',
+    '"discovered": found, perhaps still being written. "hashing": whole, digest in progress. "ready": whole, digest ' +
+      'known. "incomplete": the end is missing. "damaged": do not trust it; `problems` says why',
   )
 
 export const checkpointProblem = z.object({
   code: z.string().describe('Stable: match on this one'),
   weight: z
     .enum(['damage', 'cut', 'note'])
-    .describe('"damage": do not trust the archive. "cut": its end is missing. "note": usable, but worth knowing'),
+    .describe('"damage": do not trust the archive. "cut": the end is missing. "note": usable, but worth knowing'),
   detail: z.string(),
 })
 
 export const dumpStatistics = z
   .object({
     freezingMicros: count,
-    frozenMicros: count.describe(
-      'How long the container stood still for CRIU alone; the runtime keeps it still for longer',
-    ),
+    frozenMicros: count.describe('How long CRIU kept the container frozen; the runtime freezes it for longer'),
     memdumpMicros: count,
     memwriteMicros: count,
     pagesScanned: count,
@@ -59,50 +57,50 @@ export const checkpointResponse = z.object({
     .describe('The container image'),
   runtime: z.string().optional(),
   criuVersion: z.string().optional(),
-  createdAt: time.optional().describe('Of the container'),
-  startedAt: time.optional().describe('Of the container'),
-  takenAt: time.describe("The runtime's word, held down to the age of the file"),
+  createdAt: time.optional().describe('When the container was created'),
+  startedAt: time.optional().describe('When the container started'),
+  takenAt: time.describe("The time the runtime reported, but never later than the file's modification time"),
   discoveredAt: time.optional().describe('When the agent first saw the file'),
-  sizeBytes: bytes.describe('Of the archive'),
+  sizeBytes: bytes.describe('The size of the archive'),
   memoryBytes: bytes.optional(),
   rootfsDiffBytes: bytes.optional(),
   processCount: count.optional(),
-  sha256: z.string().optional().describe('Of the archive as it stands, once it is known'),
+  sha256: z.string().optional().describe('The digest of the archive file, once it is known'),
   dumpMillis: count
     .optional()
-    .describe('How long the dump took, of captures of this agent: the container may stand still for all of it'),
-  dumpStatistics: dumpStatistics.optional().describe("CRIU's own figures"),
-  reason: z.string().optional().describe('Why it was taken, where this agent took it'),
+    .describe('How long the dump took, for captures by this agent. The container may be frozen for all of it'),
+  dumpStatistics: dumpStatistics.optional().describe("CRIU's own statistics"),
+  reason: z.string().optional().describe('The reason given for the capture, if this agent took it'),
   pin: z.object({ by: z.enum(['manual', 'operator', 'us']), reason: z.string().optional() }).optional(),
 })
 
 export const checkpointList = z.object({
   items: z.array(checkpointResponse),
   continue: nextPage,
-  remaining: count.describe('How many follow after this page'),
+  remaining: count.describe('The number of items after this page'),
 })
 
 const reason = z.string().max(1024).optional()
 
 export const pinRequest = z.strictObject({
-  reason: reason.describe('Kept in the marker beside the archive. Without it the one that is there stays'),
+  reason: reason.describe('Stored in the marker next to the archive. Without it, an existing reason stays'),
 })
 
-export const actionRequest = z.strictObject({ reason: reason.describe('Why, for the custody log') })
+export const actionRequest = z.strictObject({ reason: reason.describe('The reason, for the custody log') })
 
 export const reasonQuery = z.strictObject({
-  reason: reason.describe('The same, for clients that send no body; the one of the body counts'),
+  reason: reason.describe('The same, for clients that send no body; the reason in the body takes precedence'),
 })
 
 const comparison = z.enum(['same', 'different']).optional()
 
 export const verificationResponse = z.object({
   id: z.string(),
-  intact: z.boolean().describe('Whole, free of damage, and as recorded everywhere'),
-  sha256: z.string().describe('Of the bytes as they are now'),
+  intact: z.boolean().describe('Whether the archive is whole, undamaged, and matches every record of it'),
+  sha256: z.string().describe('The digest of the bytes as they are now'),
   sizeBytes: bytes,
-  index: comparison.describe('Against the digest in the index; absent where there was none yet'),
-  custody: comparison.describe('Against the digest in the custody log; absent where there is none'),
+  index: comparison.describe('Comparison with the digest in the index; absent if the index has none'),
+  custody: comparison.describe('Comparison with the digest in the custody log; absent if the log has none'),
   problems: z.array(checkpointProblem),
 })
 
@@ -128,16 +126,16 @@ export const checkpointListQuery = z.strictObject({
   state: checkpointState.optional(),
   identitySource: identitySource.optional(),
   pinned: z.enum(['true', 'false']).optional(),
-  reason: z.string().min(1).max(1024).optional().describe('Why it was taken or is pinned, word for word'),
+  reason: z.string().min(1).max(1024).optional().describe('The exact reason for the capture or the pin'),
   takenAfter: moment.optional().describe('Later than this, to the millisecond'),
   takenBefore: moment.optional().describe('Earlier than this, to the millisecond'),
-  minBytes: wholeNumber().optional().describe('Archives of this size and above'),
-  sort: checkpointSort.default('-takenAt').describe('With "-" for descending'),
+  minBytes: wholeNumber().optional().describe('Archives of at least this size'),
+  sort: checkpointSort.default('-takenAt').describe('A leading "-" sorts in descending order'),
   ...page,
 })
 
 export const namespaceQuery = z.strictObject({
-  namespace: name.optional().describe('Only this one, also for who may see no other'),
+  namespace: name.optional().describe('Only this namespace; works for callers who may see no other'),
 })
 
 export type CheckpointResponse = z.infer<typeof checkpointResponse>

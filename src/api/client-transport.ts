@@ -7,7 +7,7 @@ import type { Answer, Operation } from './operation.ts'
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
 export interface ClientOptions {
-  /** Where the API is, such as `https://node-a:9443`; it may have a path. In a browser it may be empty. */
+  /** The address of the API, such as `https://node-a:9443`. It may have a path; in a browser it may be empty. */
   readonly baseUrl: string
   /** Stands in for the global `fetch`: for a unix socket, a CA, a client certificate or other time limits. */
   readonly fetch?: Fetch

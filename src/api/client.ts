@@ -89,7 +89,7 @@ export interface TaggedCheckpoint {
 }
 
 export interface ActionOptions extends CallOptions {
-  /** Why, for the custody log. */
+  /** The reason, for the custody log. */
   readonly reason?: string | undefined
   /** Refuses the action when the checkpoint has changed since this entity tag. */
   readonly ifMatch?: string | undefined
@@ -220,7 +220,7 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
   }
 
   async deleteCheckpoint(id: string, { reason, ifMatch, signal }: ActionOptions = {}): Promise<void> {
-    // A proxy may drop the body of a DELETE, so the reason goes into the query.
+    // A proxy may drop the body of a DELETE, so the reason is in the query.
     const headers = { 'If-Match': ifMatch }
     await this.#transport.send(operations.deleteCheckpoint, { path: { id }, query: { reason }, headers, signal })
   }
@@ -386,7 +386,7 @@ export class ApiClient implements Readonly<Record<OperationId, Method>> {
     return await this.#transport.json(operations.planRetention, { query, body: request, signal })
   }
 
-  /** Yields the pages of one plan: what goes, and with `include: 'keep'` then what stays. */
+  /** Yields the pages of one plan: what it removes, and with `include: 'keep'` then what stays. */
   allPlanPages(
     request: RetentionPlanRequest = {},
     query: QueryArguments<typeof retentionPlanQuery> = {},

@@ -1,16 +1,14 @@
 import { z } from 'zod'
 
-/**
- * What requests and answers of the HTTP API have in common; each subject has a file of its own beside this one. The
- * schemas check what comes in, the OpenAPI document is made of them, and the types are for everyone who speaks to the
- * agent. Fields are only ever added; what is not known is absent.
- */
+// Schemas that several resources share. Those of a resource are in a file of its own. They check requests, describe the
+// API in the OpenAPI document, and give clients their types. Later versions only add fields. A field whose value is
+// unknown is omitted.
 
 export const time = z.iso.datetime()
 export const bytes = z.int().nonnegative()
 export const count = z.int().nonnegative()
 
-/** Longer than any name in Kubernetes, since a byte that cannot be shown is written as four characters or more. */
+/** Longer than any name in Kubernetes: an unprintable byte is escaped as four or more characters. */
 export const name = z.string().min(1).max(1024)
 
 export const containerIdentity = z.object({
@@ -24,9 +22,9 @@ export const containerIdentity = z.object({
 export const nextPage = z
   .string()
   .optional()
-  .describe('Give it back as `continue` to get the next page; absent on the last one')
+  .describe('Pass it as `continue` to get the next page; absent on the last page')
 
-/** Other than a coerced one it takes neither an empty text nor hexadecimal nor a fraction for a number. */
+/** Accepts decimal digits only; a coerced number would also accept an empty text, hexadecimal and fractions. */
 export function wholeNumber({
   min = 0,
   max = 999_999_999_999_999,
@@ -43,12 +41,12 @@ export function wholeNumber({
     .meta({ type: 'integer', minimum: min, maximum: max })
 }
 
-/** How many rows of a list are on one page. */
+/** Limits the rows on one page. */
 export const pageLimit = wholeNumber({ min: 1, max: 1000 }).default(100)
 
 export const page = {
   limit: pageLimit,
-  continue: z.string().optional().describe('From the page before'),
+  continue: z.string().optional().describe('The token from the previous page'),
 }
 
 export const noQuery = z.strictObject({})

@@ -6,7 +6,7 @@ export const containerOperations = defineOperations('containers', {
   listContainers: {
     method: 'get',
     path: '/v1/containers',
-    summary: 'The running containers of this node',
+    summary: 'List the running containers of this node',
     permission: { kind: 'rows', verb: 'list' },
     query: namespaceQuery,
     answers: {

@@ -1,6 +1,6 @@
 import { mediaTypeOf, UnexpectedAnswerError } from './api-error.ts'
 
-/** What the headers say of content: an archive, or a member of one. */
+/** The headers of content: of an archive, or of a member of one. */
 export interface ContentHeaders {
   /** 206 where the body is a part of the content. */
   readonly status: 200 | 206
@@ -8,12 +8,12 @@ export interface ContentHeaders {
   readonly mediaType: string
   /** A name to save the content under. */
   readonly fileName: string | undefined
-  /** Bytes of this body; absent where it is compressed or encrypted on the way. */
+  /** The size of this body; absent if it is compressed or encrypted on the way. */
   readonly bodyBytes: number | undefined
   /** The part that the body is; both ends count. */
   readonly range: { readonly first: number; readonly last: number; readonly totalBytes: number } | undefined
   readonly archiveState: string | undefined
-  /** Of the whole plain archive, in hexadecimal, once it is known. */
+  /** The digest of the whole plain archive in hexadecimal, once it is known. */
   readonly archiveSha256: string | undefined
 }
 

@@ -2,11 +2,11 @@ import { contentQuery, memberList, memberListQuery, rootfsDiffQuery, rootfsDiffR
 import { defineOperations, problems, READ_PROBLEMS } from './operation.ts'
 
 const CONTENT_HEADERS = [
-  { name: 'Range', description: 'One range of bytes; it goes before Accept-Encoding' },
-  { name: 'If-Range', description: 'An `ETag`: without it being that one, the whole is sent' },
-  { name: 'If-Match', description: 'An `ETag`: without it being that one, nothing is sent' },
-  { name: 'If-None-Match', description: 'The `ETag` of what is there already' },
-  { name: 'Accept-Encoding', description: '`zstd` or `gzip` compresses on the way' },
+  { name: 'Range', description: 'One range of bytes; takes precedence over Accept-Encoding' },
+  { name: 'If-Range', description: 'An `ETag`: the whole content is sent unless it is current' },
+  { name: 'If-Match', description: 'An `ETag`: the request is refused unless it is current' },
+  { name: 'If-None-Match', description: 'The `ETag` of the content that the caller has' },
+  { name: 'Accept-Encoding', description: '`zstd` or `gzip` compresses the content on the way' },
 ]
 
 const CONTENT_ANSWER = {
@@ -14,7 +14,7 @@ const CONTENT_ANSWER = {
   headers: ['ETag', 'Content-Disposition', 'X-Archive-Sha256', 'X-Archive-State'],
 }
 
-/** What is encrypted, and what is packed as nobody knows, is only bytes. */
+/** Encrypted content, and archives of unknown compression, are `application/octet-stream`. */
 const ARCHIVE_ANSWER = {
   ...CONTENT_ANSWER,
   otherMediaTypes: ['application/x-tar', 'application/gzip', 'application/zstd'],
@@ -26,10 +26,10 @@ export const contentOperations = defineOperations('content', {
   listCheckpointMembers: {
     method: 'get',
     path: '/v1/checkpoints/{id}/members',
-    summary: 'What is in an archive, in its order',
+    summary: 'List the members of an archive, in its order',
     permission: { kind: 'checkpoint', verb: 'get' },
     counts: ['inspection'],
-    description: 'Read from the archive each time. `continue` belongs to the file as it was.',
+    description: 'Reads the archive each time. `continue` is valid until the file changes.',
     query: memberListQuery,
     answers: {
       200: { description: 'A page of members', schema: memberList },
@@ -43,45 +43,49 @@ export const contentOperations = defineOperations('content', {
     permission: { kind: 'checkpoint', verb: 'get', content: true },
     counts: ['content'],
     description:
-      'HEAD gives the same headers. Compressed or encrypted, the answer has no length, no ranges and an `ETag` of its own. ' +
-      'It ends early, as an error, when the file is replaced or removed meanwhile.',
+      'HEAD gives the same headers. A compressed or encrypted answer has no length, no ranges and an `ETag` of its own. The ' +
+      'connection breaks if the file is replaced or removed during the download.',
     query: contentQuery,
     headers: CONTENT_HEADERS,
     answers: {
       200: { ...ARCHIVE_ANSWER, description: 'The archive', headers: [...CONTENT_ANSWER.headers, 'Repr-Digest'] },
       206: {
         ...ARCHIVE_ANSWER,
-        description: 'Part of it',
+        description: 'The requested part',
         headers: [...CONTENT_ANSWER.headers, 'Repr-Digest', 'Content-Range'],
       },
-      304: { description: 'It is as it was', headers: ['ETag'] },
+      304: { description: 'Not modified', headers: ['ETag'] },
       ...problems(...CONTENT_PROBLEMS),
     },
   },
   getCheckpointMember: {
     method: 'get',
     path: '/v1/checkpoints/{id}/members/{name}',
-    summary: 'The bytes of one member of an archive',
+    summary: 'Download a member of an archive',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
     counts: ['content', 'inspection'],
     description:
-      'Straight from the archive, packed or not. `name` is one of the list; its slashes may stand as they are.',
+      'Reads the member from the archive, compressed or not. `name` comes from the list of members; its slashes need no encoding.',
     query: contentQuery,
     headers: CONTENT_HEADERS,
     answers: {
       200: { ...CONTENT_ANSWER, description: 'The content of the member' },
-      206: { ...CONTENT_ANSWER, description: 'Part of it', headers: [...CONTENT_ANSWER.headers, 'Content-Range'] },
-      304: { description: 'It is as it was', headers: ['ETag'] },
+      206: {
+        ...CONTENT_ANSWER,
+        description: 'The requested part',
+        headers: [...CONTENT_ANSWER.headers, 'Content-Range'],
+      },
+      304: { description: 'Not modified', headers: ['ETag'] },
       ...problems(...CONTENT_PROBLEMS, 422),
     },
   },
   listRootfsDiff: {
     method: 'get',
     path: '/v1/checkpoints/{id}/rootfs-diff',
-    summary: 'What the container had written over its image',
+    summary: 'List what the container changed in its file system',
     permission: { kind: 'checkpoint', verb: 'get', content: true },
     counts: ['inspection'],
-    description: 'Read from the archive each time, nothing is unpacked. `continue` belongs to the file as it was.',
+    description: 'Reads the archive each time and unpacks nothing. `continue` is valid until the file changes.',
     query: rootfsDiffQuery,
     answers: {
       200: { description: 'A page of changes', schema: rootfsDiffResponse },

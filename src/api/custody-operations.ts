@@ -12,11 +12,11 @@ export const custodyOperations = defineOperations('custody', {
   getManifest: {
     method: 'get',
     path: '/v1/checkpoints/{id}/manifest',
-    summary: 'A signed statement about an archive',
+    summary: 'Get a signed statement about an archive',
     permission: { kind: 'checkpoint', verb: 'get' },
     countsWithoutDigest: ['inspection'],
     description:
-      'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
+      'An in-toto statement in a DSSE envelope. docs/custody.md describes its content and how to verify it offline.',
     answers: {
       200: { description: 'The envelope', schema: dsseEnvelope },
       ...problems(...READ_PROBLEMS, 404, 409, 429),
@@ -25,7 +25,7 @@ export const custodyOperations = defineOperations('custody', {
   listCustody: {
     method: 'get',
     path: '/v1/custody',
-    summary: 'Who did what to which archive',
+    summary: 'List custody entries: who did what to which archive',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
     query: custodyQuery,
     answers: { 200: { description: 'A page of entries', schema: custodyPage }, ...problems(...READ_PROBLEMS) },
@@ -33,20 +33,20 @@ export const custodyOperations = defineOperations('custody', {
   verifyCustody: {
     method: 'get',
     path: '/v1/custody/verify',
-    summary: 'Whether the custody log is as it was written',
+    summary: 'Verify that the custody log is unchanged',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
     description:
-      'Reads all of it. `verdict` is `authentic` where every entry up to the end is covered by a head that the key of this agent signed.',
+      'Reads the whole log. `verdict` is `authentic` if a head signed by the key of this agent covers every entry.',
     query: custodyVerifyQuery,
-    answers: { 200: { description: 'What was found', schema: custodyReport }, ...problems(...READ_PROBLEMS) },
+    answers: { 200: { description: 'The report', schema: custodyReport }, ...problems(...READ_PROBLEMS) },
   },
   getCustodyHead: {
     method: 'get',
     path: '/v1/custody/head',
-    summary: 'How far the custody log has come, signed',
+    summary: 'Get the signed head of the custody log',
     permission: { kind: 'node', verb: 'get', subresource: 'custody' },
     description:
-      'A DSSE envelope, as in `head.json`. Its payload has `node`, `seq`, `hash` and `time`. Keep it elsewhere: `checkpoint-agent verify-custody --head` finds by it that the end of a log is missing.',
+      'A DSSE envelope, as in `head.json`. Its payload has `node`, `seq`, `hash` and `time`. Store it elsewhere: with it, `checkpoint-agent verify-custody --head` detects a missing end of the log.',
     answers: {
       200: { description: 'The envelope', schema: dsseEnvelope },
       ...problems(...READ_PROBLEMS, 503),
@@ -55,7 +55,7 @@ export const custodyOperations = defineOperations('custody', {
   exportCustody: {
     method: 'get',
     path: '/v1/custody/export',
-    summary: 'The custody log as it stands, one entry a line',
+    summary: 'Export the custody log, one entry per line',
     permission: { kind: 'node', verb: 'get', subresource: 'custody', isLong: true },
     query: custodyExportQuery,
     answers: {

@@ -1,4 +1,4 @@
-/** What clients can rely on about the `code` of a problem, and of the `error` of a failed capture. */
+/** The facts that clients can rely on about the `code` of a problem, or of the `error` of a failed capture. */
 interface ErrorCodeFacts {
   readonly meaning: string
   /** The status of every problem with this code. Where it is absent, the status follows from what failed. */
@@ -108,7 +108,7 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
-/** What is known about a code; undefined for the code of a problem of an archive. */
+/** Finds the facts about a code; undefined for the code of a problem of an archive. */
 export function findErrorCode(code: string): ErrorCodeFacts | undefined {
   return Object.hasOwn(ERROR_CODES, code) ? ERROR_CODES[code as ErrorCode] : undefined
 }

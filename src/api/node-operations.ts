@@ -5,7 +5,7 @@ export const nodeOperations = defineOperations('node', {
   getNode: {
     method: 'get',
     path: '/v1/node',
-    summary: 'What this node is and can',
+    summary: 'Get the state of this node',
     permission: { kind: 'authenticated' },
     answers: { 200: { description: 'The node', schema: nodeResponse }, ...problems(...READ_PROBLEMS) },
   },

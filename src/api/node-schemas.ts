@@ -7,7 +7,7 @@ export const nodeResponse = z.object({
   runtime: z
     .object({ name: z.string(), version: z.string() })
     .optional()
-    .describe('Absent until the runtime has answered once'),
+    .describe('Absent until the runtime has answered for the first time'),
   canCheckpoint: z.object({
     state: z.enum(['yes', 'no', 'unknown']),
     code: z.string().optional(),
@@ -22,15 +22,15 @@ export const nodeResponse = z.object({
     queued: count,
     queueLimit: count,
     unpublished: count.describe(
-      'Whole archives that could not be published: kept in staging, tried again at the next start',
+      'Whole archives that could not be published: they stay in staging until the agent starts again',
     ),
   }),
   freezeGuard: z.object({
     policy: z.enum(['report', 'resume']),
-    frozenNow: count.describe('Containers that somebody else left frozen'),
-    resumedTotal: count.describe('Own ones, brought back'),
+    frozenNow: count.describe('Containers that another program left frozen'),
+    resumedTotal: count.describe('Containers that this agent had left frozen and resumed'),
     foreignResumedTotal: count,
-    canLook: z.boolean().describe('Whether the agent can see what is frozen at all'),
+    canLook: z.boolean().describe('Whether the agent can see which containers are frozen'),
   }),
   leftoverImages: z
     .object({
@@ -40,11 +40,11 @@ export const nodeResponse = z.object({
     })
     .optional()
     .describe(
-      "Containers' memory that failed checkpoints left under runtime.crioStorage; absent where nobody can look",
+      'Memory images that failed checkpoints left under runtime.crioStorage; absent if the agent cannot look there',
     ),
   custody: z.object({
-    keyId: z.string().describe('SHA-256 of the DER of the public key: pin this one'),
-    publicKey: z.string().describe('PEM. It signs manifests and heads of the custody log'),
+    keyId: z.string().describe('SHA-256 of the public key in DER: pin this value'),
+    publicKey: z.string().describe('In PEM. The key signs manifests and heads of the custody log'),
   }),
   tlsFingerprint: z.string().optional().describe('SHA-256 of the certificate of the TLS listener'),
 })

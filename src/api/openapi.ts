@@ -26,10 +26,10 @@ import {
 import { TAGS, type Answer, type Operation } from './operation.ts'
 import { operationList } from './operations.ts'
 
-/** A piece of JSON Schema or OpenAPI; nobody takes it apart but the clients. */
+/** A piece of JSON Schema or OpenAPI that only clients take apart. */
 type Json = Readonly<Record<string, unknown>>
 
-/** The schemas that get a name of their own in the document, and so a type of their own in generated clients. */
+/** Schemas with a name in the document, and so with a type in generated clients. */
 const NAMED: Readonly<Record<string, z.ZodType>> = {
   CaptureError: captureError,
   CaptureJob: captureJobResponse,
@@ -61,9 +61,9 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
 }
 
 const HEADERS: Readonly<Record<string, string>> = {
-  'Content-Disposition': 'A name to save it under, without colons',
-  'Content-Range': 'Which part of the content this is, and of how much',
-  'Repr-Digest': 'The SHA-256 of the whole archive (RFC 9530), once it is known; of a plain answer only',
+  'Content-Disposition': 'A file name without colons',
+  'Content-Range': 'The part of the content that this is, and its whole size',
+  'Repr-Digest': 'The SHA-256 of the whole archive (RFC 9530), once it is known; in a plain answer only',
   'X-Archive-Sha256': 'The SHA-256 of the plain archive, in hexadecimal, once it is known',
   'X-Archive-State': 'The state of the archive',
   ETag: 'The state of the checkpoint that this answer shows, for `If-None-Match`',
@@ -71,13 +71,13 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Preference-Applied': 'The preference that was followed',
 }
 
-/** docs/access.md. Where `server.auth.mode` is `none`, and on the unix socket, none of them is asked for. */
+/** Described in docs/access.md. With `server.auth.mode` `none`, and on the unix socket, no credentials are needed. */
 const SECURITY_SCHEMES: Json = {
-  token: { type: 'http', scheme: 'bearer', description: 'A token of the cluster, or of the file of tokens' },
+  token: { type: 'http', scheme: 'bearer', description: 'A token of the cluster or of the tokens file' },
   certificate: { type: 'mutualTLS', description: 'A client certificate of the cluster' },
 }
 
-/** The OpenAPI 3.1 document of this API, made of the schemas that check its requests. */
+/** Builds the OpenAPI 3.1 document of this API from the schemas that check its requests. */
 export function openApiDocument(): Json {
   return {
     openapi: '3.1.0',
@@ -162,7 +162,7 @@ function headerParameters({ headers = [] }: Operation): Json[] {
   }))
 }
 
-/** A reference where the schema has a name. */
+/** Refers to schemas that have a name. */
 function toSchema(schema: z.ZodType): Json {
   const name = Object.keys(NAMED).find((key) => NAMED[key] === schema)
   return name === undefined ? withoutNoise(z.toJSONSchema(schema, { io: 'input' })) : { $ref: componentUri(name) }
@@ -179,12 +179,12 @@ function componentSchemas(): Json {
   return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withoutNoise(schema)]))
 }
 
-/** It is 300 characters that say no more than the format does. */
+/** Drops a pattern of 300 characters that adds nothing to the format. */
 function dropDatePattern({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSchema }): void {
   if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
 }
 
-/** Zod leaves out what stands for an absent text that is made a number. */
+/** Adds the default of a parameter that is transformed: zod leaves it out. */
 function tidyParameter(context: {
   readonly zodSchema: unknown
   readonly jsonSchema: z.core.JSONSchema.BaseSchema
@@ -194,7 +194,7 @@ function tidyParameter(context: {
   dropDatePattern(context)
 }
 
-/** What is right for a schema that stands alone, and wrong inside a document that says it once. */
+/** Drops the keywords that belong to a document of its own. */
 function withoutNoise(schema: object): Json {
   return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id'))
 }

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Permission } from './permission.ts'
 import { problem } from './problem-schema.ts'
 
-/** What the rate limits of a user count. */
+/** The kinds of calls that the rate limits of a user count. */
 export type Rated = 'capture' | 'content' | 'inspection' | 'verify' | 'change' | 'access'
 
 /** One route of the API: how it is called, what it needs and what it answers. */
@@ -47,7 +47,7 @@ export interface Answer {
 /** The sections of the OpenAPI document, in its order. */
 export const TAGS = {
   captures: 'Taking checkpoints: the jobs and their progress',
-  checkpoints: 'The checkpoint archives of this node',
+  checkpoints: 'List the checkpoint archives of this node',
   content: 'The bytes of archives and what is inside them',
   watch: 'Events about checkpoints and captures',
   containers: 'Running containers',
@@ -75,22 +75,22 @@ type Defined<Definitions, ResourceTag> = {
   readonly [Id in keyof Definitions]: Definitions[Id] & { readonly id: Id; readonly tag: ResourceTag }
 }
 
-/** Why a request can fail, by status. */
+/** Reasons for failures by status. */
 const PROBLEMS = {
-  400: 'The request is wrong; the detail names everything that is',
-  401: 'Nobody knows who the caller is',
-  403: 'The caller may not do this; `missingPermission` says what it would need',
-  404: 'There is no such thing',
-  409: 'Not in this state: the container does not run, a capture of it is in flight, the job is over already, the archive or the plan is another one by now, a sweep is under way',
-  412: 'The checkpoint is not the one that `If-Match` names any more',
+  400: 'The request is invalid; the detail lists every mistake',
+  401: 'The request has no valid credentials',
+  403: 'The caller may not do this; `missingPermission` names the permission it lacks',
+  404: 'The resource does not exist',
+  409: 'The state does not allow this: the container is not running, a capture of it is in flight, the job has ended, the archive or the plan has changed, or a sweep is in progress',
+  412: '`If-Match` does not name the current state of the checkpoint',
   413: 'The body is too large',
   415: 'The body is not JSON',
-  416: 'There are no such bytes; `Content-Range` says how many there are',
-  422: 'To look into this archive costs more than one archive may',
-  429: 'Too many at once, or within a minute; `Retry-After` says when to ask again',
-  500: 'The runtime failed, or the agent did',
+  416: 'The content has no such bytes; `Content-Range` gives its size',
+  422: 'Inspecting this archive exceeds the limits for one archive',
+  429: 'Too many requests at once or within a minute; `Retry-After` says when to try again',
+  500: 'The runtime or the agent failed',
   501: 'The runtime of this node cannot take checkpoints',
-  503: 'Not now: nobody can be asked what the caller may do, the queue is full, the runtime does not answer, the agent is ending',
+  503: 'Temporarily unavailable: the API server cannot be asked for permissions, the queue is full, the runtime does not answer, or the agent is shutting down',
   507: 'There is no room for the archive',
 } as const satisfies Readonly<Record<number, string>>
 

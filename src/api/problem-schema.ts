@@ -8,9 +8,9 @@ const missingPermission = z
     namespace: z.string().optional(),
     name: z.string().optional(),
   })
-  .describe('Of a 403: what a Role would have to say')
+  .describe('The permission that a Role must grant; present with status 403')
 
-/** Looser than the others: an error may carry fields of its own, such as the `job` that is in the way. */
+/** Allows further fields: some codes have fields of their own, such as the `job` that is in flight. */
 export const problem = z.looseObject({
   type: z.string(),
   title: z.string(),

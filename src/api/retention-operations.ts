@@ -14,15 +14,15 @@ export const retentionOperations = defineOperations('retention', {
   getRetention: {
     method: 'get',
     path: '/v1/retention',
-    summary: 'The retention policy in force, and the last sweep',
+    summary: 'Get the retention policy in force and the last sweep',
     permission: { kind: 'node', verb: 'get', subresource: 'retention' },
     answers: { 200: { description: 'The policy', schema: retentionStatus }, ...problems(...READ_PROBLEMS) },
   },
   planRetention: {
     method: 'post',
     path: '/v1/retention/plan',
-    summary: 'What the policy, or the given one, would remove now, and why',
-    description: 'Removes nothing. `continue` belongs to a plan; where it is another one by now the answer is a 409.',
+    summary: 'Plan what the policy in force, or another one, would remove now, and why',
+    description: 'Removes nothing. `continue` is valid for one plan; if the plan has changed, the answer is a 409.',
     permission: { kind: 'node', verb: 'create', subresource: 'retention' },
     query: retentionPlanQuery,
     body: retentionPlanRequest,
@@ -35,20 +35,20 @@ export const retentionOperations = defineOperations('retention', {
   sweep: {
     method: 'post',
     path: '/v1/retention/sweep',
-    summary: 'Remove what the policy says',
-    description: 'Answers when it is over. With `planId` only that very plan is carried out.',
+    summary: 'Sweep: remove what the policy says',
+    description: 'Answers when the sweep is over. With `planId`, only exactly that plan is carried out.',
     permission: { kind: 'node', verb: 'delete', subresource: 'retention' },
     body: retentionSweepRequest,
     isBodyOptional: true,
     answers: {
-      200: { description: 'What was done', schema: sweepReport },
+      200: { description: 'The report', schema: sweepReport },
       ...problems(...READ_PROBLEMS, 409, 413, 415, 503),
     },
   },
   listSweeps: {
     method: 'get',
     path: '/v1/retention/history',
-    summary: 'What the last sweeps did',
+    summary: 'List the reports of past sweeps',
     permission: { kind: 'node', verb: 'get', subresource: 'retention' },
     query: retentionHistoryQuery,
     answers: {

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { bytes, count, page, time } from './common-schemas.ts'
 
 export const retentionPlanQuery = z.strictObject({
-  include: z.literal('keep').optional().describe('Also what stays, and why, after what goes'),
+  include: z.literal('keep').optional().describe('Also list what stays, and why, after what is removed'),
   ...page,
 })
 
@@ -10,12 +10,12 @@ export const retentionPlanRequest = z.strictObject({
   policy: z
     .looseObject({})
     .optional()
-    .describe('As it would stand below `retention` in the configuration; absent: the one in force'),
+    .describe('The policy as under `retention` in the configuration; without it, the policy in force'),
 })
 
 export const retentionSweepRequest = z.strictObject({
-  planId: z.string().max(100).optional().describe('Of the plan that was looked at: any other is refused'),
-  reason: z.string().max(1024).optional().describe('Why, for the custody log'),
+  planId: z.string().max(100).optional().describe('The id of the plan you reviewed: any other plan is refused'),
+  reason: z.string().max(1024).optional().describe('The reason, for the custody log'),
 })
 
 export const retentionHistoryQuery = z.strictObject(page)
@@ -38,18 +38,20 @@ export const plannedArchive = z.object({
   namespace: z.string().optional(),
   pod: z.string().optional(),
   container: z.string().optional(),
-  reasons: z.array(z.string()).describe('For people, each with its rule'),
-  codes: z.array(z.string()).describe('The same, to match on'),
+  reasons: z.array(z.string()).describe('Reasons for people, each with its rule'),
+  codes: z.array(z.string()).describe('The codes of the reasons: match on these'),
 })
 
 export const retentionPlan = z.object({
-  id: z.string().describe('Digest of the policy and of what would be removed'),
-  remove: z.array(plannedArchive).describe('In the order in which they go'),
+  id: z.string().describe('The digest of the policy and of everything it would remove'),
+  remove: z.array(plannedArchive).describe('In the order of removal'),
   keep: z.array(plannedArchive).optional(),
   blocked: z.array(retentionBlocked).describe('Limits that cannot be reached'),
-  diskNotOurs: z.boolean().describe('Something else than archives fills their disk, so nothing goes for its sake'),
+  diskNotOurs: z
+    .boolean()
+    .describe('Something other than archives fills the disk, so no archive is removed to free space'),
   totals: z.object({ archives: count, bytes, removedArchives: count, removedBytes: bytes }),
-  continue: z.string().optional().describe('Where the next page begins; absent on the last one'),
+  continue: z.string().optional().describe('Pass it as `continue` to get the next page; absent on the last page'),
 })
 
 const removed = z.object({ count, bytes })
@@ -68,12 +70,14 @@ export const sweepReport = z.object({
   trigger: z.enum(['schedule', 'disk', 'capture', 'api']),
   user: z.string(),
   planId: z.string(),
-  outcome: z.enum(['done', 'stopped', 'failed']).describe('"stopped": the agent ended, the rest is for the next one'),
+  outcome: z
+    .enum(['done', 'stopped', 'failed'])
+    .describe('"stopped": the agent ended, and the next sweep removes the rest'),
   error: z.object({ code: z.string(), detail: z.string() }).optional(),
   removed,
   byRule: z.record(z.string(), removed),
-  failed: left.describe('What the file system refused to remove'),
-  skipped: left.describe('What was not as planned any more'),
+  failed: left.describe('Archives that the file system refused to remove'),
+  skipped: left.describe('Archives that were no longer as planned'),
   blocked: z.array(retentionBlocked),
   diskNotOurs: z.boolean(),
 })
@@ -82,17 +86,17 @@ export const retentionStatus = z.object({
   policy: z
     .looseObject({})
     .describe(
-      'The one in force, as it would stand below `retention` in the configuration: what `POST /v1/retention/plan` takes. The shipped rule, which comes after all others, is not in it',
+      'The policy in force, as under `retention` in the configuration and as `POST /v1/retention/plan` takes it. It does not contain the built-in rule that follows all others',
     ),
-  mistakes: z.array(z.string()).describe('Of a policy that was written since, and is not followed'),
+  mistakes: z.array(z.string()).describe('Mistakes in a newer policy, which is therefore not in force'),
   sweeping: z.boolean(),
-  nextSweepAt: time.optional().describe('Absent: only when it is asked for, or the disk is nearly full'),
+  nextSweepAt: time.optional().describe('Absent if sweeps run only on request or when the disk is nearly full'),
   lastSweep: sweepReport.optional(),
 })
 
 export const retentionHistory = z.object({
   items: z.array(sweepReport).describe('Newest first'),
-  continue: z.string().optional().describe('Where the next page begins; absent on the last one'),
+  continue: z.string().optional().describe('Pass it as `continue` to get the next page; absent on the last page'),
   remaining: count,
 })
 

@@ -5,14 +5,14 @@ export const watchOperations = defineOperations('watch', {
   watch: {
     method: 'get',
     path: '/v1/watch',
-    summary: 'What happens to checkpoints and captures, as it happens',
+    summary: 'Watch checkpoints and captures',
     permission: { kind: 'rows', verb: 'list' },
     description:
-      'Server-sent events that go on until one side ends them: `added` and `changed` with the checkpoint, `removed` with ' +
-      '`{"id", "state": "gone"}`, `capture` with a capture job each time its state changes and twice a second while it is being written, and `resync` with `{}` where events were lost and the list has to be read anew.',
+      'Server-sent events until one side ends the stream: `added` and `changed` with the checkpoint, `removed` with ' +
+      '`{"id", "state": "gone"}`, `capture` with a capture job each time its state changes and twice a second while its archive is written, and `resync` with `{}` when events were lost and the list must be read again.',
     query: namespaceQuery,
     headers: [
-      { name: 'Last-Event-ID', description: 'The `id` of the last event that was seen: those after it come first' },
+      { name: 'Last-Event-ID', description: 'The `id` of the last event received: events after it come first' },
     ],
     answers: {
       200: { description: 'The events', mediaType: 'text/event-stream' },

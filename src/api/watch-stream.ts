@@ -18,14 +18,14 @@ export interface WatchOptions {
   /** Events after this one come first. */
   readonly lastEventId?: string
   readonly signal?: AbortSignal
-  /** Whether to connect again when the stream ends. The default is true. */
+  /** Connects again when the stream ends. The default is true. */
   readonly reconnect?: boolean
   /**
    * The wait before the first attempt to connect again, less up to a half, so that clients do not come back together. It
    * doubles up to 30 s. The default is 1 s.
    */
   readonly reconnectAfterMs?: number
-  /** How long the stream may be silent before it counts as dead. The server sends something every 15 s. */
+  /** The silence after which the stream counts as dead. The server sends something every 15 s. */
   readonly silenceMs?: number
 }
 
