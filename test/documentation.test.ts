@@ -29,8 +29,8 @@ describe.each(PAGES)('%s', (page) => {
   })
 })
 
-describe('docs/http-api.md', () => {
-  const page = readText('docs/http-api.md')
+describe('docs/reference/http-api.md', () => {
+  const page = readText('docs/reference/http-api.md')
 
   it('names every route', () => {
     const routes = Object.entries(openApiDocument().paths ?? {}).flatMap(([path, methods]) =>
@@ -40,8 +40,8 @@ describe('docs/http-api.md', () => {
     expect(routes.filter((route) => !page.includes(`| ${route} |`))).toEqual([])
   })
 
-  it('names every error code, or docs/operations.md does', () => {
-    const pages = page + readText('docs/operations.md')
+  it('names every error code, or docs/install.md does', () => {
+    const pages = page + readText('docs/install.md')
     const sources = globSync('src/**/*.ts', { cwd: ROOT }).map(readText)
     const codes = sources.flatMap((text) =>
       [...text.matchAll(/\bcode: '([A-Z][A-Za-z]+)'/g)].map(([, code = '']) => code),

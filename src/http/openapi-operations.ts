@@ -374,7 +374,7 @@ export const operations: readonly Operation[] = [
     permission: { kind: 'checkpoint', verb: 'get' },
     countsWithoutDigest: ['inspection'],
     description:
-      'An in-toto statement in a DSSE envelope. docs/custody.md says what is in it and how to verify it offline.',
+      'An in-toto statement in a DSSE envelope. docs/concepts/custody.md says what is in it and how to verify it offline.',
     answers: {
       200: { description: 'The envelope', schema: custody.dsseEnvelope },
       ...problems(...READ_PROBLEMS, 404, 409, 429),

@@ -52,7 +52,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Preference-Applied': 'The preference that was followed',
 }
 
-/** docs/access.md. Where `server.auth.mode` is `none`, and on the unix socket, none of them is asked for. */
+/** docs/concepts/access.md. Where `server.auth.mode` is `none`, and on the unix socket, none of them is asked for. */
 const SECURITY_SCHEMES: Json = {
   token: { type: 'http', scheme: 'bearer', description: 'A token of the cluster, or of the file of tokens' },
   certificate: { type: 'mutualTLS', description: 'A client certificate of the cluster' },

@@ -35,8 +35,8 @@ describe('what is asked', () => {
     )
   })
 
-  it('differs on purpose as docs/kubelet-endpoint.md says', () => {
-    const page = readFileSync('docs/kubelet-endpoint.md', 'utf8')
+  it('differs on purpose as docs/reference/kubelet-endpoint.md says', () => {
+    const page = readFileSync('docs/reference/kubelet-endpoint.md', 'utf8')
     const [, table = ''] = page.split('| | the kubelet | the agent | why |\n|---|---|---|---|\n')
     const rows = table.split('\n').filter((line) => line.startsWith('|'))
     const expected = Object.values(DIFFERENCES).map(({ what, kubelet, agent, why }) => [what, kubelet, agent, why])

@@ -1,4 +1,4 @@
-/** A row of the table "What is different on purpose" in docs/kubelet-endpoint.md. */
+/** A row of the table "What is different on purpose" in docs/reference/kubelet-endpoint.md. */
 export interface Difference {
   readonly what: string
   readonly kubelet: string
@@ -143,7 +143,7 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     what: 'who may',
     kubelet: '`create` of `nodes/checkpoint`',
     agent:
-      "the same, and also `create` of `checkpoints` of the group `checkpoint-agent.dev` in the namespace ([access.md](access.md)); without Kubernetes' word (mode `none`) everyone on the node's loopback address",
+      "the same, and also `create` of `checkpoints` of the group `checkpoint-agent.dev` in the namespace ([access.md](../concepts/access.md)); without Kubernetes' word (mode `none`) everyone on the node's loopback address",
     why: 'the kubelet knows no rights in one namespace',
     shownIn: ['test/http/permissions.test.ts'],
   },

@@ -61,7 +61,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/access.md',
+    page: 'docs/concepts/access.md',
     has: 'openssl rand',
     run: async (commands, { terminal }) => {
       const said = await terminal.paste(commands)
@@ -71,7 +71,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/access.md',
+    page: 'docs/concepts/access.md',
     has: 'openssl s_client',
     run: async (commands, { terminal, folder, agent }) => {
       const secured = await startAgentProcess({
@@ -89,7 +89,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: 'head -n 1 000001.jsonl',
     run: async (commands, { terminal, folder }) => {
       cpSync(join(folder, 'state/custody/000001.jsonl'), join(terminal.folder, '000001.jsonl'))
@@ -99,7 +99,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: 'verify-custody ./custody',
     run: async (commands, { terminal, folder }) => {
       // Of an agent that has stopped: its last line of the kind is of the whole log.
@@ -119,7 +119,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: 'openssl pkey -pubin',
     run: async (commands, { terminal, folder, agent }) => {
       cpSync(join(folder, 'state/custody/public-key.pem'), join(terminal.folder, 'public-key.pem'))
@@ -128,7 +128,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: '/manifest > manifest.json',
     run: async (commands, { terminal, checkpoint }) => {
       await terminal.paste(commands)
@@ -137,7 +137,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: 'verify-manifest manifest.json',
     run: async (commands, { terminal }) => {
       // With what the block before it has fetched.
@@ -145,7 +145,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/custody.md',
+    page: 'docs/concepts/custody.md',
     has: 'openssl pkeyutl -verify',
     run: async (commands, { terminal }) => {
       // With what the block before it has fetched.
@@ -155,14 +155,14 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/http-api.md',
+    page: 'docs/reference/http-api.md',
     has: '/v1/captures?wait=true',
     run: async (commands, { terminal }) => {
       expect(JSON.parse(await terminal.paste(commands))).toMatchObject({ items: [{ identity: { pod: 'web-0' } }] })
     },
   },
   {
-    page: 'docs/http-api.md',
+    page: 'docs/reference/http-api.md',
     has: 'sort=-sizeBytes',
     run: async (commands, { terminal, checkpoint }) => {
       const { items } = JSON.parse(await terminal.paste(commands)) as { items: { id: string }[] }
@@ -170,7 +170,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/http-api.md',
+    page: 'docs/reference/http-api.md',
     has: '/archive',
     run: async (commands, { terminal, checkpoint }) => {
       const archive = join(terminal.folder, 'checkpoint.tar')
@@ -185,7 +185,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/http-api.md',
+    page: 'docs/reference/http-api.md',
     has: '/v1/watch',
     run: async (commands, { terminal, agent }) => {
       const capture = () => agent.request('POST', '/checkpoint/shop/web-0/counter')
@@ -197,7 +197,7 @@ export const HERE: readonly RunHere[] = [
     },
   },
   {
-    page: 'docs/operations.md',
+    page: 'docs/install.md',
     has: '/etc/criu/runc.conf',
     // What CRIU makes of it: test/e2e/tcp-established.test.ts.
     run: async (commands, { terminal }) => {
@@ -209,10 +209,10 @@ export const HERE: readonly RunHere[] = [
 
 /** Run against a real cluster by these files, which take them from the page. */
 export const IN_CLUSTER: readonly (Named & { readonly by: string })[] = [
-  { page: 'docs/operations.md', has: 'helm install', by: 'test/cluster/installed-chart.ts' },
-  { page: 'docs/operations.md', has: 'rm -rf /host', by: 'test/cluster/chart-life.test.ts' },
-  { page: 'docs/operations.md', has: 'port-forward "$agent"', by: 'test/cluster/cluster-users.ts' },
-  { page: 'docs/operations.md', has: 'create token me', by: 'test/cluster/cluster-users.ts' },
+  { page: 'docs/install.md', has: 'helm install', by: 'test/cluster/installed-chart.ts' },
+  { page: 'docs/install.md', has: 'rm -rf /host', by: 'test/cluster/chart-life.test.ts' },
+  { page: 'docs/install.md', has: 'port-forward "$agent"', by: 'test/cluster/cluster-users.ts' },
+  { page: 'docs/install.md', has: 'create token me', by: 'test/cluster/cluster-users.ts' },
 ]
 
 /** Run by nothing. Each is printed with its reason; there is none, and there should be none. */
