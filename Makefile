@@ -16,7 +16,9 @@ IS_NEW := 'process.exit(Number(process.versions.node.split(".")[0]) >= 26 ? 0 : 
 BENCHES := capture archive-reader indexing hashing inventory-latency inventory-memory start-up checkpoint-list download retention access
 
 # TEST_REPORTS=<folder> also writes the outcome of each suite as JSON; .ci/run counts with it.
-vitest = node_modules/.bin/vitest run --project $(1) $(if $(TEST_REPORTS),--reporter=default --reporter=json --outputFile.json="$(TEST_REPORTS)/$(1).json") $(ARGS)
+# Unit tests are thousands, and print dots; the others are few and slow, and print their names.
+REPORTER = $(if $(filter unit,$(1)),dot,default)
+vitest = node_modules/.bin/vitest run --project $(1) --reporter=$(REPORTER) --reporter=./test/support/skips-reporter.ts $(if $(TEST_REPORTS),--reporter=json --outputFile.json="$(TEST_REPORTS)/$(1).json") $(ARGS)
 
 ##@ To use it
 

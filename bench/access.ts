@@ -29,7 +29,7 @@ const database = openDatabase({ file: join(folder, 'state', 'index.db'), clock: 
 const store = new CheckpointStore(database)
 store.saveAll(
   Array.from({ length: 1000 }, (_, index) => {
-    const identity = { namespace: `space-${index % 20}`, pod: 'web-0', source: 'archive', isBelieved: true } as const
+    const identity = { namespace: `space-${index % 20}`, pod: 'web-0', source: 'archive', isTrusted: true } as const
     return sampleCheckpoint(index, { identity })
   }),
 )

@@ -1,5 +1,6 @@
 import { openAccess } from './access/access.ts'
-import { Agent } from './agent/agent.ts'
+import type { Agent } from './agent/agent.ts'
+import { startAgent } from './agent/start-agent.ts'
 import type { Config } from './config/config.ts'
 import { PolicyFile } from './config/policy-file.ts'
 import { createApp } from './http/app.ts'
@@ -22,7 +23,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
   if (config.debug.failPoint !== undefined) armFailPoint(config.debug.failPoint)
   collectWhenIdle()
 
-  const agent = new Agent({
+  const agent = startAgent({
     version,
     nodeName: config.node.name,
     checkpointsDirectory: config.checkpoints.directory,

@@ -1,8 +1,10 @@
 import type { Policy } from '../retention/policy.ts'
 import type { Clock } from '../shared/clock.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { DiskFloor } from './disk-space.ts'
-import type { PermissionsPolicy } from './permissions.ts'
+import type { DiskFloor } from './directory/disk-space.ts'
+import type { PermissionsPolicy } from './directory/permissions.ts'
+import type { ArchiveReader } from './inspection/archive-reader.ts'
+import type { ReaderProcesses, ReaderProcessesOptions } from './inspection/reader-processes.ts'
 
 export interface AgentOptions {
   readonly version: string
@@ -44,4 +46,8 @@ export interface AgentOptions {
   }
   readonly clock: Clock
   readonly logger: Logger
+  /** Opens another reader than that in processes of its own: for tests that are about what is done with its answers. */
+  readonly openReader?: (options: ReaderProcessesOptions) => AgentReader
 }
+
+export type AgentReader = ArchiveReader & Pick<ReaderProcesses, 'figures'>

@@ -1,5 +1,5 @@
 import { READ_AHEAD_BYTES, SEEK_READ_BYTES, WINDOW_BYTES } from './archive-limits.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 
 /**
  * The part of a source that is in memory, with some read-ahead. It moves forward only, so it serves streams as well.

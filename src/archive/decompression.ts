@@ -9,7 +9,7 @@ import {
   RATIO_FREE_BYTES,
 } from './archive-limits.ts'
 import { archiveError } from './archive-problem.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import { detectCompression, isSkippableFrame } from './compression.ts'
 import { findGzipBody, GZIP_TRAILER_BYTES } from './gzip-member.ts'
 

@@ -1,7 +1,5 @@
+import type { Engine } from '../checkpoint/engine.ts'
 import type { SpecDump } from './spec-dump.ts'
-
-/** Who wrote an archive. */
-export type Engine = 'containerd' | 'cri-o' | 'podman' | 'unknown'
 
 /** Members that only one engine writes. */
 export interface EngineHints {

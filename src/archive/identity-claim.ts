@@ -1,14 +1,14 @@
 import { type Problem, ProblemError } from '../checkpoint/problem.ts'
 import { archiveProblem, quoted } from './archive-problem.ts'
 import type { ConfigDump } from './config-dump.ts'
-import type { Engine } from './engine.ts'
+import type { Engine } from '../checkpoint/engine.ts'
 import { JsonReader } from './json-reader.ts'
 import { plainText } from './plain-text.ts'
 import type { SpecDump } from './spec-dump.ts'
 import { readMetadata, type StatusDump } from './status-dump.ts'
 
 /**
- * Which container an archive says it is of. Nothing in an archive is signed: `identity-belief.ts` says what it is worth.
+ * Which container an archive says it is of. Nothing in an archive is signed: `identity-assessment.ts` says what it is worth.
  * Texts are readable ones; what the archive does not say is absent.
  */
 export interface IdentityClaim {

@@ -1,5 +1,5 @@
 import type { ConfigDump } from './config-dump.ts'
-import type { Engine } from './engine.ts'
+import type { Engine } from '../checkpoint/engine.ts'
 import type { Dumps } from './identity-claim.ts'
 import { plainText } from './plain-text.ts'
 

@@ -1,5 +1,5 @@
 import { type Problem, ProblemList } from '../checkpoint/problem.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import { PageBudget } from './page-budget.ts'
 import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'

@@ -1,4 +1,4 @@
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import { type Compression, detectCompression, MAGIC_BYTES } from './compression.ts'
 import { decompressedSource } from './decompression.ts'
 import type { TarMember } from './tar-member.ts'

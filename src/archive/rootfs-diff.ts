@@ -1,6 +1,6 @@
 import { type Problem, ProblemList } from '../checkpoint/problem.ts'
 import { MAX_JSON_BYTES } from './archive-limits.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import { DELETED_FILES, readDeletedFiles } from './deleted-files.ts'
 import { PageBudget } from './page-budget.ts'
 import { memberSource } from './member-reader.ts'

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { type ByteSource, fileSource } from './byte-source.ts'
+import { type ByteSource, fileSource } from '../streams/byte-source.ts'
 import { ByteWindow } from './byte-window.ts'
 import { walkTar } from './tar-members.ts'
 

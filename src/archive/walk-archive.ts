@@ -1,6 +1,6 @@
 import { ProblemError } from '../checkpoint/problem.ts'
 import { archiveProblem } from './archive-problem.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../streams/byte-source.ts'
 import { ByteWindow } from './byte-window.ts'
 import { type Compression, detectCompression, MAGIC_BYTES } from './compression.ts'
 import { decompressedSource } from './decompression.ts'

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { PIN_DRAFT_SUFFIX } from './pin-marker.ts'
 
 export interface ArchiveNameParts {
   readonly pod: string
@@ -10,8 +11,8 @@ export interface ArchiveNameParts {
 /** File systems take no longer names than this. */
 const MAX_NAME_BYTES = 255
 
-/** Room for `.keep.tmp` beside the archive. */
-const MARKER_BYTES = 9
+/** Room for the marker beside the archive. */
+const MARKER_BYTES = Buffer.byteLength(PIN_DRAFT_SUFFIX)
 
 /**
  * The kubelet's name: `checkpoint-<pod>_<namespace>-<container>-<RFC 3339, local zone, whole seconds>.tar`.
@@ -33,6 +34,40 @@ export function formatLocalTime(time: Date): string {
   const minutes = Math.abs(offset)
   return `${local}${offset < 0 ? '-' : '+'}${twoDigits(Math.floor(minutes / 60))}:${twoDigits(minutes % 60)}`
 }
+
+/** What the kubelet's name of an archive tells. */
+export interface ParsedArchiveName {
+  readonly pod: string
+  /** Undefined, with `container`, where more than one dash could separate the two. */
+  readonly namespace?: string
+  readonly container?: string
+}
+
+/** Undefined for a name that the kubelet would not give. */
+export function parseArchiveName(fileName: string): ParsedArchiveName | undefined {
+  const { pod, rest = '' } = KUBELET_NAME.exec(fileName)?.groups ?? {}
+  if (pod === undefined || !isSubdomain(pod)) return undefined
+  const [namespace = '', container = '', more] = rest.split('-')
+  const isCertain = more === undefined && isLabel(namespace) && isLabel(container)
+  return { pod, ...(isCertain && { namespace, container }) }
+}
+
+/** Whether the kubelet would have given this name to an archive of this container. */
+export function agreesWithName(
+  { namespace, pod, container }: { readonly [Part in 'namespace' | 'pod' | 'container']?: string },
+  fileName: string,
+): boolean {
+  if (namespace === undefined || pod === undefined || container === undefined) return false
+  if (!isSubdomain(pod) || !isLabel(namespace) || !isLabel(container)) return false
+  const beginning = `checkpoint-${pod}_${namespace}-${container}-`
+  // All of the rest is the time: else the name is that of a container whose name only begins like this one's.
+  return fileName.startsWith(beginning) && TIME_AND_SUFFIX.test(fileName.slice(beginning.length))
+}
+
+/** RFC 3339 in whole seconds, as the kubelet writes it. */
+const TIME = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)`
+const TIME_AND_SUFFIX = new RegExp(`^${TIME}\\.tar$`)
+const KUBELET_NAME = new RegExp(`^checkpoint-(?<pod>[^_]+)_(?<rest>[^_]+)-${TIME}\\.tar$`)
 
 function harmless(name: string): string {
   return name.replaceAll('/', '%2F').replaceAll('\0', '%00')
@@ -58,4 +93,12 @@ function digest(text: string): string {
 
 function twoDigits(value: number): string {
   return String(value).padStart(2, '0')
+}
+
+function isLabel(text: string): boolean {
+  return text.length <= 63 && /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/.test(text)
+}
+
+function isSubdomain(text: string): boolean {
+  return text.length <= 253 && text.split('.').every((part) => /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/.test(part))
 }

@@ -1,3 +1,4 @@
+import type { Engine } from './engine.ts'
 import type { IdentitySource } from './identity.ts'
 import type { Problem } from './problem.ts'
 
@@ -5,10 +6,9 @@ import type { Problem } from './problem.ts'
  * `discovered`: seen, and perhaps still being written. `hashing`: whole, its digest is being made. `ready`: read to its
  * end once, with a recorded digest. `incomplete`: its end is missing. `damaged`: not to be trusted, the problems say why.
  */
-export type CheckpointState = 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
+export const CHECKPOINT_STATES = ['discovered', 'hashing', 'ready', 'incomplete', 'damaged'] as const
 
-/** Who wrote the archive. */
-export type CheckpointEngine = 'containerd' | 'cri-o' | 'podman' | 'unknown'
+export type CheckpointState = (typeof CHECKPOINT_STATES)[number]
 
 /** Texts are readable ones; what is not known is absent. */
 export interface CheckpointIdentity {
@@ -19,7 +19,7 @@ export interface CheckpointIdentity {
   readonly containerId?: string
   readonly source: IdentitySource
   /** Whether the archive belongs to `namespace`; any other is the node's alone. */
-  readonly isBelieved: boolean
+  readonly isTrusted: boolean
 }
 
 /** What the archive itself tells, beside whose it is. Times are RFC 3339 with all digits that the runtime gave. */
@@ -59,7 +59,7 @@ export interface Checkpoint {
   readonly state: CheckpointState
   readonly problems: readonly Problem[]
   readonly identity: CheckpointIdentity
-  readonly engine: CheckpointEngine
+  readonly engine: Engine
   readonly sizeBytes: number
   /** The runtime's word, held down to the age of the file. */
   readonly takenAt: { readonly text: string; readonly millis: number }

@@ -8,4 +8,6 @@ export interface ContainerIdentity {
 }
 
 /** How an identity is known: seen by us at capture, read from the archive, guessed from its file name, or not at all. */
-export type IdentitySource = 'observed' | 'archive' | 'name' | 'unknown'
+export const IDENTITY_SOURCES = ['observed', 'archive', 'name', 'unknown'] as const
+
+export type IdentitySource = (typeof IDENTITY_SOURCES)[number]

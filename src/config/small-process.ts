@@ -9,13 +9,13 @@ const NODE_FLAGS = ['--max-semi-space-size=2', '--optimize-for-size', '--expose-
  * For glibc: one arena for the main thread and one for all others, so that what a thread leaves behind at its end does
  * not lie between what stays; and large pieces from the kernel and back to it.
  */
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '16384', MALLOC_TRIM_THRESHOLD_: '16384' }
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '65536' }
 
 // Importing this file first is all there is to do: nothing may be open yet.
-becomeSmall()
+reexecWithLowMemoryFlags()
 
 /** Begins this program anew, as the same process, with what can only be said at its start. */
-function becomeSmall(): void {
+function reexecWithLowMemoryFlags(): void {
   const isSmall = NODE_FLAGS.every((flag) => process.execArgv.includes(flag))
   if (isSmall || process.platform !== 'linux') return
   const program = [process.execPath, ...process.execArgv, ...NODE_FLAGS, ...process.argv.slice(1)]

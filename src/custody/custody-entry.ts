@@ -1,12 +1,8 @@
 import { createHash, hash as oneHash } from 'node:crypto'
+import type { Actor } from '../checkpoint/actor.ts'
 
-/** Who did it: a caller of the API, or the agent itself. */
-export interface CustodyActor {
-  readonly user: string
-  /** Not all of them where `groupCount` is there. */
-  readonly groups: readonly string[]
-  readonly address?: string
-  readonly requestId?: string
+/** The actor of an entry. An actor with more groups than fit has `groupCount` and `groupsSha256`. */
+export interface CustodyActor extends Actor {
   /** SHA-256 of a name that was cut. */
   readonly userSha256?: string
   readonly groupCount?: number

@@ -42,7 +42,7 @@ export interface CustodyLogState {
   /** The part of `maxBytes` that content, pins and verifications may not use. */
   readonly reserveBytes: number
   /** Why nothing can be written at the moment. */
-  readonly trouble: string | undefined
+  readonly error: string | undefined
   /** Entries that nobody will ever find: the disk failed for longer than they could be kept in memory. */
   readonly lostEntries: number
   readonly entries: number
@@ -84,7 +84,7 @@ export class CustodyLog {
   #mustMend = false
   #earlierBytes = 0
   #measuredAt = Number.NEGATIVE_INFINITY
-  #trouble: { readonly since: Date; readonly text: string; refused: number } | undefined
+  #error: { readonly since: Date; readonly text: string; refused: number } | undefined
   #lost = 0
   #entries = 0
   #headSeq = 0
@@ -107,7 +107,7 @@ export class CustodyLog {
       sizeBytes,
       maxBytes,
       reserveBytes: reserveBytes(maxBytes),
-      trouble: this.#trouble?.text,
+      error: this.#error?.text,
       lostEntries: this.#lost,
       entries: this.#entries,
     }
@@ -213,7 +213,7 @@ export class CustodyLog {
 
   async #commit(batch: readonly Waiting[]): Promise<void> {
     let tail = await this.#readyTail()
-    if (this.#trouble !== undefined) this.#owe(this.#resumption(this.#trouble))
+    if (this.#error !== undefined) this.#owe(this.#resumption(this.#error))
     if (tail.sizeBytes >= (this.#options.segmentBytes ?? SEGMENT_BYTES)) tail = await this.#nextSegment(tail)
     const first = [...this.#opening(tail), ...this.#owed]
     const sealed = this.#seal([...first, ...batch], tail.end)
@@ -302,10 +302,10 @@ export class CustodyLog {
 
   async #open(known: ChainEnd | undefined): Promise<CustodyTail> {
     const { key, logger } = this.#options
-    const { tail, notes, setAside } = await openTail(this.folder, known, this.#disk)
+    const { tail, notes, quarantine } = await openTail(this.folder, known, this.#disk)
     this.#tail = tail
     this.#end = tail.end
-    this.#unnoted = setAside
+    this.#unnoted = quarantine
     this.#mustMend = false
     for (const note of notes) {
       this.#owed.push(this.#timed(note))
@@ -362,13 +362,13 @@ export class CustodyLog {
     const { clock, logger } = this.#options
     const isDisk = isDiskFailure(error)
     const text = isDisk ? errorText(error) : `an error in the agent: ${errorText(error)}`
-    if (this.#trouble?.text !== text) {
+    if (this.#error?.text !== text) {
       logger.error({ error: text, ...(!isDisk && { stack: stackOf(error) }) }, 'The custody log cannot be written')
     }
-    this.#trouble = { since: this.#trouble?.since ?? clock.now(), text, refused: this.#trouble?.refused ?? 0 }
+    this.#error = { since: this.#error?.since ?? clock.now(), text, refused: this.#error?.refused ?? 0 }
     for (const waiting of batch) {
       if (waiting.isOwed) this.#owe(waiting)
-      else this.#trouble.refused += 1
+      else this.#error.refused += 1
       waiting.done.reject(
         isDisk
           ? cannotWrite(
@@ -387,12 +387,12 @@ export class CustodyLog {
   }
 
   #recovered(): void {
-    if (this.#trouble === undefined) return
+    if (this.#error === undefined) return
     this.#options.logger.info(
-      { since: this.#trouble.since, refused: this.#trouble.refused },
+      { since: this.#error.since, refused: this.#error.refused },
       'The custody log is written again',
     )
-    this.#trouble = undefined
+    this.#error = undefined
   }
 
   #resumption({ since, text, refused }: { readonly since: Date; readonly text: string; readonly refused: number }) {

@@ -18,7 +18,7 @@ export interface OpenedTail {
   /** What has to go on record before anything else. */
   readonly notes: readonly CustodyDraft[]
   /** Files that were set aside and are in the notes. */
-  readonly setAside: readonly string[]
+  readonly quarantine: readonly string[]
 }
 
 /**
@@ -37,7 +37,7 @@ export async function openTail(folder: string, known: ChainEnd | undefined, disk
   const found = walk(bytes, { before, known })
   const mayBeTorn = known === undefined ? found.bad?.code === 'TornLine' : found.end.seq >= known.seq
   if (found.bad !== undefined && mayBeTorn) {
-    await setAside(folder, last, bytes.subarray(found.bad.offset), found.bad.offset, disk)
+    await quarantine(folder, last, bytes.subarray(found.bad.offset), found.bad.offset, disk)
     const opened = await openSegment(folder, last, { sizeBytes: found.bad.offset, end: found.end }, disk)
     return withSetAside(folder, opened, [], disk)
   }
@@ -162,7 +162,7 @@ async function openSegment(
 }
 
 /** Nothing is thrown away: who asks later can see what it was. */
-async function setAside(
+async function quarantine(
   folder: string,
   segment: Segment,
   bytes: Buffer,
@@ -201,7 +201,7 @@ async function withSetAside(
       detail: { file: name, bytes: bytes.length, sha256 },
     })
   }
-  return { tail, notes: [...notes, ...repairs], setAside: names }
+  return { tail, notes: [...notes, ...repairs], quarantine: names }
 }
 
 function tampering(detail: Readonly<Record<string, unknown>>): CustodyDraft {

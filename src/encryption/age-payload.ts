@@ -26,7 +26,7 @@ export function startAgeFile(recipients: readonly AgeRecipient[]): AgeFileStart 
 }
 
 /** Some chunks of the payload, one behind the other. Each can be sealed without those before it. */
-export interface ChunkOrder {
+export interface ChunkRequest {
   readonly payloadKey: Uint8Array
   /** Which chunk of the file the first one is. */
   readonly firstChunk: number
@@ -43,7 +43,7 @@ export function sealedBytes(plainBytes: number): number {
 }
 
 /** STREAM with ChaCha20-Poly1305. Gives how many bytes were written to `sealed`. */
-export function sealChunks({ payloadKey, firstChunk, plain, hasLast, sealed }: ChunkOrder): number {
+export function sealChunks({ payloadKey, firstChunk, plain, hasLast, sealed }: ChunkRequest): number {
   // As bytes it would be taken apart again for each chunk, which costs a quarter of the time.
   const key = createSecretKey(payloadKey)
   const count = Math.max(1, Math.ceil(plain.length / AGE_CHUNK_BYTES))

@@ -183,8 +183,8 @@ async function judgeRequest(
     case 'checkpoint': {
       const wanted = { verb: permission.verb, isContent: permission.content === true }
       const found = await unlessMissing(() => services.checkpoints.get(String(req.params['id'])))
-      const { namespace, isBelieved } = found.value?.identity ?? { namespace: undefined, isBelieved: false }
-      const decide = decider(judge, wanted, { what: 'checkpoint', namespace: isBelieved ? namespace : undefined })
+      const { namespace, isTrusted } = found.value?.identity ?? { namespace: undefined, isTrusted: false }
+      const decide = decider(judge, wanted, { what: 'checkpoint', namespace: isTrusted ? namespace : undefined })
       const decision = await decide(identity)
       return { checkpoint: found.value ?? rethrow(found.missing), decision, decide }
     }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { ANONYMOUS, LOCAL_ROOT, type Principal } from '../access/principal.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 const localSockets = new WeakSet<Socket>()
 const principals = new WeakMap<IncomingMessage, Principal>()

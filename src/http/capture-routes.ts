@@ -14,7 +14,7 @@ import { actorOf, presenceOf } from './caller.ts'
 import { toCaptureResult, toJobResponse } from './capture-response.ts'
 import type { Rates } from './rates.ts'
 import { jsonBody, readBody, readQuery } from './request-input.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 import type { CaptureRequest, CaptureServices } from './capture-services.ts'
 import type { Sight } from './visible-rows.ts'
 

@@ -1,5 +1,5 @@
 import type { CaptureJob } from '../checkpoint/capture-job.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 export interface CaptureRequest {
   readonly namespace: string

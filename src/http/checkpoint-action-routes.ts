@@ -1,3 +1,4 @@
+import type { Verification } from '../checkpoint/verification.ts'
 import { Router, type Request, type RequestHandler } from 'express'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import {
@@ -11,7 +12,7 @@ import { actorOf, presenceOf } from './caller.ts'
 import { entityTag, toCheckpointResponse, toProblems } from './checkpoint-response.ts'
 import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
-import type { CheckpointActions, Verification } from './checkpoint-services.ts'
+import type { CheckpointActions } from './checkpoint-services.ts'
 
 /** What can be done with an archive as a whole: keep it, prove it, remove it. */
 export function checkpointActionRoutes(

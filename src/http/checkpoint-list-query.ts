@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
+import type { CheckpointCursor, CheckpointFilter, CheckpointQuery } from '../store/checkpoint-query.ts'
 import type { Request } from 'express'
 import { z } from 'zod'
 import { InvalidInputError } from '../shared/errors.ts'
 import { checkpointListQuery } from './checkpoint-api-types.ts'
 import { continueToken, writeToken } from './continue-token.ts'
 import { readQuery } from './request-input.ts'
-import type { CheckpointCursor, CheckpointListFilter, CheckpointListQuery } from './checkpoint-services.ts'
 
 /** Throws InvalidInputError for a `continue` of a list with another sort or other filters, as for all else that is wrong. */
-export function readListQuery(req: Request): CheckpointListQuery {
+export function readListQuery(req: Request): CheckpointQuery {
   const { continue: position, limit, sort, ...filters } = readQuery(req, QUERY)
   const filter = toFilter(filters)
   const order = toOrder(sort)
@@ -27,7 +27,7 @@ export function readListQuery(req: Request): CheckpointListQuery {
   return { filter, order, limit, after: { value, id } }
 }
 
-export function writeContinue(query: CheckpointListQuery, { value, id }: CheckpointCursor): string {
+export function writeContinue(query: CheckpointQuery, { value, id }: CheckpointCursor): string {
   return writeToken({ list: listKey(query), value, id })
 }
 
@@ -39,7 +39,7 @@ const QUERY = checkpointListQuery.extend({
 
 type Filters = Omit<z.infer<typeof QUERY>, 'continue' | 'limit' | 'sort'>
 
-function toFilter({ pinned, takenAfter, takenBefore, ...filters }: Filters): CheckpointListFilter {
+function toFilter({ pinned, takenAfter, takenBefore, ...filters }: Filters): CheckpointFilter {
   const { namespace, pod, container, podUid, engine, state, identitySource, minBytes, reason } = filters
   return {
     ...(namespace !== undefined && { namespace }),
@@ -57,14 +57,14 @@ function toFilter({ pinned, takenAfter, takenBefore, ...filters }: Filters): Che
   }
 }
 
-function toOrder(sort: z.infer<typeof QUERY>['sort']): CheckpointListQuery['order'] {
+function toOrder(sort: z.infer<typeof QUERY>['sort']): CheckpointQuery['order'] {
   const isDescending = sort.startsWith('-')
-  const key = (isDescending ? sort.slice(1) : sort) as CheckpointListQuery['order']['key']
+  const key = (isDescending ? sort.slice(1) : sort) as CheckpointQuery['order']['key']
   return { key, isDescending }
 }
 
 /** The same for every page of one list. The limit may change in between. */
-function listKey({ filter, order }: Pick<CheckpointListQuery, 'filter' | 'order'>): string {
+function listKey({ filter, order }: Pick<CheckpointQuery, 'filter' | 'order'>): string {
   const text = JSON.stringify([order.key, order.isDescending, filter])
   return createHash('sha256').update(text).digest('base64url').slice(0, 16)
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
+import type { TarMember } from '../archive/tar-member.ts'
 import type { Checkpoint, CheckpointIdentity, CheckpointSummary } from '../checkpoint/checkpoint.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import type { CheckpointResponse, DumpStatisticsResponse } from './checkpoint-api-types.ts'
 import type { MemberList, MemberResponse } from './content-api-types.ts'
-import type { CheckpointMember } from './checkpoint-services.ts'
 
 /** A checkpoint as the API shows it: every field is named here, so that no path of the node gets out by accident. */
 export function toCheckpointResponse(checkpoint: Checkpoint, node: string): CheckpointResponse {
@@ -38,7 +38,7 @@ export function toCheckpointResponse(checkpoint: Checkpoint, node: string): Chec
   }
 }
 
-export function toMemberResponse(member: CheckpointMember): MemberResponse {
+export function toMemberResponse(member: TarMember): MemberResponse {
   return {
     name: member.name,
     type: member.type,
@@ -88,7 +88,7 @@ function toDumpStatistics(statistics: NonNullable<CheckpointSummary['dumpStatist
 }
 
 /** Undefined for 1970, which stands for no time at all, and for what ISO 8601 needs more than four digits of a year for. */
-function formatModified({ modifiedSeconds, modifiedNanos }: CheckpointMember): string | undefined {
+function formatModified({ modifiedSeconds, modifiedNanos }: TarMember): string | undefined {
   if (modifiedSeconds === 0 && modifiedNanos === 0) return undefined
   if (modifiedSeconds < YEAR_0 || modifiedSeconds >= YEAR_10000) return undefined
   const seconds = new Date(modifiedSeconds * 1000).toISOString().slice(0, 19)

@@ -1,7 +1,7 @@
+import type { RootfsDiff } from '../archive/rootfs-diff.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import type { Problem } from '../checkpoint/problem.ts'
-import type { CheckpointMember } from './checkpoint-services.ts'
-import type { Actor } from './actor.ts'
+import type { ByteSink } from '../streams/byte-sink.ts'
+import type { Actor } from '../checkpoint/actor.ts'
 
 /** The bytes of archives. What is opened is to be closed in any case. */
 export interface ContentServices {
@@ -25,7 +25,7 @@ export interface ContentServices {
       /** Nothing of it leaves, so nothing is recorded. */
       readonly isHeadOnly?: boolean
     },
-  ) => Promise<RootfsDiff>
+  ) => Promise<RootfsDiffPage>
 }
 
 export interface ContentRequest {
@@ -51,39 +51,21 @@ export interface OpenContent {
    * `start` is called once it is on record that this is given out, right before the first byte. Rejects where it does
    * not end well; after `start` the sink is closed then.
    */
-  readonly send: (order: {
-    readonly first: number
-    /** Exclusive. */
-    readonly end: number
-    readonly coding?: 'gzip' | 'zstd'
-    readonly start: () => ContentSink
-  }) => Promise<void>
+  readonly send: (request: SendRequest) => Promise<void>
   readonly close: () => Promise<void>
 }
 
-/** Where bytes go, one piece after the other. */
-export interface ContentSink {
-  /** Takes the piece before it returns, and resolves when its buffer may be used again. */
-  readonly write: (piece: Buffer) => Promise<void>
-  readonly end: () => Promise<void>
-  /** Without an end: the caller must see that something is missing. */
-  readonly close: () => void
+export interface SendRequest {
+  readonly first: number
+  /** Exclusive. */
+  readonly end: number
+  readonly coding?: 'gzip' | 'zstd'
+  /** Called once the intent is on record, right before the first byte. */
+  readonly start: () => ByteSink
 }
 
-export interface RootfsDiff {
-  /** Whether the archive has a diff at all. */
-  readonly isThere: boolean
-  readonly changes: readonly RootfsChange[]
-  readonly remaining: number
-  /** Whether there can be no further changes that the archive does not hold. */
+/** A page of what the container changed in its root filesystem. */
+export interface RootfsDiffPage extends Omit<RootfsDiff, 'isWhole'> {
+  /** Whether the archive holds every change. */
   readonly isComplete: boolean
-  readonly problems: readonly Problem[]
-}
-
-export interface RootfsChange {
-  /** Without a slash in front. */
-  readonly path: string
-  readonly change: 'added-or-changed' | 'changed' | 'deleted' | 'emptied'
-  /** Of what is there now. */
-  readonly entry?: CheckpointMember
 }

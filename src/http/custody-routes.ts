@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { CustodyReport } from '../custody/custody-verify.ts'
+import type { ChainEnd } from '../custody/custody-entry.ts'
 import { Router } from 'express'
 import {
   custodyExportQuery,
@@ -12,7 +14,6 @@ import { noQuery } from './api-types.ts'
 import { permittedCheckpoint } from './authorize.ts'
 import { presenceOf } from './caller.ts'
 import { readQuery } from './request-input.ts'
-import type { ChainEnd, CustodyReport } from './custody-services.ts'
 import type { HttpServices } from './services.ts'
 
 /** Who did what to which archive, whether the record of it is whole, and the signed statement about one archive. */

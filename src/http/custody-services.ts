@@ -1,5 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import type { Actor } from './actor.ts'
+import type { ChainEnd, CustodyEntry } from '../custody/custody-entry.ts'
+import type { CustodyReport } from '../custody/custody-verify.ts'
+import type { DsseEnvelope } from '../custody/dsse.ts'
 
 /** The record of who did what, and what is signed with its key. */
 export interface CustodyServices {
@@ -17,52 +19,4 @@ export interface CustodyServices {
   readonly export: (after: number) => AsyncIterable<Uint8Array>
   /** Throws NotFoundError, ConflictError (`DigestUnknown`). */
   readonly manifest: (checkpoint: Checkpoint) => DsseEnvelope
-}
-
-export interface ChainEnd {
-  readonly seq: number
-  readonly hash: string
-}
-
-export interface CustodyEntry {
-  readonly seq: number
-  readonly time: string
-  readonly node: string
-  readonly actor: Actor
-  readonly action: string
-  readonly checkpoint?: {
-    readonly id: string
-    readonly fileName: string
-    readonly sizeBytes?: number
-    readonly sha256?: string
-  }
-  readonly detail?: Readonly<Record<string, unknown>>
-  readonly outcome: string
-  readonly previous: string
-  readonly hash: string
-}
-
-export interface CustodyReport {
-  readonly verdict: 'authentic' | 'not-authenticated' | 'broken'
-  readonly notChecked: readonly string[]
-  readonly problems: readonly {
-    readonly code: string
-    readonly file?: string
-    readonly line?: number
-    readonly detail: string
-  }[]
-  readonly problemCount: number
-  readonly files: number
-  readonly entries: number
-  readonly first: ChainEnd | undefined
-  readonly last: ChainEnd | undefined
-  readonly head: ChainEnd | undefined
-  readonly authenticatedSeq: number | undefined
-  readonly keyId: string | undefined
-}
-
-export interface DsseEnvelope {
-  readonly payloadType: string
-  readonly payload: string
-  readonly signatures: readonly { readonly keyid: string; readonly sig: string }[]
 }

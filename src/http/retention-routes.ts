@@ -1,3 +1,5 @@
+import type { SweepReport } from '../checkpoint/sweep-report.ts'
+import type { PlannedRemoval } from '../retention/plan-types.ts'
 import { Router } from 'express'
 import { z } from 'zod'
 import { ConflictError } from '../shared/errors.ts'
@@ -16,7 +18,7 @@ import {
   type RetentionStatusResponse,
   type SweepReportResponse,
 } from './retention-api-types.ts'
-import type { OpenPlan, PlannedArchive, RetentionServices, SweepReport } from './retention-services.ts'
+import type { OpenPlan, RetentionServices } from './retention-services.ts'
 import { shownText } from './shown-text.ts'
 
 const PLAN_QUERY = retentionPlanQuery.extend({
@@ -101,7 +103,7 @@ async function toPlan(
   }
 }
 
-function toArchive({ archive, reasons }: PlannedArchive): PlannedArchiveResponse {
+function toArchive({ archive, reasons }: PlannedRemoval): PlannedArchiveResponse {
   const { id, fileName, sizeBytes, takenAtMillis, state, identity } = archive
   const { namespace, pod, container } = identity
   return {

@@ -1,3 +1,8 @@
+import type { Actor } from '../checkpoint/actor.ts'
+import type { SweepReport } from '../checkpoint/sweep-report.ts'
+import type { PlanHead, PlannedRemoval } from '../retention/plan-types.ts'
+import type { WrittenPolicy } from '../retention/policy-writer.ts'
+
 /** What retention does and would do. `agent/` provides it; tests pass plain functions. */
 export interface RetentionServices {
   readonly status: () => RetentionStatus
@@ -12,12 +17,7 @@ export interface RetentionServices {
    */
   readonly sweep: (order: {
     readonly trigger: 'api'
-    readonly actor: {
-      readonly user: string
-      readonly groups: readonly string[]
-      readonly address?: string
-      readonly requestId?: string
-    }
+    readonly actor: Actor
     readonly planId?: string
     /** Why, for the custody log. */
     readonly reason?: string
@@ -30,77 +30,21 @@ export interface RetentionServices {
 }
 
 export interface RetentionStatus {
-  readonly policy: object
+  /** The policy in force, as `plan` accepts it. */
+  readonly policy: WrittenPolicy
+  /** Mistakes in the policy that was written after it and is not followed. */
   readonly mistakes: readonly string[]
   readonly isSweeping: boolean
   readonly nextSweepAt: Date | undefined
   readonly lastSweep: SweepReport | undefined
 }
 
+/** A plan that is being shown or carried out. */
 export interface OpenPlan extends Disposable {
-  readonly head: {
-    readonly id: string
-    readonly blocked: readonly Blocked[]
-    readonly diskNotOurs: boolean
-    readonly totals: {
-      readonly archives: number
-      readonly bytes: number
-      readonly removedArchives: number
-      readonly removedBytes: number
-    }
-  }
+  readonly head: PlanHead
+  /** In the order of the plan; fewer than `count` only at the end. */
   readonly page: (
     list: 'remove' | 'keep',
     place: { readonly skip: number; readonly count: number },
-  ) => Promise<readonly PlannedArchive[]>
-}
-
-export interface PlannedArchive {
-  readonly archive: {
-    readonly id: string
-    readonly fileName: string
-    readonly state: string
-    readonly sizeBytes: number
-    readonly takenAtMillis: number
-    readonly identity: {
-      readonly namespace?: string | undefined
-      readonly pod?: string | undefined
-      readonly container?: string | undefined
-    }
-  }
-  readonly reasons: readonly { readonly code: string; readonly text: string }[]
-}
-
-interface Blocked {
-  readonly limit: string
-  readonly overBytes: number
-  readonly overCount: number
-  readonly by: readonly { readonly id: string; readonly fileName: string; readonly why: 'pinned' | 'inUse' | 'kept' }[]
-}
-
-interface Left {
-  readonly count: number
-  readonly archives: readonly {
-    readonly id: string
-    readonly fileName: string
-    readonly code: string
-    readonly reason: string
-  }[]
-}
-
-export interface SweepReport {
-  readonly id: string
-  readonly startedAt: string
-  readonly millis: number
-  readonly trigger: 'schedule' | 'disk' | 'capture' | 'api'
-  readonly user: string
-  readonly planId: string
-  readonly outcome: 'done' | 'stopped' | 'failed'
-  readonly error?: { readonly code: string; readonly detail: string }
-  readonly removed: { readonly count: number; readonly bytes: number }
-  readonly byRule: Readonly<Record<string, { readonly count: number; readonly bytes: number }>>
-  readonly failed: Left
-  readonly skipped: Left
-  readonly blocked: readonly Blocked[]
-  readonly diskNotOurs: boolean
+  ) => Promise<readonly PlannedRemoval[]>
 }

@@ -1,3 +1,4 @@
+import type { RootfsChange } from '../archive/rootfs-diff.ts'
 import { Router } from 'express'
 import { rootfsDiffQuery, type RootfsDiffResponse } from './content-api-types.ts'
 import { archivePosition, assertSameArchive, writePosition } from './archive-position.ts'
@@ -5,7 +6,7 @@ import { permittedCheckpoint } from './authorize.ts'
 import { actorOf, presenceOf } from './caller.ts'
 import { toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
-import type { ContentServices, RootfsChange } from './content-services.ts'
+import type { ContentServices } from './content-services.ts'
 
 /** What the container had written over its image. */
 export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff'>): Router {

@@ -1,3 +1,4 @@
+import type { NodeEvent } from '../checkpoint/node-event.ts'
 import { Router, type Response } from 'express'
 import { UnavailableError } from '../shared/errors.ts'
 import type { Clock } from '../shared/clock.ts'
@@ -8,7 +9,7 @@ import { callerOf } from './caller.ts'
 import { toJobResponse } from './capture-response.ts'
 import { toCheckpointResponse } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
-import type { NodeEvent, CheckpointServices } from './checkpoint-services.ts'
+import type { CheckpointServices } from './checkpoint-services.ts'
 import type { VisibleRows } from './visible-rows.ts'
 
 export interface WatchOptions {
@@ -162,7 +163,7 @@ function visibleEvents(
 function namespaceOf({ checkpoint, namespace, job }: NodeEvent): string | undefined {
   if (job !== undefined) return job.captures[0]?.identity.namespace
   if (checkpoint === undefined) return namespace
-  return checkpoint.identity.isBelieved ? checkpoint.identity.namespace : undefined
+  return checkpoint.identity.isTrusted ? checkpoint.identity.namespace : undefined
 }
 
 function formatEvent(event: NodeEvent, nodeName: string): string {

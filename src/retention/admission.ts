@@ -22,7 +22,7 @@ export function refusalOf({ sizeBytes, engine, ...identity }: Newcomer, policy: 
     fileName: '',
     generation: '',
     state: 'ready',
-    identity: { ...identity, source: 'observed', isBelieved: true },
+    identity: { ...identity, source: 'observed', isTrusted: true },
     engine,
     sizeBytes,
     takenAtMillis: 0,

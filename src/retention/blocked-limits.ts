@@ -1,10 +1,10 @@
-import type { Case } from './cases.ts'
-import type { Blocked } from './plan-types.ts'
+import type { Candidate } from './cases.ts'
+import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 
-export type Obstacle = Blocked['by'][number]['why']
+export type Obstacle = BlockedLimit['by'][number]['why']
 
 /** What keeps an archive that would go otherwise. */
-export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
+export function obstacleOf({ archive, kept }: Candidate): Obstacle | undefined {
   if (archive.isPinned) return 'pinned'
   if (archive.isInUse) return 'inUse'
   return kept.length > 0 ? 'kept' : undefined
@@ -12,9 +12,12 @@ export function obstacleOf({ archive, kept }: Case): Obstacle | undefined {
 
 /** Limits that cannot be reached, each with the archives that are in the way. */
 export class BlockedLimits {
-  readonly #limits = new Map<string, { overBytes: number; overCount: number; readonly by: Blocked['by'][number][] }>()
+  readonly #limits = new Map<
+    string,
+    { overBytes: number; overCount: number; readonly by: BlockedLimit['by'][number][] }
+  >()
 
-  add(one: Case): void {
+  add(one: Candidate): void {
     for (const { limit } of one.excesses) {
       const blocked = this.#of(limit)
       blocked.overBytes += one.archive.sizeBytes
@@ -24,13 +27,13 @@ export class BlockedLimits {
   }
 
   /** The disk is too full by so many bytes. */
-  addForDisk(limit: string, overBytes: number, inTheWay: readonly Case[]): void {
+  addForDisk(limit: string, overBytes: number, inTheWay: readonly Candidate[]): void {
     const blocked = this.#of(limit)
     blocked.overBytes = overBytes
     for (const one of inTheWay) blocked.by.push(wordsFor(one))
   }
 
-  list(): Blocked[] {
+  list(): BlockedLimit[] {
     return [...this.#limits]
       .map(([limit, blocked]) => ({ limit, ...blocked }))
       .toSorted((a, b) => (a.limit < b.limit ? -1 : 1))
@@ -43,7 +46,7 @@ export class BlockedLimits {
   }
 }
 
-function wordsFor(one: Case): Blocked['by'][number] {
+function wordsFor(one: Candidate): BlockedLimit['by'][number] {
   const { id, fileName } = one.archive
   return { id, fileName, why: obstacleOf(one) ?? 'kept' }
 }

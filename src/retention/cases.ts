@@ -9,7 +9,7 @@ export interface Group {
   /** Under which rules they are. */
   readonly rules: readonly Rule[]
   /** Whole ones, newest first. */
-  readonly cases: readonly Case[]
+  readonly cases: readonly Candidate[]
 }
 
 /** Where archives of one identity belong; one object for all of them. */
@@ -32,7 +32,7 @@ export interface Excess {
 }
 
 /** One archive, and what has been found out about it so far. */
-export interface Case {
+export interface Candidate {
   readonly archive: PlannedArchive
   /** Its place among the others. It may lie in the future, after the clock went back: ages are held down to 0. */
   readonly takenAtMillis: number
@@ -43,9 +43,9 @@ export interface Case {
 }
 
 /** All archives of one plan. */
-export interface CaseBook {
+export interface Candidates {
   /** Newest first, also those from the future; the same order whatever order they came in. */
-  readonly cases: readonly Case[]
+  readonly cases: readonly Candidate[]
   /** Of each scope that is counted. */
   readonly groups: ReadonlyMap<Scope, Iterable<Group>>
 }
@@ -53,7 +53,7 @@ export interface CaseBook {
 /** One for all: most archives stay without. */
 const NONE: readonly never[] = []
 
-export function openCases(archives: readonly PlannedArchive[], policy: Policy): CaseBook {
+export function openCases(archives: readonly PlannedArchive[], policy: Policy): Candidates {
   const places = new Places(policy)
   const cases = archives.map((archive): PlacedCase => ({
     archive,
@@ -76,7 +76,7 @@ interface FillingPlace extends Place {
   readonly groups: readonly FillingGroup[]
 }
 
-interface PlacedCase extends Case {
+interface PlacedCase extends Candidate {
   readonly place: FillingPlace
 }
 
@@ -84,7 +84,7 @@ interface PlacedCase extends Case {
 class FillingGroup implements Group {
   readonly name: string
   rules: readonly Rule[]
-  cases: Case[] = []
+  cases: Candidate[] = []
   #expected = 0
   #added = 0
 
@@ -102,8 +102,8 @@ class FillingGroup implements Group {
   }
 
   /** Not more of them than were expected. */
-  add(one: Case): void {
-    if (this.#added === 0) this.cases = Array.from<Case>({ length: this.#expected })
+  add(one: Candidate): void {
+    if (this.#added === 0) this.cases = Array.from<Candidate>({ length: this.#expected })
     this.cases[this.#added++] = one
   }
 }
@@ -124,7 +124,7 @@ class Places {
     this.#scopes = used.map((scope) => new GroupsOfScope(scope))
   }
 
-  get groups(): CaseBook['groups'] {
+  get groups(): Candidates['groups'] {
     return new Map(this.#scopes.map(({ scope, all }) => [scope, all]))
   }
 
@@ -140,9 +140,9 @@ class Places {
     return place
   }
 
-  #ownerOf({ namespace = '', pod = '', container = '', source, isBelieved }: PlannedArchive['identity']): Owner {
+  #ownerOf({ namespace = '', pod = '', container = '', source, isTrusted }: PlannedArchive['identity']): Owner {
     const workload = getOrAdd(this.#workloads, pod, () => workloadOf(pod))
-    return { home: isBelieved ? namespace : `(${source}) ${namespace}`, pod, workload, container }
+    return { home: isTrusted ? namespace : `(${source}) ${namespace}`, pod, workload, container }
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Case } from './cases.ts'
+import type { Candidate } from './cases.ts'
 import type { PlannedDisk } from './plan-types.ts'
 import type { DiskPolicy } from './policy.ts'
 
@@ -23,11 +23,11 @@ export function bytesUntilTooFull(disk: PlannedDisk, { highWatermark, minFreeByt
  * `held`: all that stay so far, newest first; `mayGo` says which of them may be chosen.
  */
 export function chooseForDisk(
-  held: readonly Case[],
-  { bytes, mayGo }: { readonly bytes: number; readonly mayGo: (one: Case) => boolean },
-): Case[] {
+  held: readonly Candidate[],
+  { bytes, mayGo }: { readonly bytes: number; readonly mayGo: (one: Candidate) => boolean },
+): Candidate[] {
   const waiting = new FullestFirst(tenantsOf(held, mayGo))
-  const chosen: Case[] = []
+  const chosen: Candidate[] = []
   for (let missing = bytes; missing > 0;) {
     const one = waiting.takeOldest()
     if (one === undefined) break
@@ -42,10 +42,10 @@ interface Tenant {
   /** Of all that it has, also of what may not go. */
   heldBytes: number
   /** What may go, newest first: the oldest is taken from the end. */
-  readonly spare: Case[]
+  readonly spare: Candidate[]
 }
 
-function tenantsOf(held: readonly Case[], mayGo: (one: Case) => boolean): Tenant[] {
+function tenantsOf(held: readonly Candidate[], mayGo: (one: Candidate) => boolean): Tenant[] {
   const tenants = new Map<string, Tenant>()
   for (const one of held) {
     const name = one.place.tenant
@@ -69,7 +69,7 @@ class FullestFirst {
   }
 
   /** Undefined: nobody has anything that may go. */
-  takeOldest(): Case | undefined {
+  takeOldest(): Candidate | undefined {
     const fullest = this.#heap[0]
     const one = fullest?.spare.pop()
     if (fullest === undefined || one === undefined) return undefined

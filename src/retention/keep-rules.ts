@@ -1,5 +1,5 @@
 import { formatDuration } from '../shared/quantity.ts'
-import type { CaseBook, Group } from './cases.ts'
+import type { Candidates, Group } from './cases.ts'
 import type { Reason } from './plan-types.ts'
 import type { Rule } from './policy.ts'
 import { reason } from './reasons.ts'
@@ -14,7 +14,7 @@ const MONDAY_MS = 3 * DAY_MS
  * Marks what is kept whatever a limit says. Each rule counts its own archives of a workload's container: one that
  * another rule lets go must not be the last of this one's.
  */
-export function markKept({ groups }: CaseBook, nowMillis: number): void {
+export function markKept({ groups }: Candidates, nowMillis: number): void {
   const keepersByRule = new Map<Rule, readonly Keeper[]>()
   for (const group of groups.get('workloadContainer') ?? []) {
     for (const rule of group.rules) {

@@ -1,5 +1,5 @@
 import { formatDuration, formatSize } from '../shared/quantity.ts'
-import type { Case, CaseBook, Excess, Group } from './cases.ts'
+import type { Candidate, Candidates, Excess, Group } from './cases.ts'
 import type { Reason } from './plan-types.ts'
 import { isLimited, SCOPES, type Policy, type Rule, type Scope } from './policy.ts'
 import { reason } from './reasons.ts'
@@ -8,7 +8,7 @@ import { reason } from './reasons.ts'
  * Notes which limits of its rule each archive is beyond, and which go for it. Limits of one archive alone come first,
  * then those with a scope, narrow ones before wide ones: what goes anyway takes no place from others.
  */
-export function applyLimits({ cases, groups }: CaseBook, policy: Policy, nowMillis: number): void {
+export function applyLimits({ cases, groups }: Candidates, policy: Policy, nowMillis: number): void {
   const tests = new Map(policy.rules.map((rule) => [rule, ownTests(rule, policy, nowMillis)]))
   for (const one of cases) {
     if (one.place.rule === undefined || one.archive.state !== 'ready') continue
@@ -24,12 +24,12 @@ export function applyLimits({ cases, groups }: CaseBook, policy: Policy, nowMill
 }
 
 /** Whether nothing but a limit speaks about it: no pin, no reader, nothing that keeps it. */
-export function mayGo({ archive, kept }: Case, isStrong = false): boolean {
+export function mayGo({ archive, kept }: Candidate, isStrong = false): boolean {
   return archive.state === 'ready' && !archive.isPinned && !archive.isInUse && (kept.length === 0 || isStrong)
 }
 
 interface OwnTest {
-  readonly isBeyond: (one: Case) => boolean
+  readonly isBeyond: (one: Candidate) => boolean
   readonly excess: Excess
 }
 
@@ -69,7 +69,7 @@ function applyToGroup(group: Group, scope: Scope, rule: Rule): void {
   }
 }
 
-function bytesOf({ archive }: Case): number {
+function bytesOf({ archive }: Candidate): number {
   return archive.sizeBytes
 }
 
@@ -78,7 +78,7 @@ interface TotalLimit {
   readonly scope: Scope
   readonly most: number
   readonly format: (most: number) => string
-  readonly weigh: (one: Case) => number
+  readonly weigh: (one: Candidate) => number
 }
 
 /**
@@ -99,7 +99,7 @@ function applyTotal(group: Group, rule: Rule, { code, scope, most, format, weigh
   }
 }
 
-function note(one: Case, excess: Excess): void {
+function note(one: Candidate, excess: Excess): void {
   const mayItGo = mayGo(one, excess.isStrong)
   // Of one that goes, only what makes it go is told.
   if (one.goes && !mayItGo) return

@@ -1,19 +1,24 @@
+import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
+import type { CheckpointState } from '../checkpoint/checkpoint.ts'
+import type { Engine } from '../checkpoint/engine.ts'
+import type { IdentitySource } from '../checkpoint/identity.ts'
+
 /** What a plan knows of an archive. Texts are readable ones; what is not known is absent. */
 export interface PlannedArchive {
   readonly id: string
   readonly fileName: string
   readonly generation: string
-  readonly state: 'discovered' | 'hashing' | 'ready' | 'incomplete' | 'damaged'
+  readonly state: CheckpointState
   readonly identity: {
     readonly namespace?: string | undefined
     readonly pod?: string | undefined
     readonly podUid?: string | undefined
     readonly container?: string | undefined
-    readonly source: 'observed' | 'archive' | 'name' | 'unknown'
+    readonly source: IdentitySource
     /** Whether the archive belongs to `namespace`; any other is the node's alone. */
-    readonly isBelieved: boolean
+    readonly isTrusted: boolean
   }
-  readonly engine: 'containerd' | 'cri-o' | 'podman' | 'unknown'
+  readonly engine: Engine
   readonly sizeBytes: number
   /** The runtime's word, held down to the file's time. */
   readonly takenAtMillis: number
@@ -44,21 +49,13 @@ export interface PlannedRemoval {
   readonly reasons: readonly Reason[]
 }
 
-/** A limit that cannot be reached, and because of which archives. */
-export interface Blocked {
-  readonly limit: string
-  readonly overBytes: number
-  readonly overCount: number
-  readonly by: readonly { readonly id: string; readonly fileName: string; readonly why: 'pinned' | 'inUse' | 'kept' }[]
-}
-
 export interface Plan {
   /** Digest of the policy and of what would be removed, each with its generation. */
   readonly id: string
   /** In the order in which they go. */
   readonly remove: readonly PlannedRemoval[]
   readonly keep: readonly PlannedRemoval[]
-  readonly blocked: readonly Blocked[]
+  readonly blocked: readonly BlockedLimit[]
   /** Set where something else than archives fills the disk. */
   readonly diskNotOurs: boolean
   readonly totals: {
@@ -68,3 +65,6 @@ export interface Plan {
     readonly removedBytes: number
   }
 }
+
+/** A plan without its lists: they can be long. */
+export type PlanHead = Omit<Plan, 'remove' | 'keep'>

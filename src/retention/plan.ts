@@ -1,6 +1,6 @@
 import { formatDuration, formatPercentage, formatSize } from '../shared/quantity.ts'
 import { BlockedLimits, obstacleOf } from './blocked-limits.ts'
-import { openCases, type Case } from './cases.ts'
+import { openCases, type Candidate } from './cases.ts'
 import { chooseForDisk, missingBytes } from './disk-relief.ts'
 import { markKept } from './keep-rules.ts'
 import { applyLimits, mayGo } from './limits.ts'
@@ -23,12 +23,12 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
   markKept(book, nowMillis)
   applyLimits(book, policy, nowMillis)
   const { cases } = book
-  const words = new Words(policy, nowMillis)
+  const words = new Explanations(policy, nowMillis)
   for (const one of cases) one.goes ||= words.isUnsoundTooLong(one)
 
   const blocked = new BlockedLimits()
   for (const one of cases) if (!one.goes) blocked.add(one)
-  const forDisk = new Set<Case>()
+  const forDisk = new Set<Candidate>()
   const bytes = sizeOf(cases)
   const missing = disk === undefined ? 0 : missingBytes(disk, policy.disk)
   const diskNotOurs = missing > bytes
@@ -36,9 +36,9 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
     for (const one of relieve(missing, { cases, blocked, limit: words.disk })) forDisk.add(one)
   }
 
-  const goes = (one: Case) => one.goes || forDisk.has(one)
+  const goes = (one: Candidate) => one.goes || forDisk.has(one)
   const remove = cases.filter(goes).map((one): PlannedRemoval => {
-    return { archive: one.archive, reasons: forDisk.has(one) ? words.ofDisk : words.whyItGoes(one) }
+    return { archive: one.archive, reasons: forDisk.has(one) ? words.ofDisk : words.removalReasons(one) }
   })
   // Oldest first: if a sweep is cut short, what matters least is gone.
   remove.reverse()
@@ -50,7 +50,7 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
     get keep() {
       keep ??= cases
         .filter((one) => !goes(one))
-        .map((one) => ({ archive: one.archive, reasons: words.whyItStays(one) }))
+        .map((one) => ({ archive: one.archive, reasons: words.keepReasons(one) }))
       return keep
     },
     blocked: blocked.list(),
@@ -65,20 +65,20 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
 }
 
 interface Relief {
-  readonly cases: readonly Case[]
+  readonly cases: readonly Candidate[]
   readonly blocked: BlockedLimits
   /** In words. */
   readonly limit: string
 }
 
 /** What goes beside what the rules remove, so that so many bytes come free. */
-function relieve(missing: number, { cases, blocked, limit }: Relief): Case[] {
+function relieve(missing: number, { cases, blocked, limit }: Relief): Candidate[] {
   const bytes = missing - sizeOf(cases.filter(({ goes }) => goes))
   const held = cases.filter(({ goes }) => !goes)
   // A rule may name those whose identity is in doubt, and says how old they may become; the disk's need names nobody.
   const chosen = chooseForDisk(held, {
     bytes,
-    mayGo: (one) => one.archive.identity.isBelieved && one.place.rule !== undefined && mayGo(one),
+    mayGo: (one) => one.archive.identity.isTrusted && one.place.rule !== undefined && mayGo(one),
   })
   const left = bytes - sizeOf(chosen)
   if (left > 0) {
@@ -89,7 +89,7 @@ function relieve(missing: number, { cases, blocked, limit }: Relief): Case[] {
 }
 
 /** Why archives go or stay, in words that are made once for all of them. */
-class Words {
+class Explanations {
   readonly disk: string
   readonly ofDisk: readonly Reason[]
   readonly #afterMs: Readonly<Record<'incomplete' | 'damaged', number>>
@@ -116,20 +116,20 @@ class Words {
   }
 
   /** Nobody's evidence is whole there; but a name that is not even one of a checkpoint is somebody else's file. */
-  isUnsoundTooLong({ archive }: Case): boolean {
+  isUnsoundTooLong({ archive }: Candidate): boolean {
     const { state } = archive
     if ((state !== 'incomplete' && state !== 'damaged') || archive.isPinned || archive.isInUse) return false
     return archive.identity.source !== 'unknown' && this.#nowMillis - archive.modifiedAtMillis > this.#afterMs[state]
   }
 
-  whyItGoes({ archive, excesses }: Case): readonly Reason[] {
+  removalReasons({ archive, excesses }: Candidate): readonly Reason[] {
     const { state } = archive
     return state === 'incomplete' || state === 'damaged'
       ? this.#unsound[state]
       : excesses.map((excess) => excess.reason)
   }
 
-  whyItStays(one: Case): readonly Reason[] {
+  keepReasons(one: Candidate): readonly Reason[] {
     const { archive, kept, place } = one
     const { state } = archive
     if (archive.isPinned) return PINNED
@@ -166,6 +166,6 @@ function diskWords({ highWatermark, lowWatermark, minFreeBytes }: DiskPolicy): s
   return `disk ${formatPercentage(highWatermark)} to ${formatPercentage(lowWatermark)}${free}`
 }
 
-function sizeOf(cases: readonly Case[]): number {
+function sizeOf(cases: readonly Candidate[]): number {
   return cases.reduce((sum, { archive }) => sum + archive.sizeBytes, 0)
 }

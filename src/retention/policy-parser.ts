@@ -1,3 +1,5 @@
+import { ENGINES } from '../checkpoint/engine.ts'
+import { IDENTITY_SOURCES } from '../checkpoint/identity.ts'
 import { validate as isSchedule } from 'node-cron'
 import { formatPercentage, parseDuration, parsePercentage, parseSize } from '../shared/quantity.ts'
 import {
@@ -100,8 +102,8 @@ function readRule(section: SectionReader, at: number): Rule {
 
 const FIELDS = ['namespace', 'pod', 'workload', 'container', 'engine', 'identitySource'] as const
 const KNOWN_VALUES: Readonly<Record<string, readonly string[]>> = {
-  engine: ['containerd', 'cri-o', 'podman', 'unknown'],
-  identitySource: ['observed', 'archive', 'name', 'unknown'],
+  engine: ENGINES,
+  identitySource: IDENTITY_SOURCES,
 }
 
 function readMatch(section: SectionReader): Match {

@@ -29,10 +29,10 @@ export class RuleBook {
    * a rule that names the source of identities is about such ones.
    */
   ruleOf(archive: PlannedArchive): Rule | undefined {
-    const { isBelieved } = archive.identity
+    const { isTrusted } = archive.identity
     const found = this.#rules.find(
       ({ isForDoubtful, tests }) =>
-        (isBelieved || isForDoubtful) && tests.every(({ field, test }) => test(factOf(archive, field))),
+        (isTrusted || isForDoubtful) && tests.every(({ field, test }) => test(factOf(archive, field))),
     )
     return found?.rule
   }

@@ -1,5 +1,4 @@
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { openNoFollow } from '../shared/open-no-follow.ts'
 import { RuntimeFailureError } from '../shared/errors.ts'
 import { readableText } from '../shared/readable-text.ts'
 import { classifyFailure, keptRuntimeText } from './failure-causes.ts'
@@ -45,7 +44,7 @@ function findLogPath(text: string, containerId: string): string | undefined {
 /** CRIU's lines of errors, in order; none where the file cannot be read, for whatever reason. */
 async function readErrors(path: string, begunAt: Date): Promise<string[]> {
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    await using file = await openNoFollow(path)
     const stat = await file.stat()
     if (!stat.isFile() || stat.mtime < begunAt) return []
     const { size } = stat

@@ -133,7 +133,7 @@ export class FreezeGuard {
     let outcome: FreezeOutcome = 'never-frozen'
     let lastTrouble: string | undefined
 
-    const trouble = (what: string, error: unknown) => {
+    const warn = (what: string, error: unknown) => {
       const text = errorText(error)
       if (text !== lastTrouble) this.#logger.warn({ containerId, reason, error: text }, what)
       lastTrouble = text
@@ -141,7 +141,7 @@ export class FreezeGuard {
 
     while (!signal.aborted) {
       const state = await control.look(containerId).catch((error: unknown): FreezeState => {
-        trouble('Cannot see whether the container is frozen', error)
+        warn('Cannot see whether the container is frozen', error)
         return 'unknown'
       })
       if (signal.aborted) break
@@ -166,7 +166,7 @@ export class FreezeGuard {
             this.#logger.warn({ containerId, reason }, 'Resumed a container that a dump had left frozen')
             return 'resumed'
           } catch (error) {
-            trouble('Cannot resume a container that a dump left frozen', error)
+            warn('Cannot resume a container that a dump left frozen', error)
           }
         }
       }

@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { engineCode, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
 import { numberOfName } from './names.ts'
@@ -41,6 +42,14 @@ export interface CheckpointQuery {
   readonly order: CheckpointOrder
   readonly after?: CheckpointCursor
   readonly limit: number
+}
+
+export interface CheckpointPage {
+  readonly items: readonly Checkpoint[]
+  /** How many come after these. */
+  readonly remaining: number
+  /** Undefined on the last page. */
+  readonly next: CheckpointCursor | undefined
 }
 
 export const SORT_COLUMNS = {

@@ -74,7 +74,7 @@ export const READ_COLUMNS: string = Object.keys(COLUMNS)
   .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
   .join(', ')
 
-/** Words of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
+/** Explanations of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
 const STATES: Readonly<Record<CheckpointState, number>> = {
   discovered: 0,
   hashing: 1,
@@ -141,7 +141,7 @@ export function toRow(checkpoint: Checkpoint): CheckpointRow {
     raw_name: checkpoint.rawName,
     file_name: checkpoint.fileName,
     sha256: checkpoint.sha256 ?? null,
-    is_believed: Number(identity.isBelieved),
+    is_believed: Number(identity.isTrusted),
     modified_at: modifiedAt(checkpoint.generation),
     reason: checkpoint.reason ?? null,
     pin_reason: pin?.reason ?? null,
@@ -158,7 +158,7 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
     ...(row.container !== null && { container: row.container }),
     ...(containerId !== undefined && { containerId }),
     source: wordIn(SOURCE_WORDS, row.identity_source),
-    isBelieved: row.is_believed === 1,
+    isTrusted: row.is_believed === 1,
   }
   return {
     id: row.id,

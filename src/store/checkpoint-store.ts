@@ -1,3 +1,4 @@
+import type { CheckpointCursor } from './checkpoint-query.ts'
 import type Sqlite from 'better-sqlite3'
 import type { Checkpoint, CheckpointState } from '../checkpoint/checkpoint.ts'
 import { NotFoundError } from '../shared/errors.ts'
@@ -12,7 +13,7 @@ import {
   pageSql,
   SORT_COLUMNS,
   toConditions,
-  type CheckpointCursor,
+  type CheckpointPage,
   type CheckpointQuery,
   type Parameters,
 } from './checkpoint-query.ts'
@@ -28,14 +29,6 @@ import {
   type StoredCheckpoint,
 } from './checkpoint-row.ts'
 import { Names } from './names.ts'
-
-export interface CheckpointPage {
-  readonly items: readonly Checkpoint[]
-  /** How many come after these. */
-  readonly remaining: number
-  /** Undefined on the last page. */
-  readonly next: CheckpointCursor | undefined
-}
 
 /** The file of a checkpoint, and whose it is: all that its removal goes by. What is inside is the dear part of a row. */
 export interface CheckpointFile extends Pick<

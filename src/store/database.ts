@@ -25,7 +25,7 @@ export function openDatabase(options: DatabaseOptions): Sqlite.Database {
     return open(file)
   } catch (error) {
     if (!isBeyondRepair(error)) throw cannotOpen(file, error)
-    setAside(options, error)
+    quarantine(options, error)
     try {
       return open(file)
     } catch (again) {
@@ -122,7 +122,7 @@ function isBeyondRepair(error: unknown): boolean {
   )
 }
 
-function setAside({ file, logger, clock }: DatabaseOptions, error: unknown): void {
+function quarantine({ file, logger, clock }: DatabaseOptions, error: unknown): void {
   const aside = `${file}.unusable-${clock.now().toISOString().replaceAll(':', '')}`
   for (const suffix of ['', '-wal', '-shm']) {
     if (existsSync(file + suffix)) renameSync(file + suffix, aside + suffix)

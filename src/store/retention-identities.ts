@@ -6,7 +6,7 @@ export interface RetentionIdentity {
   readonly pod: string | undefined
   readonly container: string | undefined
   readonly source: ReturnType<typeof sourceOf>
-  readonly isBelieved: boolean
+  readonly isTrusted: boolean
 }
 
 type NameOf = (number: number) => string | undefined
@@ -55,7 +55,7 @@ export class RetentionIdentities {
       pod: this.#name(pod),
       container: this.#name(container),
       source: sourceOf(claim >> 1),
-      isBelieved: (claim & 1) === 1,
+      isTrusted: (claim & 1) === 1,
     }
   }
 
@@ -97,5 +97,5 @@ const NOBODY: RetentionIdentity = {
   pod: undefined,
   container: undefined,
   source: 'unknown',
-  isBelieved: false,
+  isTrusted: false,
 }

@@ -1,6 +1,6 @@
 import { constants, crc32, gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { detectCompression } from '../../src/archive/compression.ts'
 import { decompressedSource } from '../../src/archive/decompression.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { buildArchive } from '../support/archive-builder.ts'
 import { rawMember } from '../support/raw-tar.ts'
 import { honestMembers, tarOf } from './hostile/hostile-case.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type ArchiveSummary, summarizeArchive } from '../../src/agent/inspection/archive-summary.ts'
 import { ARCHIVE_PROBLEM_CODES } from '../../src/archive/archive-problem.ts'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { listMembers } from '../../src/archive/member-list.ts'
 import { IMAGE_PROBLEM_CODES } from '../../src/criu/image-problem.ts'
 import { rawHeader } from '../support/raw-tar.ts'

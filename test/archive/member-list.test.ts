@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { listMembers } from '../../src/archive/member-list.ts'
 import { readRootfsDiff } from '../../src/archive/rootfs-diff.ts'
 import { END_OF_TAR, rawHeader, rawMember } from '../support/raw-tar.ts'

@@ -1,7 +1,7 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { readRootfsDiff } from '../../src/archive/rootfs-diff.ts'
 import { END_OF_TAR, paxMember, rawHeader, rawMember } from '../support/raw-tar.ts'
 import { fixtureArchive } from './real-archives.ts'

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import { constants, createZstdCompress } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { bufferSource } from '../../src/archive/byte-source.ts'
+import { bufferSource } from '../../src/streams/byte-source.ts'
 import { decompressedSource, LargeWindowError } from '../../src/archive/decompression.ts'
 
 /** As one packs what comes from a pipe: the size of the content is not known, so there is a window. */

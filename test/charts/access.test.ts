@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { helm, ofKind, render, renderScenario, type Rule, rulesOf } from './rendered-chart.ts'
+import {
+  helm,
+  type Manifest,
+  ofKind,
+  render,
+  renderRelease,
+  renderScenario,
+  type Rule,
+  rulesOf,
+  scenarioFile,
+} from './rendered-chart.ts'
 
 const OURS = 'checkpoint-agent.dev'
 const READ = ['get', 'list', 'watch']
@@ -23,24 +33,39 @@ const AGENT: Readonly<Record<string, Rule[]>> = {
   ],
 }
 
-const USERS: Readonly<Record<string, Rule[]>> = {
-  'ClusterRole checkpoint-viewer': [{ apiGroups: [OURS], resources: ['checkpoints'], verbs: READ }],
-  'ClusterRole checkpoint-taker': [{ apiGroups: [OURS], resources: ['checkpoints'], verbs: [...READ, 'create'] }],
-  'ClusterRole checkpoint-forensics': [
-    { apiGroups: [OURS], resources: ['checkpoints'], verbs: [...READ, 'create', 'update'] },
-    { apiGroups: [OURS], resources: ['checkpoints/proxy'], verbs: ['get'] },
-  ],
-  'ClusterRole checkpoint-admin': [
-    {
-      apiGroups: [OURS],
-      resources: ['checkpoints', 'checkpointnodes/checkpoints'],
-      verbs: [...READ, 'create', 'update', 'delete'],
-    },
-    { apiGroups: [OURS], resources: ['checkpoints/proxy', 'checkpointnodes/proxy'], verbs: ['get'] },
-    { apiGroups: [OURS], resources: ['checkpointnodes/retention'], verbs: ['get', 'create', 'delete'] },
-    { apiGroups: [OURS], resources: ['checkpointnodes/custody'], verbs: ['get'] },
-  ],
+const VIEWER = [{ apiGroups: [OURS], resources: ['checkpoints'], verbs: READ }]
+const CREATOR = [{ apiGroups: [OURS], resources: ['checkpoints'], verbs: [...READ, 'create'] }]
+const FORENSICS = [
+  { apiGroups: [OURS], resources: ['checkpoints'], verbs: [...READ, 'create', 'update'] },
+  { apiGroups: [OURS], resources: ['checkpoints/proxy'], verbs: ['get'] },
+]
+const ADMIN = [
+  {
+    apiGroups: [OURS],
+    resources: ['checkpoints', 'checkpointnodes/checkpoints'],
+    verbs: [...READ, 'create', 'update', 'delete'],
+  },
+  { apiGroups: [OURS], resources: ['checkpoints/proxy', 'checkpointnodes/proxy'], verbs: ['get'] },
+  { apiGroups: [OURS], resources: ['checkpointnodes/retention'], verbs: ['get', 'create', 'delete'] },
+  { apiGroups: [OURS], resources: ['checkpointnodes/custody'], verbs: ['get'] },
+]
+
+const OF_RELEASE: Readonly<Record<string, Rule[]>> = {
+  'ClusterRole agent-checkpoint-agent-viewer': VIEWER,
+  'ClusterRole agent-checkpoint-agent-creator': CREATOR,
+  'ClusterRole agent-checkpoint-agent-forensics': FORENSICS,
+  'ClusterRole agent-checkpoint-agent-admin': ADMIN,
 }
+
+const SHARED: Readonly<Record<string, Rule[]>> = {
+  'ClusterRole checkpoint-viewer': VIEWER,
+  'ClusterRole checkpoint-creator': CREATOR,
+  'ClusterRole checkpoint-taker': CREATOR,
+  'ClusterRole checkpoint-forensics': FORENSICS,
+  'ClusterRole checkpoint-admin': ADMIN,
+}
+
+const USERS = { ...OF_RELEASE, ...SHARED }
 
 describe.skipIf(helm === undefined)('who may do what', () => {
   it('is said by these roles and no others', () => {
@@ -75,7 +100,7 @@ describe.skipIf(helm === undefined)('who may do what', () => {
 
   it.each([
     { aggregate: false, joined: [] },
-    { aggregate: true, joined: ['checkpoint-taker', 'checkpoint-viewer'] },
+    { aggregate: true, joined: ['agent-checkpoint-agent-creator', 'agent-checkpoint-agent-viewer'] },
   ])('content never joins the roles of Kubernetes: aggregate $aggregate', ({ aggregate, joined }) => {
     const roles = ofKind(render('--set', `access.aggregate=${aggregate}`), 'ClusterRole')
     const labelled = (target: string) =>
@@ -96,11 +121,41 @@ describe.skipIf(helm === undefined)('who may do what', () => {
     expect(others).toEqual({ ...AGENT, ...USERS })
   })
 
-  it('a second release leaves the roles of users to the first', () => {
+  it('the old name of a role says that the next release removes it', () => {
+    const old = ofKind(render(), 'ClusterRole').find(({ metadata }) => metadata.name === 'checkpoint-taker')
+    expect(old?.metadata.annotations).toEqual({
+      'checkpoint-agent.dev/deprecated': 'Bind checkpoint-creator. The next release removes this role.',
+    })
+  })
+
+  it('a second release leaves the shared names to the first, and shares no cluster-wide name with it', () => {
+    expect(rulesOf(render('--set', 'access.sharedRoleNames=false'))).toEqual({ ...AGENT, ...OF_RELEASE })
+    const ofFirst = clusterWide(render())
+    const ofSecond = clusterWide(renderRelease('second', '--set', 'access.sharedRoleNames=false'))
+    expect(ofSecond.length).toBeGreaterThan(4)
+    expect(ofSecond.filter((name) => ofFirst.includes(name))).toEqual([])
+  })
+
+  it('users get no roles without access.roles', () => {
     expect(rulesOf(render('--set', 'access.roles=false'))).toEqual(AGENT)
+  })
+
+  it('no role and no binding without rbac.create', () => {
+    const manifests = render('--values', scenarioFile('monitored'), '--set', 'rbac.create=false')
+    expect(manifests.filter(({ kind }) => kind.includes('Role')).map(({ kind }) => kind)).toEqual([])
+    expect(ofKind(manifests, 'ServiceAccount').map(({ metadata }) => metadata.name)).toEqual([
+      'agent-checkpoint-agent-metrics',
+      'agent-checkpoint-agent',
+    ])
   })
 
   it('nothing is asked of the cluster when only root on the node may call', () => {
     expect(rulesOf(renderScenario('socket-only'))).toEqual({})
   })
 })
+
+function clusterWide(manifests: readonly Manifest[]): string[] {
+  return manifests
+    .filter(({ metadata }) => metadata.namespace === undefined)
+    .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+}

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import {
   CHART,
   configOf,
@@ -6,6 +7,7 @@ import {
   KUBERNETES,
   ofKind,
   podOf,
+  readChartFile,
   render,
   renderScenario,
   runHelm,
@@ -51,6 +53,27 @@ describe.skipIf(helm === undefined)('the chart, as helm renders it', () => {
     },
     { name: 'a grace that ends captures early', flags: ['terminationGracePeriodSeconds=600'], says: /at least 630/ },
     { name: 'a certificate without an issuer', flags: ['tls.certManager.enabled=true'], says: /which issuer/ },
+    {
+      name: 'neither an address nor a socket',
+      flags: ['config.server.address='],
+      says: /config\/server\/address': minLength.*\n.*config\/server\/socket': minLength/,
+    },
+    {
+      name: 'both monitors',
+      flags: ['metrics.podMonitor.enabled=true', 'metrics.serviceMonitor.enabled=true'],
+      says: /enable one of them, because with both Prometheus scrapes every agent twice/,
+    },
+    {
+      name: 'a pod that must not run as root',
+      flags: ['podSecurityContext.runAsNonRoot=true'],
+      says: /podSecurityContext\/runAsNonRoot/,
+    },
+    { name: 'another NODE_NAME', flags: ['extraEnv[0].name=NODE_NAME'], says: /extraEnv\/0\/name/ },
+    {
+      name: 'a scrape interval without a unit',
+      flags: ['metrics.podMonitor.interval=30'],
+      says: /podMonitor\/interval/,
+    },
   ])('refuses $name', ({ flags, says }) => {
     expect(() => render(...flags.flatMap((flag) => ['--set', flag]))).toThrow(says)
   })
@@ -64,6 +87,14 @@ describe.skipIf(helm === undefined)('the chart, as helm renders it', () => {
     ['0s', 30],
   ])('waits for captures in flight when a pod ends: a grace of %s is %i seconds', (grace, seconds) => {
     expect(podOf(render('--set', `config.shutdown.captureGrace=${grace}`)).terminationGracePeriodSeconds).toBe(seconds)
+  })
+
+  it('takes null and 0 for a computed grace period', () => {
+    const seconds = ['null', '0'].map(
+      (value) => podOf(render('--set', `terminationGracePeriodSeconds=${value}`)).terminationGracePeriodSeconds,
+    )
+    expect(seconds).toEqual([630, 630])
+    expect(parse(readChartFile('values.yaml'))).toMatchObject({ terminationGracePeriodSeconds: null })
   })
 
   it('makes new pods when the configuration changes, and only then', () => {
@@ -84,6 +115,18 @@ describe.skipIf(helm === undefined)('the chart, as helm renders it', () => {
     {
       flags: ['--values', scenarioFile('own-folders')],
       image: /^registry\.example\.com\/tools\/checkpoint-agent@sha256:0{64}$/,
+    },
+    {
+      flags: ['--set', 'image.registry=registry.example.com,image.repository=tools/agent'],
+      image: /^registry\.example\.com\/tools\/agent:0\.1\.0$/,
+    },
+    {
+      flags: ['--set', 'global.imageRegistry=mirror.example.com,image.registry=registry.example.com'],
+      image: /^mirror\.example\.com\/checkpoint-agent:0\.1\.0$/,
+    },
+    {
+      flags: ['--values', scenarioFile('own-folders'), '--set', 'global.imageRegistry=mirror.example.com/all'],
+      image: /^mirror\.example\.com\/all\/tools\/checkpoint-agent@sha256:0{64}$/,
     },
   ])('runs the image it is told to: $image', ({ flags, image }) => {
     expect(podOf(render(...flags)).containers[0]?.image).toMatch(image)

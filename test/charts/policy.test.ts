@@ -2,7 +2,7 @@ import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { configOf, helm, ofKind, podOf, render, renderScenario, SCENARIOS } from './rendered-chart.ts'
 
-const RUNTIME_FOLDERS: Readonly<Record<string, string>> = {
+const RUNTIME_DIRECTORIES: Readonly<Record<string, string>> = {
   k3s: '/run/k3s/containerd',
   rke2: '/run/k3s/containerd',
   microk8s: '/var/snap/microk8s/common/run',
@@ -40,8 +40,8 @@ describe.skipIf(helm === undefined).each(SCENARIOS)('what the pods may do: %s', 
     const justified: Record<string, [string, { readOnly: boolean }]> = {
       [config.checkpoints.directory]: [config.checkpoints.directory, { readOnly: false }],
       [config.state.directory]: [config.state.directory, { readOnly: false }],
-      [RUNTIME_FOLDERS[scenario] ?? '/run/containerd']: [
-        RUNTIME_FOLDERS[scenario] ?? '/run/containerd',
+      [RUNTIME_DIRECTORIES[scenario] ?? '/run/containerd']: [
+        RUNTIME_DIRECTORIES[scenario] ?? '/run/containerd',
         { readOnly: true },
       ],
       ...(socket && scenario === 'socket-only' ? { [dirname(socket)]: [dirname(socket), { readOnly: false }] } : {}),
@@ -60,6 +60,10 @@ describe.skipIf(helm === undefined).each(SCENARIOS)('what the pods may do: %s', 
     )
     expect(Object.fromEntries(seen)).toEqual(justified)
     expect(seen).toHaveLength(Object.keys(justified).length)
+  })
+
+  it('runs on Linux nodes only', () => {
+    expect(podOf(manifests).nodeSelector).toMatchObject({ 'kubernetes.io/os': 'linux' })
   })
 
   it('a token only to ask the API server with', () => {
@@ -84,7 +88,7 @@ describe.skipIf(helm === undefined)('the network of the pods', () => {
 
   it('Prometheus comes in when it is told to', () => {
     const ports = [{ protocol: 'TCP', port: 'agent' }]
-    expect(policyOf('--set', 'metrics.podMonitor=true')).toMatchObject({
+    expect(policyOf('--set', 'metrics.podMonitor.enabled=true')).toMatchObject({
       ingress: [{ from: [{ namespaceSelector: {} }], ports }],
     })
   })
@@ -117,6 +121,14 @@ describe.skipIf(helm === undefined)('on OpenShift', () => {
       'SecurityContextConstraints',
     )
     expect(constraints).toMatchObject({ allowedCapabilities: TAKE_OWNERSHIP })
+  })
+})
+
+describe.skipIf(helm === undefined)('on OpenShift, with an extra volume', () => {
+  it('the constraints allow its type too', () => {
+    const flags = ['preset=openshift', 'extraVolumes[0].name=scratch', 'extraVolumes[0].emptyDir.medium=Memory']
+    const [constraints] = ofKind(render('--set', flags.join()), 'SecurityContextConstraints')
+    expect(constraints).toMatchObject({ volumes: ['hostPath', 'configMap', 'secret', 'projected', 'emptyDir'] })
   })
 })
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { globSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parse, parseAllDocuments, stringify } from 'yaml'
 import { z } from 'zod'
@@ -31,6 +31,7 @@ const manifest = z.looseObject({
     name: z.string(),
     namespace: z.string().optional(),
     labels: z.record(z.string(), z.string()).default({}),
+    annotations: z.record(z.string(), z.string()).default({}),
   }),
 })
 
@@ -38,7 +39,9 @@ const mount = z.looseObject({ name: z.string(), mountPath: z.string(), readOnly:
 
 const podSpec = z.looseObject({
   automountServiceAccountToken: z.boolean(),
+  serviceAccountName: z.string(),
   terminationGracePeriodSeconds: z.number(),
+  nodeSelector: z.record(z.string(), z.string()),
   containers: z.array(z.looseObject({ image: z.string(), securityContext: z.unknown(), volumeMounts: z.array(mount) })),
   volumes: z.array(z.looseObject({ name: z.string(), hostPath: z.looseObject({ path: z.string() }).optional() })),
 })
@@ -63,13 +66,61 @@ export function runHelm(...args: string[]): string {
   return execFileSync(helm ?? findHelm() ?? 'helm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-/** What `helm install agent --namespace ckpt` would create. */
+/** The objects that `helm install agent --namespace ckpt` creates. */
 export function render(...flags: string[]): Manifest[] {
-  const text = runHelm('template', 'agent', CHART, '--namespace', 'ckpt', '--kube-version', KUBERNETES, ...flags)
+  return renderChart(CHART, flags).filter((each) => !isHook(each))
+}
+
+/** As `render`, for a release of another name. */
+export function renderRelease(release: string, ...flags: string[]): Manifest[] {
+  return renderChart(CHART, flags, release).filter((each) => !isHook(each))
+}
+
+/** The objects that `helm test agent` creates and deletes. */
+export function renderHooks(...flags: string[]): Manifest[] {
+  return renderChart(CHART, flags).filter(isHook)
+}
+
+function isHook({ metadata }: Manifest): boolean {
+  return 'helm.sh/hook' in metadata.annotations
+}
+
+const rendered = new Map<string, string>()
+
+export function renderChart(chart: string, flags: readonly string[], release = 'agent'): Manifest[] {
+  const command = [...templateCommand(chart, release), ...flags]
+  const key = JSON.stringify(command)
+  const text = rendered.get(key) ?? runHelm(...command)
+  if (chart === CHART) rendered.set(key, text)
   return parseAllDocuments(text)
     .map((document): unknown => document.toJS())
     .filter((value) => value !== null)
     .map((value) => manifest.parse(value))
+}
+
+/** The text that `helm upgrade` prints at its end. Only a cluster makes helm print it, so a manifest includes it here. */
+export function renderNotes(...flags: string[]): string {
+  return withChartCopy((chart) => {
+    const template = '{{ dict "notes" (include "checkpoint-agent/templates/NOTES.txt" .) | toYaml }}'
+    writeFileSync(join(chart, 'templates/printed-notes.yaml'), template)
+    const only = ['--is-upgrade', '--show-only', 'templates/printed-notes.yaml']
+    return z.object({ notes: z.string() }).parse(parse(runHelm(...templateCommand(chart), ...only, ...flags))).notes
+  })
+}
+
+/** Calls `use` with the directory of a copy of the chart, which is removed afterwards. */
+export function withChartCopy<Result>(use: (chart: string) => Result): Result {
+  const directory = mkdtempSync(join(tmpdir(), 'checkpoint-agent-chart-'))
+  try {
+    cpSync(CHART, directory, { recursive: true })
+    return use(directory)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
+
+function templateCommand(chart: string, release = 'agent'): readonly string[] {
+  return ['template', release, chart, '--namespace', 'ckpt', '--kube-version', KUBERNETES]
 }
 
 export function renderScenario(name: string): Manifest[] {
@@ -99,8 +150,8 @@ export function rulesOf(manifests: readonly Manifest[]): Record<string, Rule[]> 
 
 export function configTextOf(manifests: readonly Manifest[]): string {
   const shape = z.looseObject({ data: z.object({ 'config.yaml': z.string() }) })
-  return shape.parse(ofKind(manifests, 'ConfigMap').find(({ metadata }) => metadata.name === 'agent-checkpoint-agent'))
-    .data['config.yaml']
+  const [found] = ofKind(manifests, 'ConfigMap').flatMap((each) => shape.safeParse(each).data ?? [])
+  return shape.parse(found).data['config.yaml']
 }
 
 export function configOf(manifests: readonly Manifest[]): Config {

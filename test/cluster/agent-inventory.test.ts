@@ -5,7 +5,7 @@ import { archiveProblem } from '../support/archive-check.ts'
 import { connectCriAdmin, type CriAdmin } from '../support/cri-admin.ts'
 import { CHECKPOINTS, forwardToNode, startAgentInNode, type AgentInNode } from './agent-in-node.ts'
 import { observeDump, type DumpRecord } from './agent-inventory-dump.ts'
-import { isBelieved, listCheckpoints, waitForRow } from './agent-inventory.ts'
+import { isTrusted, listCheckpoints, waitForRow } from './agent-inventory.ts'
 import { findContainer, removePods, runCounter, runHog, type RunningContainer } from './agent-pods.ts'
 import { watchAgent, type Watch } from './agent-watch.ts'
 import { checkpointByKubelet, findArchiveFolder, runOnNode, type ArchiveFolder } from './archive-folder.ts'
@@ -79,7 +79,7 @@ describe.each<NodeName>(['a', 'b'])('the inventory on node %s, beside the real k
     expect(row.processCount).toBeGreaterThan(0)
     expect(Date.parse(row.takenAt)).toBeGreaterThanOrEqual(begun)
     expect(Date.parse(row.takenAt)).toBeLessThanOrEqual(answeredAt)
-    expect(isBelieved(agent, row.id)).toBe(true)
+    expect(isTrusted(agent, row.id)).toBe(true)
     expect(millis).toBeLessThan(LISTED_WITHIN_MS)
   })
 
@@ -120,7 +120,7 @@ describe.each<NodeName>(['a', 'b'])('the inventory on node %s, beside the real k
     expect(performance.now() - done).toBeLessThan(LISTED_WITHIN_MS)
     const row = await waitForRow(agent, name, ({ state }) => state === 'ready')
     expect(row).toMatchObject({ id, identity: counter, engine: 'containerd', sha256: await folder.digestOf(name) })
-    expect(isBelieved(agent, id)).toBe(believed)
+    expect(isTrusted(agent, id)).toBe(believed)
   })
 
   it('never shows 1.5 GiB as whole while the kubelet has them written', { timeout: 300_000 }, async () => {
@@ -143,7 +143,7 @@ describe.each<NodeName>(['a', 'b'])('the inventory on node %s, beside the real k
     expect(statesBy('watch', record).slice(-2)).toEqual(['hashing', 'ready'])
     expect(row).toMatchObject({ identity: { ...container, source: 'archive' }, sizeBytes, problems: [] })
     expect(row.sha256).toBe(await folder.digestOf(name))
-    expect(isBelieved(agent, row.id)).toBe(true)
+    expect(isTrusted(agent, row.id)).toBe(true)
   })
 
   it('counts what ls and df show', async () => {

@@ -29,10 +29,10 @@ export async function waitForRow(
 }
 
 /** Whether the archive belongs to the namespace that it names. The API does not show it, so this reads the agent's index. */
-export function isBelieved({ stateFolder }: AgentInNode, id: string): boolean {
+export function isTrusted({ stateFolder }: AgentInNode, id: string): boolean {
   const database = new Database(join(stateFolder, 'index.db'), { readonly: true })
   try {
-    return new CheckpointStore(database).get(id).identity.isBelieved
+    return new CheckpointStore(database).get(id).identity.isTrusted
   } finally {
     database.close()
   }

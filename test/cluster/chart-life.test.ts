@@ -71,6 +71,16 @@ describe('an installation with default values', () => {
     HELM_MS,
   )
 
+  it(
+    'passes helm test, which leaves nothing behind',
+    async () => {
+      const before = new Set(await listObjects())
+      await run(`helm test ${NAMESPACE} --namespace ${NAMESPACE} --timeout 2m`)
+      await expect.poll(() => listNew(before), { timeout: 60_000 }).toEqual([])
+    },
+    HELM_MS,
+  )
+
   it('runs as root without a single capability, and cannot write but where it should', async () => {
     const { name } = await agentPodOf('a')
     const evaluate = (script: string) => cluster.kubectl(['-n', NAMESPACE, 'exec', name, '--', 'node', '-p', script])

@@ -4,18 +4,16 @@ import { useChart } from './chart-fixture.ts'
 import { cluster } from './cluster-harness.ts'
 import { curl } from './curl.ts'
 import { agentUrl, captureIn } from './installed-agents.ts'
-import { NAMESPACE } from './installed-chart.ts'
+import { HELM_MS, NAMESPACE, upgradeChart } from './installed-chart.ts'
 import { installMonitoringKinds } from './monitoring-kinds.ts'
 import { type Prometheus, startPrometheus } from './prometheus.ts'
 
-const VALUES = {
-  metrics: { podMonitor: true, serviceMonitor: true, interval: '1s', rules: true },
-  config: { capture: { diskFloor: { percent: '0%', minFree: '0' } } },
-}
+const VALUES = { config: { capture: { diskFloor: { percent: '0%', minFree: '0' } } } }
 
-const KINDS = ['PodMonitor', 'ServiceMonitor'] as const
-const JOBS = KINDS.map((kind) => `${kind}/${NAMESPACE}/${NAMESPACE}`)
-const EACH_AGENT = JOBS.flatMap((job) => ['node-a', 'node-b'].map((node) => ({ job, node })))
+const KINDS = [
+  { kind: 'PodMonitor', section: 'podMonitor' },
+  { kind: 'ServiceMonitor', section: 'serviceMonitor' },
+] as const
 
 const targets = z.object({
   activeTargets: z.array(
@@ -34,41 +32,51 @@ const samples = z.object({
     }),
   ),
 })
-const rules = z.object({
-  groups: z.array(z.object({ rules: z.array(z.object({ health: z.string(), state: z.string() })) })),
-})
+const evaluatedRule = z.object({ name: z.string(), query: z.string(), health: z.string(), state: z.string() })
+const rules = z.object({ groups: z.array(z.object({ rules: z.array(evaluatedRule) })) })
 
 let prometheus: Prometheus
 
 // first to come and last to go: helm can neither make nor remove what the API server does not know
 beforeAll(installMonitoringKinds)
 useChart(VALUES)
-beforeAll(async () => {
-  const monitors = await Promise.all(KINDS.map((kind) => find(kind)))
-  const { spec } = z.object({ spec: z.unknown() }).parse(await find('PrometheusRule'))
-  prometheus = await startPrometheus({ monitors, rules: spec })
-  return () => prometheus.stop()
-})
 
-describe('Prometheus, with the credentials that the chart brings', () => {
+describe.each(KINDS)('Prometheus, with a $kind and the credentials that the chart brings', ({ kind, section }) => {
+  const job = `${kind}/${NAMESPACE}/${NAMESPACE}`
+  const eachAgent = ['node-a', 'node-b'].map((node) => ({ job, node }))
+
+  beforeAll(async () => {
+    const metrics = { [section]: { enabled: true, interval: '1s' }, prometheusRule: { enabled: true } }
+    await upgradeChart({ ...VALUES, metrics })
+    const { spec } = z.object({ spec: z.unknown() }).parse(await find('PrometheusRule'))
+    prometheus = await startPrometheus({ monitors: [await find(kind)], rules: spec })
+    return () => prometheus.stop()
+  }, HELM_MS)
+
   it('scrapes the agents of both nodes', async () => {
-    const expected = EACH_AGENT.map((each) => ({ ...each, health: 'up', lastError: '' }))
+    const expected = eachAgent.map((each) => ({ ...each, health: 'up', lastError: '' }))
     await expect.poll(listTargets, { timeout: 30_000 }).toEqual(expected)
   })
 
   it('knows of each node what its agent counts', async () => {
-    expect(await query('checkpoint_agent_can_checkpoint == 1')).toMatchObject(EACH_AGENT)
+    expect(await query('checkpoint_agent_can_checkpoint == 1')).toMatchObject(eachAgent)
+    const captured = () => query('checkpoint_agent_captures_total{outcome="succeeded",node="node-a"}')
+    const before = Number((await captured())[0]?.value ?? 0)
     await captureIn('shop', 'a', 'counter-a')
-    await expect
-      .poll(() => query('checkpoint_agent_captures_total{outcome="succeeded"} > 0'))
-      .toMatchObject(JOBS.map((job) => ({ job, node: 'node-a', value: '1' })))
+    await expect.poll(captured).toMatchObject([{ job, node: 'node-a', value: String(before + 1) }])
   })
 
   it('evaluates every alert of the chart, and none has a reason', async () => {
-    const silent = { health: 'ok', state: 'inactive' }
     const found = await listRules()
     expect(found.length).toBeGreaterThan(5)
-    await expect.poll(listRules, { timeout: 30_000 }).toEqual(found.map(() => silent))
+    const silent = found.map((rule) => ({ ...rule, health: 'ok', state: 'inactive' }))
+    await expect.poll(listRules, { timeout: 30_000 }).toEqual(silent)
+  })
+
+  it('matches the agents of both nodes with the selector of the alerts', async () => {
+    const down = (await listRules()).find(({ name }) => name === 'CheckpointAgentDown')?.query ?? ''
+    expect(down).toMatch(/^up\{.+\} == 0$/)
+    expect(await query(down.replace('== 0', '== 1'))).toMatchObject(eachAgent)
   })
 
   it('can read nothing else with them', async () => {
@@ -93,7 +101,7 @@ async function listTargets(): Promise<readonly object[]> {
   return found.toSorted(byPlace)
 }
 
-async function listRules(): Promise<readonly object[]> {
+async function listRules(): Promise<readonly z.output<typeof evaluatedRule>[]> {
   return rules.parse(await prometheus.get('/api/v1/rules')).groups.flatMap((group) => group.rules)
 }
 

@@ -28,7 +28,13 @@ const slices = z.object({
   items: z.array(
     z.object({
       metadata,
-      endpoints: z.array(z.object({ addresses: z.tuple([z.string()]), nodeName: z.string() })),
+      endpoints: z.array(
+        z.object({
+          addresses: z.tuple([z.string()]),
+          nodeName: z.string(),
+          targetRef: z.object({ kind: z.literal('Pod'), name: z.string() }),
+        }),
+      ),
       ports: z.array(z.object({ name: z.string(), port: z.number() })),
     }),
   ),
@@ -37,12 +43,18 @@ const slices = z.object({
 /** Each port of each pod, with the labels that Prometheus' discovery of pods gives it; Debian builds Prometheus without that. */
 export async function discoverPods(namespace: string): Promise<readonly Target[]> {
   const { items } = pods.parse(await get(namespace, 'pods'))
-  return items.flatMap(({ metadata: { labels }, spec, status }) =>
+  return items.flatMap(({ metadata: { name: pod, labels }, spec, status }) =>
     spec.containers
       .flatMap(({ ports }) => ports)
       .map(({ name, containerPort }) => ({
         targets: [`${status.podIP}:${containerPort}`],
-        labels: meta({ ...prefixed('pod', labels), pod_container_port_name: name, pod_node_name: spec.nodeName }),
+        labels: meta({
+          ...prefixed('pod', labels),
+          namespace,
+          pod_name: pod,
+          pod_container_port_name: name,
+          pod_node_name: spec.nodeName,
+        }),
       })),
   )
 }
@@ -53,12 +65,18 @@ export async function discoverEndpoints(namespace: string): Promise<readonly Tar
   const services = z.object({ items: z.array(z.object({ metadata })) }).parse(await get(namespace, 'services')).items
   return items.flatMap(({ metadata: { labels }, endpoints, ports }) => {
     const service = services.find((each) => each.metadata.name === labels['kubernetes.io/service-name'])
-    return endpoints.flatMap(({ addresses: [address], nodeName }) =>
+    return endpoints.flatMap(({ addresses: [address], nodeName, targetRef }) =>
       ports.map(({ name, port }): Target => {
         const its = prefixed('service', service?.metadata.labels ?? {})
         return {
           targets: [`${address}:${port}`],
-          labels: meta({ ...its, endpoint_port_name: name, pod_node_name: nodeName }),
+          labels: meta({
+            ...its,
+            namespace,
+            pod_name: targetRef.name,
+            endpoint_port_name: name,
+            pod_node_name: nodeName,
+          }),
         }
       }),
     )

@@ -110,6 +110,9 @@ async function scrapeConfigOf({ kind, metadata, spec }: z.output<typeof monitor>
     relabel_configs: [
       ...selected,
       keep(port, its.port),
+      // The operator adds these labels to every target.
+      { source_labels: ['__meta_kubernetes_namespace'], target_label: 'namespace' },
+      { source_labels: ['__meta_kubernetes_pod_name'], target_label: 'pod' },
       ...its.relabelings.map(({ sourceLabels, targetLabel }) => ({
         source_labels: sourceLabels,
         target_label: targetLabel,

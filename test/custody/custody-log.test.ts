@@ -176,10 +176,10 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     for (const step of ['write', 'sync'] as const) {
       faults[step] = code
       await expect(log.append(draft(2))).rejects.toMatchObject({ code: 'CustodyUnavailable', hint: expect.any(String) })
-      expect(log.state.trouble).toContain(code)
+      expect(log.state.error).toContain(code)
       faults[step] = undefined
       expect(await log.append(draft(3))).toMatchObject({ action: 'content' })
-      expect(log.state.trouble).toBeUndefined()
+      expect(log.state.error).toBeUndefined()
     }
     await log.close()
     const actions = custodyEntries(place.folder).map(({ action }) => action)
@@ -196,7 +196,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     faults.sync = 'EIO'
     expect(await log.appendOwed(draft(1))).toBeUndefined()
     faults.sync = undefined
-    await vi.waitUntil(() => log.state.trouble === undefined, { timeout: 5_000 })
+    await vi.waitUntil(() => log.state.error === undefined, { timeout: 5_000 })
     expect(
       custodyEntries(place.folder)
         .map(({ action }) => action)
@@ -269,7 +269,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     expect(log.state.sizeBytes).toBeLessThan(21_000)
     await log.append(draft(1), 'always')
     await log.close()
-    expect(log.state.trouble).toBeUndefined()
+    expect(log.state.error).toBeUndefined()
   })
 
   it.each([
@@ -301,7 +301,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     expect(entries[0]).toMatchObject({ actor: { user: 'mallory\\u{d800}', groupCount: 2_000 } })
     expect(entries[1]).toMatchObject({ detail: { notWritable: 'is not a function' } })
     expect(entries[2]).toMatchObject({ detail: { count: '1' } })
-    expect(log.state.trouble).toBeUndefined()
+    expect(log.state.error).toBeUndefined()
     await log.close()
     expect(custodyEntries(place.folder)).toHaveLength(4)
     expect(await verifyCustody(place.folder)).toMatchObject({ problems: [], entries: 4 })
@@ -316,7 +316,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
     expect(await log.appendOwed(draft(2))).toMatchObject({ seq: 2 })
     await new Promise((resolve) => setTimeout(resolve, 50))
     await log.close()
-    expect(log.state.trouble).toBeUndefined()
+    expect(log.state.error).toBeUndefined()
     expect(custodyEntries(place.folder).map(({ detail }) => detail?.['number'])).toEqual([1, 2])
     expect(logger.lines.filter(({ level }) => level === 'error')).toHaveLength(2)
   })
@@ -338,7 +338,7 @@ print(hashlib.sha256(text.encode()).hexdigest())' "$0"`
       code: 'CustodyUnavailable',
       message: expect.stringContaining('an error in the agent'),
     })
-    expect(log.state.trouble).toContain('an error in the agent')
+    expect(log.state.error).toContain('an error in the agent')
     isBroken = false
     await log.append(draft(2))
     await log.close()

@@ -128,7 +128,7 @@ async function startOnce(root: string): Promise<void> {
     logger: silentLogger,
   })
   await custody.start()
-  expect(custody.state.trouble).toBeUndefined()
+  expect(custody.state.error).toBeUndefined()
   await custody.stop()
 }
 
@@ -149,7 +149,7 @@ async function mend(root: string): Promise<void> {
     segmentBytes: 4_000,
   })
   await log.start()
-  expect(log.state.trouble).toBeUndefined()
+  expect(log.state.error).toBeUndefined()
   await log.close()
 }
 

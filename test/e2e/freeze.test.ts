@@ -22,7 +22,7 @@ import {
   ALIVE,
   archivesIn,
   expectAlive,
-  lookAt,
+  refresh,
   problemsIn,
   stagingIn,
   thawByHand,
@@ -101,7 +101,7 @@ describe.each(['2.1', '2.4'] as const)('a container with 1.5 GiB of memory, cont
       const { admin } = on.node
       await admin.pauseTask(counter)
       await thawByHand(on.node, counter)
-      expect(await lookAt(on.node, counter)).toMatchObject({
+      expect(await refresh(on.node, counter)).toMatchObject({
         task: 'PAUSED',
         freezer: 'THAWED',
         exec: expect.stringContaining('cannot exec in a paused state') as string,
@@ -159,7 +159,7 @@ describe.each(['2.1', '2.4'] as const)('a container with 1.5 GiB of memory, cont
 
   async function expectFrozen(): Promise<void> {
     await expect
-      .poll(() => lookAt(on.node, hog), { timeout: 30_000 })
+      .poll(() => refresh(on.node, hog), { timeout: 30_000 })
       .toEqual({ task: 'PAUSED', freezer: 'FROZEN', exec: expect.stringContaining('cannot exec in a paused state') })
   }
 
@@ -172,7 +172,7 @@ describe.each(['2.1', '2.4'] as const)('a container with 1.5 GiB of memory, cont
     expect(statSync(path).size).toBeGreaterThan(HOG_MIB * 1024 * 1024)
     const shown = await on.node.run(['checkpointctl', 'show', path])
     expect(shown).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('hog') as string })
-    expect(await lookAt(on.node, hog)).toEqual(ALIVE)
+    expect(await refresh(on.node, hog)).toEqual(ALIVE)
     expect((await getNode(agent)).freezeGuard).toMatchObject({ frozenNow: 0, resumedTotal: 0 })
     expect(stagingIn(on.node.checkpointsDir)).toEqual([])
   }
@@ -284,7 +284,7 @@ describe.each(['2.1', '2.4'] as const)('whose pause it is, containerd %s', (cont
     await on.node.restartContainerd()
     expect(await waitForEnd(agent, id)).toMatchObject({ state: 'failed', error: { code: 'RuntimeUnavailable' } })
     const stand = async () => {
-      const { task, freezer } = await lookAt(on.node, hog)
+      const { task, freezer } = await refresh(on.node, hog)
       return `${task} ${freezer}`
     }
     await expect.poll(stand, { timeout: 90_000, interval: 250 }).toBe('RUNNING THAWED')

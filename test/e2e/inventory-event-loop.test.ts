@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import { openInventory, type OpenInventory } from '../support/inventory-oracle.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { closeSync, ftruncateSync, lstatSync, openSync, utimesSync, writeFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import type { PlannedArchive } from '../../src/retention/plan-types.ts'
 import { planRetention } from '../../src/retention/plan.ts'
@@ -59,7 +59,7 @@ function place(archive: PlannedArchive, at: number, scene: SweepScene): Checkpoi
   utimesSync(path, takenAtMillis / 1000, takenAtMillis / 1000)
   if (isPinned) writeFileSync(`${path}.keep`, '')
   if (isInUse) scene.inUse.add(id)
-  const { namespace = '', pod = '', container = '', source, isBelieved } = archive.identity
+  const { namespace = '', pod = '', container = '', source, isTrusted } = archive.identity
   const podUid = `uid-of-${fileName}`
   if (orphanSinceMillis !== undefined) scene.countGone(podUid, NOW - orphanSinceMillis)
   return sampleCheckpoint(at, {
@@ -68,7 +68,7 @@ function place(archive: PlannedArchive, at: number, scene: SweepScene): Checkpoi
     fileName,
     generation: generationOf(lstatSync(path, { bigint: true })),
     state,
-    identity: { namespace, pod, podUid, container, source, isBelieved },
+    identity: { namespace, pod, podUid, container, source, isTrusted },
     engine,
     sizeBytes,
     takenAt: { text: new Date(takenAtMillis).toISOString(), millis: takenAtMillis },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
 import { ConflictError, NotFoundError } from '../../src/shared/errors.ts'
-import type { Actor } from '../../src/http/actor.ts'
+import type { Actor } from '../../src/checkpoint/actor.ts'
 import type { CheckpointActions } from '../../src/http/checkpoint-services.ts'
 import { call } from './api-call.ts'
 import { checkpoint, type ServiceChanges } from './http-services.ts'

@@ -1,7 +1,9 @@
 import { connect } from 'node:net'
+import type { TarMember } from '../../src/archive/tar-member.ts'
+import type { CheckpointQuery } from '../../src/store/checkpoint-query.ts'
 import { describe, expect, it } from 'vitest'
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts'
-import type { CheckpointListQuery, CheckpointMember, CheckpointServices } from '../../src/http/checkpoint-services.ts'
+import type { CheckpointServices } from '../../src/http/checkpoint-services.ts'
 import { NotFoundError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 import { checkpoint, counter, recordingLogger, startApp, type ServiceChanges } from './http-services.ts'
@@ -38,7 +40,7 @@ const bare: Checkpoint = (({ sha256: _sha256, pin: _pin, ...rest }) => rest)(
   checkpoint({
     state: 'damaged',
     problems: [],
-    identity: { source: 'unknown', isBelieved: false },
+    identity: { source: 'unknown', isTrusted: false },
     engine: 'unknown',
     summary: { kind: 'unknown', compression: 'none' },
   }),
@@ -84,7 +86,7 @@ describe('GET /v1/checkpoints', () => {
 
   it.each(['takenAt', '-sizeBytes', 'fileName', '-discoveredAt'])('pages by %s to the end', async (sort) => {
     const rows = ['05', '04', '03', '02', '01'].map((id) => checkpoint({ id }))
-    const queries: CheckpointListQuery[] = []
+    const queries: CheckpointQuery[] = []
     const list = pager(rows, queries)
     const seen: string[] = []
     const remaining: number[] = []
@@ -109,7 +111,7 @@ describe('GET /v1/checkpoints', () => {
   })
 
   it('goes on with another limit', async () => {
-    const queries: CheckpointListQuery[] = []
+    const queries: CheckpointQuery[] = []
     const list = pager([checkpoint({ id: '02' }), checkpoint({ id: '01' })], queries)
     const { continue: token = '' } = (await listing({ list }, '?limit=1')).body as { continue?: string }
     await listing({ list }, `?limit=7&sort=-takenAt&continue=${token}`)
@@ -441,8 +443,8 @@ function listing(
   return call({ checkpoints: { list } }, `GET /v1/checkpoints${query}`)
 }
 
-async function queryOf(query: string): Promise<CheckpointListQuery> {
-  const queries: CheckpointListQuery[] = []
+async function queryOf(query: string): Promise<CheckpointQuery> {
+  const queries: CheckpointQuery[] = []
   await listing({ list: pager([], queries) }, query)
   const [first] = queries
   if (first === undefined) throw new Error('The list was not asked for')
@@ -450,7 +452,7 @@ async function queryOf(query: string): Promise<CheckpointListQuery> {
 }
 
 /** Pages through rows that are in the order of the list already. */
-function pager(rows: readonly Checkpoint[], queries: CheckpointListQuery[]): CheckpointServices['list'] {
+function pager(rows: readonly Checkpoint[], queries: CheckpointQuery[]): CheckpointServices['list'] {
   return (query) => {
     queries.push(query)
     const { after, limit, order } = query
@@ -490,7 +492,7 @@ function unknown(asked: string[]): CheckpointServices['get'] {
   }
 }
 
-function member(changes: Partial<CheckpointMember>): CheckpointMember {
+function member(changes: Partial<TarMember>): TarMember {
   return {
     name: 'config.dump',
     type: 'file',

@@ -1,5 +1,6 @@
+import type { CustodyReport } from '../../src/custody/custody-verify.ts'
+import type { CustodyEntry } from '../../src/custody/custody-entry.ts'
 import { describe, expect, it } from 'vitest'
-import type { CustodyEntry, CustodyReport } from '../../src/http/custody-services.ts'
 import type { HttpServices } from '../../src/http/services.ts'
 import { ConflictError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
@@ -30,6 +31,7 @@ const authentic: CustodyReport = {
   head: { seq: 7, hash: HASH },
   authenticatedSeq: 7,
   keyId: HASH,
+  foundKeyId: undefined,
 }
 
 async function* twoLines() {

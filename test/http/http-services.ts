@@ -231,7 +231,7 @@ export function checkpoint(changes: Partial<Checkpoint> = {}): Checkpoint {
     generation: '1234:264704:1795210448123456789',
     state: 'ready',
     problems: [{ code: 'TrailingBytes', weight: 'note', detail: '512 bytes follow its end' }],
-    identity: { ...counter, source: 'archive', isBelieved: true },
+    identity: { ...counter, source: 'archive', isTrusted: true },
     engine: 'containerd',
     sizeBytes: 264_704,
     takenAt: { text: '2026-11-20T21:34:08.123456789Z', millis: 1_795_210_448_123 },

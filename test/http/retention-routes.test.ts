@@ -1,5 +1,7 @@
+import type { SweepReport } from '../../src/checkpoint/sweep-report.ts'
+import type { PlannedRemoval } from '../../src/retention/plan-types.ts'
 import { describe, expect, it } from 'vitest'
-import type { OpenPlan, PlannedArchive, RetentionServices, SweepReport } from '../../src/http/retention-services.ts'
+import type { OpenPlan, RetentionServices } from '../../src/http/retention-services.ts'
 import { ConflictError, UnavailableError } from '../../src/shared/errors.ts'
 import { call } from './api-call.ts'
 
@@ -22,17 +24,22 @@ const report: SweepReport = {
   diskNotOurs: false,
 }
 
-function planned(id: string): PlannedArchive {
+function planned(id: string): PlannedRemoval {
   return {
     archive: {
       id,
       fileName: `${id}.tar`,
+      generation: '1:1024:1',
       state: 'ready',
+      engine: 'containerd',
       sizeBytes: 1024,
       takenAtMillis: Date.UTC(2026, 0, 31),
-      identity: { namespace: 'shop', pod: 'web', container: 'counter' },
+      modifiedAtMillis: Date.UTC(2026, 0, 31),
+      isPinned: false,
+      isInUse: false,
+      identity: { namespace: 'shop', pod: 'web', container: 'counter', source: 'archive', isTrusted: true },
     },
-    reasons: [{ code: 'maxAge', text: 'maxAge 30d (default)' }],
+    reasons: [{ code: 'maxAge', rule: 'default', text: 'maxAge 30d (default)' }],
   }
 }
 

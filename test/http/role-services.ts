@@ -62,8 +62,8 @@ export const UNBELIEVED = 'bbbbbbbbbbbbbbbb'
 
 const checkpoints: readonly Checkpoint[] = [
   checkpoint(),
-  checkpoint({ id: THEIRS, identity: { ...counter, namespace: 'bank', source: 'archive', isBelieved: true } }),
-  checkpoint({ id: UNBELIEVED, identity: { ...counter, source: 'archive', isBelieved: false } }),
+  checkpoint({ id: THEIRS, identity: { ...counter, namespace: 'bank', source: 'archive', isTrusted: true } }),
+  checkpoint({ id: UNBELIEVED, identity: { ...counter, source: 'archive', isTrusted: false } }),
 ]
 
 /** Archives, containers and jobs of two namespaces, for callers with the roles above. */
@@ -129,7 +129,7 @@ export function serve({ isDown = false } = {}): ServiceChanges {
           const isMeant = namespace === undefined || identity.namespace === namespace
           if (belongsTo === undefined) return isMeant
           const isAmong = belongsTo === 'any' || belongsTo.includes(identity.namespace ?? '')
-          return isMeant && identity.isBelieved && isAmong
+          return isMeant && identity.isTrusted && isAmong
         }),
         remaining: 0,
         next: undefined,
@@ -178,6 +178,7 @@ export function serve({ isDown = false } = {}): ServiceChanges {
         head: undefined,
         authenticatedSeq: undefined,
         keyId: undefined,
+        foundKeyId: undefined,
       }),
       export: () => Readable.from([]),
       manifest: () => ({ payloadType: '', payload: '', signatures: [] }),

@@ -1,5 +1,5 @@
+import type { ContentServices, RootfsDiffPage } from '../../src/http/content-services.ts'
 import { describe, expect, it } from 'vitest'
-import type { ContentServices, RootfsDiff } from '../../src/http/content-services.ts'
 import { buildArchive } from '../support/archive-builder.ts'
 import { serveContent } from '../support/content-server.ts'
 import { download } from '../support/download.ts'
@@ -8,7 +8,7 @@ import { checkpoint, type ServiceChanges } from './http-services.ts'
 
 const ID = checkpoint().id
 const PATH = `/v1/checkpoints/${ID}/rootfs-diff`
-const found: RootfsDiff = {
+const found: RootfsDiffPage = {
   isThere: true,
   isComplete: false,
   remaining: 3,

@@ -4,11 +4,11 @@ import { Agent, request } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
+import type { NodeEvent } from '../../src/checkpoint/node-event.ts'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openAccess } from '../../src/access/access.ts'
 import { openListeners } from '../../src/http/listeners.ts'
 import { selfSignedCertificate } from '../../src/http/self-signed-certificate.ts'
-import type { NodeEvent } from '../../src/http/checkpoint-services.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { authoritiesOf, TestApiServer } from '../support/api-server.ts'
@@ -182,13 +182,13 @@ describe('a stream', () => {
     server.grants.push({ to: 'ada', namespace: 'shop', verbs: ['list'], resources: ['checkpoints'] })
     const response = await start('/v1/watch', { headers: { authorization: 'Bearer good' } })
     expect(response.statusCode).toBe(200)
-    const theirs = { ...counter, namespace: 'bank', source: 'archive', isBelieved: true } as const
+    const theirs = { ...counter, namespace: 'bank', source: 'archive', isTrusted: true } as const
     emit({ id: '1', type: 'added', checkpoint: checkpoint({ id: THEIRS, identity: theirs }) })
     emit({ id: '2', type: 'added', checkpoint: checkpoint() })
     emit({
       id: '3',
       type: 'added',
-      checkpoint: checkpoint({ identity: { ...theirs, namespace: 'shop', isBelieved: false } }),
+      checkpoint: checkpoint({ identity: { ...theirs, namespace: 'shop', isTrusted: false } }),
     })
     emit({ id: '4', type: 'removed', checkpointId: THEIRS, namespace: 'bank' })
     emit({ id: '5', type: 'removed', checkpointId: OURS, namespace: 'shop' })

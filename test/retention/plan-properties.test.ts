@@ -30,7 +30,7 @@ describe('whatever the archives, the policy and the disk', () => {
         expect(gone.filter(({ isPinned, isInUse }) => isPinned || isInUse)).toEqual([])
         expect(gone.filter(({ state }) => state === 'hashing' || state === 'discovered')).toEqual([])
         const doubted = ({ identity, state }: PlannedArchive) =>
-          state === 'ready' ? !namesSources && !identity.isBelieved : identity.source === 'unknown'
+          state === 'ready' ? !namesSources && !identity.isTrusted : identity.source === 'unknown'
         expect(gone.filter(doubted)).toEqual([])
         const isYoung = ({ state, modifiedAtMillis }: PlannedArchive) =>
           (state === 'incomplete' && NOW - modifiedAtMillis <= policy.incompleteAfterMs) ||
@@ -85,7 +85,7 @@ describe('whatever the archives, the policy and the disk', () => {
         } of cut) {
           const left = keep.filter(
             ({ archive: { state, identity: its } }) =>
-              state === 'ready' && its.isBelieved && its.namespace === identity.namespace,
+              state === 'ready' && its.isTrusted && its.namespace === identity.namespace,
           )
           expect(left.length).toBeGreaterThanOrEqual(maxCount.perNamespace)
         }
@@ -199,7 +199,7 @@ describe('a single limit', () => {
 function wholeByContainer(archives: readonly PlannedArchive[]): PlannedArchive[][] {
   const groups = new Map<string, PlannedArchive[]>()
   for (const item of archives) {
-    if (item.state !== 'ready' || !item.identity.isBelieved) continue
+    if (item.state !== 'ready' || !item.identity.isTrusted) continue
     const { namespace = '', pod = '', container = '' } = item.identity
     const key = `${namespace}/${workloadOf(pod)}/${container}`
     groups.set(key, [...(groups.get(key) ?? []), item])

@@ -38,7 +38,7 @@ describe('a limit', () => {
   })
 
   it('takes no claimed names for others that read the same when they are put together', () => {
-    const claim = { source: 'name', isBelieved: false } as const
+    const claim = { source: 'name', isTrusted: false } as const
     const archives = [
       archive({ name: 'one', namespace: 'a/b', pod: 'c', container: 'd', ...claim }),
       archive({ name: 'two', namespace: 'a', pod: 'b/c', container: 'd', ...claim }),
@@ -130,7 +130,7 @@ describe('doubt', () => {
     { why: 'a reader', wish: { isInUse: true }, code: 'inUse' },
     { why: 'a digest that is still being made', wish: { state: 'hashing' }, code: 'notReady' },
     { why: 'no more than a name', wish: { source: 'name' }, code: 'unknownIdentity' },
-    { why: 'a claim that is not believed', wish: { isBelieved: false }, code: 'unknownIdentity' },
+    { why: 'a claim that is not believed', wish: { isTrusted: false }, code: 'unknownIdentity' },
     { why: 'nothing known', wish: { source: 'unknown' }, code: 'unknownIdentity' },
   ] as const)('keeps: $why', ({ wish, code }) => {
     const { remove, keep } = plan({ rules: [{ maxAge: '1h' }] }, [archive({ name: 'a', ageMs: 90 * DAY, ...wish })])

@@ -17,7 +17,7 @@ export interface ArchiveWish {
   readonly ageMs?: number
   readonly sizeBytes?: number
   readonly source?: PlannedArchive['identity']['source']
-  readonly isBelieved?: boolean
+  readonly isTrusted?: boolean
   readonly state?: PlannedArchive['state']
   readonly engine?: PlannedArchive['engine']
   readonly isPinned?: boolean
@@ -33,7 +33,7 @@ export function archive({
   ageMs = 0,
   sizeBytes = MIB,
   source = 'archive',
-  isBelieved = source === 'archive' || source === 'observed',
+  isTrusted = source === 'archive' || source === 'observed',
   state = 'ready',
   engine = 'containerd',
   isPinned = false,
@@ -46,7 +46,7 @@ export function archive({
     fileName,
     generation: `1-${name}`,
     state,
-    identity: { namespace, pod, podUid: `uid-${pod}`, container, source, isBelieved },
+    identity: { namespace, pod, podUid: `uid-${pod}`, container, source, isTrusted },
     engine,
     sizeBytes,
     takenAtMillis: NOW - ageMs,

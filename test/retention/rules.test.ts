@@ -59,7 +59,7 @@ describe('the rule of an archive', () => {
   })
 
   it('is none for an identity that is not to be believed, not even the one of the namespace it claims', () => {
-    const claim = { source: 'name', isBelieved: false } as const
+    const claim = { source: 'name', isTrusted: false } as const
     expect(ruleOf([{ namespace: 'shop' }, {}], claim)).toBeUndefined()
     expect(ruleOf([{ namespace: 'shop', identitySource: 'name' }], claim)).toBeUndefined()
     expect(ruleOf([{ identitySource: 'name' }], claim)).toBe('rule 1: identitySource name')

@@ -115,7 +115,7 @@ describe('CheckpointStore.list', () => {
     const spaces = ['shop', undefined, 'bank', 'shop', 'a']
     const { store } = shelfWith(
       spaces.map((namespace, index) => {
-        const identity = { source: 'archive', isBelieved: true, ...(namespace !== undefined && { namespace }) } as const
+        const identity = { source: 'archive', isTrusted: true, ...(namespace !== undefined && { namespace }) } as const
         return sampleCheckpoint(index, { identity })
       }),
     )
@@ -177,8 +177,8 @@ const shelves = fc.uniqueArray(
     .record({
       index: fc.nat(10_000),
       identity: fc.record(
-        { namespace: names, pod: names, podUid: names, container: names, source: sources, isBelieved: fc.boolean() },
-        { requiredKeys: ['source', 'isBelieved'] },
+        { namespace: names, pod: names, podUid: names, container: names, source: sources, isTrusted: fc.boolean() },
+        { requiredKeys: ['source', 'isTrusted'] },
       ),
       takenAt: times,
       discoveredAt: times,
@@ -242,8 +242,8 @@ function matches({ identity, ...checkpoint }: Checkpoint, filter: CheckpointFilt
   )
 }
 
-function belongs({ namespace, isBelieved }: Checkpoint['identity'], to: 'any' | readonly string[]): boolean {
-  return namespace !== undefined && isBelieved && (to === 'any' || to.includes(namespace))
+function belongs({ namespace, isTrusted }: Checkpoint['identity'], to: 'any' | readonly string[]): boolean {
+  return namespace !== undefined && isTrusted && (to === 'any' || to.includes(namespace))
 }
 
 function comparing({ key, isDescending }: CheckpointOrder): (a: Checkpoint, b: Checkpoint) => number {

@@ -32,7 +32,7 @@ describe('CheckpointStore', () => {
         ...undigested,
         state: 'damaged',
         problems: [{ code: 'NotReadable', weight: 'damage', detail: 'the file cannot be read (EACCES)' }],
-        identity: { source: 'unknown', isBelieved: false },
+        identity: { source: 'unknown', isTrusted: false },
         engine: 'unknown',
         summary: { kind: 'unknown', compression: 'none' },
       },
@@ -59,7 +59,7 @@ describe('CheckpointStore', () => {
   })
 
   it('forgets the names that no row has any more, and no other', () => {
-    const shared = { namespace: 'shop', container: 'counter', source: 'archive', isBelieved: true } as const
+    const shared = { namespace: 'shop', container: 'counter', source: 'archive', isTrusted: true } as const
     const [web, database0, late] = ['web-0', 'database-0', 'late-0'].map((pod, at) =>
       sampleCheckpoint(at, { identity: { ...shared, pod, podUid: `uid of ${pod}` } }),
     ) as [Checkpoint, Checkpoint, Checkpoint]
@@ -143,7 +143,7 @@ describe('CheckpointStore', () => {
     const pinned = sampleCheckpoint(2, { state: 'hashing', pin: { by: 'us' } })
     const note = { code: 'ForeignOwner', weight: 'note', detail: 'the file belongs to user 7' } as const
     const noted = sampleCheckpoint(3, { problems: [note] })
-    const unbelieved = sampleCheckpoint(4, { identity: { source: 'archive', isBelieved: false } })
+    const unbelieved = sampleCheckpoint(4, { identity: { source: 'archive', isTrusted: false } })
     store.saveAll([undigested, pinned, noted, unbelieved])
     const known = store.listKnown({ after: undefined, limit: 10 })
     expect(new Map(known.map(({ id, ...row }) => [id, row]))).toEqual(

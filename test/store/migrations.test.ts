@@ -12,9 +12,9 @@ import { withRetentionRows } from '../../src/store/retention-rows.ts'
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 
 const PLAIN = sampleCheckpoint(1)
-const CLAIMED = sampleCheckpoint(2, { identity: { namespace: 'shop', pod: 'web', source: 'name', isBelieved: false } })
+const CLAIMED = sampleCheckpoint(2, { identity: { namespace: 'shop', pod: 'web', source: 'name', isTrusted: false } })
 const STRANGER = sampleCheckpoint(3, {
-  identity: { source: 'unknown', isBelieved: false },
+  identity: { source: 'unknown', isTrusted: false },
   engine: 'unknown',
   generation: '7:0:-1500000',
 })
@@ -82,7 +82,7 @@ it('jobs from before they had a namespace are of that of their pod', () => {
 /** As the agent wrote it before names had numbers. */
 function insertWithCodes(database: Sqlite.Database, checkpoint: Checkpoint): void {
   const { identity, summary, problems, takenAt } = checkpoint
-  const { isBelieved, containerId } = identity
+  const { isTrusted: isBelieved, containerId } = identity
   const row = {
     id: BigInt.asIntN(64, BigInt(`0x${checkpoint.id}`)),
     state: 2,

@@ -12,11 +12,11 @@ import { withRetentionRows, type RetentionMoment } from '../../src/store/retenti
 import { sampleCheckpoint } from '../support/sample-checkpoints.ts'
 
 const PLAIN = sampleCheckpoint(1)
-const STRANGER = sampleCheckpoint(2, { identity: { source: 'unknown', isBelieved: false }, engine: 'unknown' })
+const STRANGER = sampleCheckpoint(2, { identity: { source: 'unknown', isTrusted: false }, engine: 'unknown' })
 const CLAIMED = sampleCheckpoint(3, {
-  identity: { namespace: 'shop', pod: 'web-0', source: 'name', isBelieved: false },
+  identity: { namespace: 'shop', pod: 'web-0', source: 'name', isTrusted: false },
   state: 'damaged',
-  problems: [{ code: 'NoMetadata', weight: 'damage', detail: 'it says "isBelieved":true of itself' }],
+  problems: [{ code: 'NoMetadata', weight: 'damage', detail: 'it says "isTrusted":true of itself' }],
 })
 const PINNED = sampleCheckpoint(4, { pin: { by: 'manual' }, sizeBytes: 2 ** 40 })
 const HIGHEST = sampleCheckpoint(5, { id: 'ffffffff00000001', state: 'hashing' })
@@ -68,8 +68,8 @@ describe('withRetentionRows', () => {
     expect(row).toMatchObject({ id, fileName, generation, state, engine })
     expect(row).toMatchObject({ sizeBytes: rest.sizeBytes, takenAtMillis: rest.takenAt.millis })
     expect(row).toMatchObject({ isPinned: rest.pin !== undefined, isInUse: false, orphanSinceMillis: undefined })
-    const { namespace, pod, container, source, isBelieved } = identity
-    expect(row?.identity).toStrictEqual({ namespace, pod, container, source, isBelieved })
+    const { namespace, pod, container, source, isTrusted } = identity
+    expect(row?.identity).toStrictEqual({ namespace, pod, container, source, isTrusted })
   })
 
   it('knows when the file was written from its generation, to the millisecond', () => {
@@ -93,7 +93,7 @@ describe('withRetentionRows', () => {
       names.flatMap((pod) =>
         names.flatMap((container) =>
           (['observed', 'archive', 'name', 'unknown'] as const).flatMap((source) =>
-            [true, false].map((isBelieved) => ({ namespace, pod, container, source, isBelieved })),
+            [true, false].map((isTrusted) => ({ namespace, pod, container, source, isTrusted })),
           ),
         ),
       ),

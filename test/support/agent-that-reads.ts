@@ -1,7 +1,7 @@
 import process from 'node:process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import { ReaderProcesses } from '../../src/agent/inspection/reader-processes.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 import { ENTRY_WITH_HOOK } from './reader-hook.ts'

@@ -1,4 +1,4 @@
-import type { ByteSink } from '../../src/agent/content/byte-sink.ts'
+import type { ByteSink } from '../../src/streams/byte-sink.ts'
 
 /** Keeps what is written, and takes its time: a buffer that is used too early shows. */
 export function collectingSink(): ByteSink & {

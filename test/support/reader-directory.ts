@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ArchiveFile } from '../../src/agent/inspection/archive-reader.ts'
 import { ReaderProcesses, type ReaderProcessesOptions } from '../../src/agent/inspection/reader-processes.ts'
-import { generationOf } from '../../src/agent/file-generation.ts'
+import { generationOf } from '../../src/checkpoint/generation.ts'
 import { silentLogger } from '../../src/shared/logger.ts'
 
 /** A checkpoint directory with a state directory beside it, and readers for it. */

@@ -21,7 +21,7 @@ export function sampleCheckpoint(index: number, changes: Partial<Checkpoint> = {
     generation: `${9_007_199_254_740_993n + BigInt(index)}:${sizeBytes}:${BigInt(taken.getTime()) * 1_000_000n + 1n}`,
     state: 'ready',
     problems: [],
-    identity: { namespace, pod, podUid, container, containerId: digest, source: 'archive', isBelieved: true },
+    identity: { namespace, pod, podUid, container, containerId: digest, source: 'archive', isTrusted: true },
     engine: 'containerd',
     sizeBytes,
     takenAt: { text: taken.toISOString().replace('.000Z', '.000000001Z'), millis: taken.getTime() },
@@ -70,7 +70,7 @@ export function* manyCheckpoints(count: number): Generator<Checkpoint> {
       yield { ...sample, identity, sizeBytes: 10_000_000_000 + index, ...rare }
     } else if (index >= count * 0.95) {
       const { namespace: _, ...rest } = sample.identity
-      const identity = { ...rest, source: 'name' as const, isBelieved: false }
+      const identity = { ...rest, source: 'name' as const, isTrusted: false }
       const pin =
         index % 2 === 0 ? { pin: { by: 'us' as const, ...(index % 100 === 0 && { reason: 'incident 7' }) } } : {}
       yield { ...sample, identity, sizeBytes: index % 1000, engine: 'podman', state: 'damaged', ...pin }

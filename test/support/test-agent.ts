@@ -1,12 +1,14 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Agent } from '../../src/agent/agent.ts'
+import type { Agent } from '../../src/agent/agent.ts'
+import { startAgent } from '../../src/agent/start-agent.ts'
 import type { AgentOptions } from '../../src/agent/agent-options.ts'
-import { STAGING_FOLDER } from '../../src/agent/staging.ts'
+import { STAGING_FOLDER } from '../../src/agent/directory/staging.ts'
 import { SHIPPED_POLICY, type Policy } from '../../src/retention/policy.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { silentLogger, type Logger } from '../../src/shared/logger.ts'
+import { inProcessReader } from './in-process-reader.ts'
 import { startSimulatedRuntime, type SimulatedRuntime, type SimulatedRuntimeOptions } from './simulated-runtime.ts'
 
 export type AgentSettings = Partial<Omit<AgentOptions, 'capture' | 'content' | 'inspection' | 'freezeGuard'>> & {
@@ -56,6 +58,8 @@ export function agentOptions(folder: TestFolder, socketPath: string, settings: A
     kubeletEndpoint: true,
     clock: systemClock,
     logger: silentLogger,
+    // Its processes are what test/agent/inspection is about, and cost each agent half a second.
+    openReader: ({ directory }) => ({ ...inProcessReader(directory), figures: { processes: 0, bytes: 0 } }),
     ...settings,
     capture: {
       concurrency: 1,
@@ -108,7 +112,7 @@ export async function startTestAgent(
 ): Promise<TestAgent> {
   const folder = makeTestFolder()
   const runtime = await startSimulatedRuntime({ socketPath: join(folder.path, 'runtime.sock'), ...simulated })
-  let agent = new Agent(agentOptions(folder, runtime.socketPath, settings))
+  let agent = startAgent(agentOptions(folder, runtime.socketPath, settings))
   const stop = async () => {
     await agent.captures.shutDown(0)
     await agent.stop()
@@ -123,7 +127,7 @@ export async function startTestAgent(
     leftovers: () => stagingFolders(folder.checkpoints),
     async restart(next = settings) {
       await stop()
-      agent = new Agent(agentOptions(folder, runtime.socketPath, next))
+      agent = startAgent(agentOptions(folder, runtime.socketPath, next))
       return agent
     },
     async [Symbol.asyncDispose]() {

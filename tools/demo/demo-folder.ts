@@ -2,8 +2,8 @@ import { lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import { lockDirectory } from '../../src/agent/directory-lock.ts'
-import { assertSafeDirectory } from '../../src/agent/safe-directory.ts'
+import { lockDirectory } from '../../src/agent/directory/directory-lock.ts'
+import { assertSafeDirectory } from '../../src/agent/directory/safe-directory.ts'
 import { DemoError } from './demo-mode.ts'
 
 /** The demo's own: the agent's configuration, its log, its database and its unix socket. */

@@ -1,4 +1,4 @@
-{{/* Everything that follows from preset and values, worked out once: `include "checkpoint-agent.settings" . | fromYaml`. */}}
+{{/* Everything that the preset and the values determine: `include "checkpoint-agent.settings" . | fromYaml`. */}}
 {{- define "checkpoint-agent.settings" -}}
 {{- $presets := .Files.Get "presets.yaml" | fromYaml -}}
 {{- $preset := dict -}}
@@ -21,17 +21,18 @@
 {{- $config = mergeOverwrite $config (dict "server" (dict "tls" $files)) -}}
 {{- end -}}
 {{- $server := $config.server -}}
+{{- $metrics := include "checkpoint-agent.metrics" . | fromYaml -}}
 {{- $asksKubernetes := eq $server.auth.mode "kubernetes" -}}
 {{- $isReachable := and (ne $server.address "") (not (regexMatch "^(127\\.|localhost:|\\[::1\\])" $server.address)) -}}
 {{- if and $isReachable (not $asksKubernetes) -}}
-{{- fail (printf "config.server.auth.mode %s: nobody is asked who may call, so config.server.address must be loopback or empty, not %s" $server.auth.mode $server.address) -}}
+{{- fail (printf "config.server.auth.mode %s does not ask the API server who may call, so config.server.address must be loopback or empty, not %s" $server.auth.mode $server.address) -}}
 {{- end -}}
 {{- if and $isReachable (contains "%" $server.address) -}}
-{{- fail (printf "config.server.address %s: an address of the pod, without a zone" $server.address) -}}
+{{- fail (printf "config.server.address %s: use an address of the pod without a zone" $server.address) -}}
 {{- end -}}
 config:
   {{- toYaml $config | nindent 2 }}
-runtimeFolder: {{ .Values.runtimeFolder | default $preset.runtimeFolder | default "/run/containerd" }}
+runtimeDirectory: {{ .Values.runtimeDirectory | default .Values.runtimeFolder | default $preset.runtimeDirectory | default "/run/containerd" }}
 mountCgroups: {{ $mountCgroups }}
 crioStorage: {{ ternary (dig "runtime" "crioStorage" "/var/lib/containers/storage/overlay-containers" $config) "" .Values.mountCrioStorage | quote }}
 seLinuxType: {{ .Values.seLinuxType | default $preset.seLinuxType | default "" | quote }}
@@ -41,10 +42,13 @@ asksKubernetes: {{ $asksKubernetes }}
 isReachable: {{ $isReachable }}
 port: {{ regexFind "[0-9]+$" $server.address | default "0" }}
 gracePeriodSeconds: {{ include "checkpoint-agent.gracePeriod" (dict "grace" $config.shutdown.captureGrace "seconds" .Values.terminationGracePeriodSeconds) }}
-isScraped: {{ and $isReachable (or .Values.metrics.podMonitor .Values.metrics.serviceMonitor) }}
+metrics:
+  {{- toYaml $metrics | nindent 2 }}
+isScraped: {{ and $isReachable (or $metrics.podMonitor.enabled $metrics.serviceMonitor.enabled) }}
+createsRoles: {{ and $asksKubernetes (dig "create" true (.Values.rbac | default dict)) }}
 {{- end -}}
 
-{{/* Kubernetes kills the pod at its end, so it must come after captureGrace, in which captures in flight may end. */}}
+{{/* Kubernetes kills the pod at the end of the grace period; captures in flight may take captureGrace. */}}
 {{- define "checkpoint-agent.gracePeriod" -}}
 {{- $seconds := 0 -}}
 {{- range $unit, $each := dict "d" 86400 "h" 3600 "m" 60 "s" 1 -}}
@@ -55,13 +59,13 @@ isScraped: {{ and $isReachable (or .Values.metrics.podMonitor .Values.metrics.se
 {{- if not $.seconds -}}
 {{- $least -}}
 {{- else if lt (int64 $.seconds) (int64 $least) -}}
-{{- fail (printf "terminationGracePeriodSeconds %d: it must be at least %d, half a minute more than config.shutdown.captureGrace (%s)" (int64 $.seconds) (int64 $least) $.grace) -}}
+{{- fail (printf "terminationGracePeriodSeconds %d: use at least %d, half a minute more than config.shutdown.captureGrace (%s)" (int64 $.seconds) (int64 $least) $.grace) -}}
 {{- else -}}
 {{- int64 $.seconds -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The image has no shell and no curl, but it has node. */}}
+{{/* Without a port, node asks over the socket: the image has neither a shell nor curl. */}}
 {{- define "checkpoint-agent.probe" -}}
 {{- $server := .settings.config.server -}}
 {{- if .settings.isReachable -}}

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FreezeOutcome } from '../../runtime/freeze-guard.ts'
-import type { Staging } from '../staging.ts'
+import type { Staging } from '../directory/staging.ts'
 import { assertWhole, isUnchecked, openStaged } from './publish.ts'
 import type { StagedCheck } from './staged-check.ts'
 

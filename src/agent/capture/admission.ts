@@ -2,9 +2,9 @@ import type { ContainerIdentity } from '../../checkpoint/identity.ts'
 import { ConflictError, OutOfSpaceError } from '../../shared/errors.ts'
 import type { ContainerRuntime } from '../../runtime/container-runtime.ts'
 import type { FreezeControl } from '../../runtime/freeze-control.ts'
-import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../disk-space.ts'
-import type { NodeContainers } from '../node-containers.ts'
-import type { Staging } from '../staging.ts'
+import { assertRoom, readDiskSpace, sizeFactor, type DiskFloor } from '../directory/disk-space.ts'
+import type { NodeContainers } from '../containers/node-containers.ts'
+import type { Staging } from '../directory/staging.ts'
 import { assertNotPaused } from './freeze-look.ts'
 
 export interface AdmissionTools {
@@ -22,7 +22,7 @@ export interface AdmissionTools {
   /** Resolves when what may go for the sake of a capture is gone. */
   readonly makeRoom?: (wantedBytes: number) => Promise<void>
   /** Why retention would remove an archive of this size at once. */
-  readonly whyNotKept?: (identity: ContainerIdentity, archiveBytes: number) => string | undefined
+  readonly rejectionReason?: (identity: ContainerIdentity, archiveBytes: number) => string | undefined
 }
 
 export interface WantedCapture {
@@ -82,7 +82,7 @@ export async function admitInTurn(
   tools: AdmissionTools,
 ): Promise<Admission> {
   const isFresh = earlier !== undefined && performance.now() - earlier.at < HOLDS_MS
-  const admission = isFresh ? earlier : await lookAgain(wanted, tools)
+  const admission = isFresh ? earlier : await recheck(wanted, tools)
   // Once more, as others may have begun since; it is reserved at once, so that two that begin together see each other.
   await assertRoomFor(admission.diskBytes, tools, reservation)
   return admission
@@ -90,7 +90,7 @@ export async function admitInTurn(
 
 /** To freeze a container for an archive that the next sweep takes away again helps nobody. */
 function assertMayStay({ identity, pin }: WantedCapture, archiveBytes: number, tools: AdmissionTools): void {
-  const reason = pin ? undefined : tools.whyNotKept?.(identity, archiveBytes)
+  const reason = pin ? undefined : tools.rejectionReason?.(identity, archiveBytes)
   if (reason === undefined) return
   throw new OutOfSpaceError(`Cannot take the checkpoint: ${reason}`, {
     code: 'RetentionLimit',
@@ -120,7 +120,7 @@ function reservedBytes({ reservations }: AdmissionTools): number {
   return [...reservations].reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
-async function lookAgain(wanted: WantedCapture, tools: AdmissionTools): Promise<Admission> {
+async function recheck(wanted: WantedCapture, tools: AdmissionTools): Promise<Admission> {
   if (!(await tools.containers.read()).isRunning(wanted.identity.containerId)) {
     throw new ConflictError('Cannot checkpoint the container: it is not running any more', {
       code: 'ContainerNotRunning',

@@ -4,9 +4,9 @@ import { errorText } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { CaptureCustody, ContainerFacts } from '../custody/capture-custody.ts'
-import { writeMarker } from '../pins.ts'
+import { writeMarker } from '../directory/pins.ts'
 import { admitInTurn, type Admission } from './admission.ts'
 import { answerInTime, endBadly, type EndingTools } from './bad-ending.ts'
 import { ArchiveKeptError, TIMED_OUT, toCaptureFailure } from './capture-failure.ts'
@@ -22,7 +22,7 @@ export interface CaptureTools extends EndingTools {
   readonly logger: Logger
 }
 
-export interface CaptureOrder {
+export interface CaptureRunRequest {
   /** Undefined when it had to wait from the beginning. */
   readonly admission: Admission | undefined
   /** For the entry of the outcome. */
@@ -31,7 +31,7 @@ export interface CaptureOrder {
   readonly pin: boolean
   readonly reason: string | undefined
   readonly requestedBy: string
-  readonly actor: ActionActor
+  readonly actor: Actor
   /** Aborted with a `CaptureFailure` as its reason: that is how the capture ends, unless the runtime finished all the same. */
   readonly signal: AbortSignal
   /** Told when the container must be left alone for a while, though this capture has ended. */
@@ -39,7 +39,7 @@ export interface CaptureOrder {
 }
 
 /** Takes the checkpoint of one container. Never throws: how it ends is in the record. */
-export async function runCapture(record: CaptureRecord, order: CaptureOrder, tools: CaptureTools): Promise<void> {
+export async function runCapture(record: CaptureRecord, order: CaptureRunRequest, tools: CaptureTools): Promise<void> {
   const { stagingId, signal } = order
   const { identity } = record.capture
   const subject = { jobId: record.jobId, identity, actor: order.actor, reason: order.reason }
@@ -126,7 +126,7 @@ class StagingFolder {
 }
 
 interface Dump {
-  readonly order: CaptureOrder
+  readonly order: CaptureRunRequest
   readonly tools: CaptureTools
   readonly location: string
   readonly admission: Admission
@@ -179,7 +179,7 @@ async function callRuntime(containerId: string, { order, tools, location, admiss
 }
 
 interface Seal {
-  readonly order: CaptureOrder
+  readonly order: CaptureRunRequest
   readonly tools: CaptureTools
   readonly location: string
   readonly takenAt: Date
@@ -230,7 +230,7 @@ async function seal(record: CaptureRecord, { order, tools, location, takenAt }: 
   }
 }
 
-async function writeStagedMarker(order: CaptureOrder, tools: CaptureTools): Promise<void> {
+async function writeStagedMarker(order: CaptureRunRequest, tools: CaptureTools): Promise<void> {
   const note = { reason: order.reason, by: order.requestedBy, at: tools.clock.now() }
   await writeMarker(tools.staging.markerPath(order.stagingId), note)
 }

@@ -1,3 +1,4 @@
+import type { CaptureRequest, CaptureServices } from '../../http/capture-services.ts'
 import { monotonicFactory } from 'ulid'
 import { jobState, type CaptureFailure, type CaptureJob, type ContainerCapture } from '../../checkpoint/capture-job.ts'
 import type { ContainerIdentity } from '../../checkpoint/identity.ts'
@@ -7,20 +8,19 @@ import { ConflictError, errorText, NotFoundError, UnavailableError } from '../..
 import { failPoint } from '../../shared/fail-point.ts'
 import { SharedLooks } from '../../shared/shared-looks.ts'
 import type { JobPage, JobStore } from '../../store/job-store.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { ContainerFacts } from '../custody/capture-custody.ts'
-import type { NodeContainer, NodeView } from '../node-containers.ts'
+import type { NodeContainer, NodeView } from '../containers/node-containers.ts'
 import { admit, type Admission, type AdmissionTools } from './admission.ts'
 import { CANCELLED, SHUT_DOWN, TIMED_OUT } from './capture-failure.ts'
-import { CaptureQueue } from './capture-queue.ts'
+import type { CaptureQueue } from './capture-queue.ts'
 import { CaptureRecord } from './capture-record.ts'
 import { runCapture, type CaptureTools } from './capture-run.ts'
 
 export interface CapturesOptions {
   readonly store: JobStore
   readonly tools: CaptureTools
-  readonly concurrency: number
-  readonly queueLimit: number
+  readonly queue: CaptureQueue
   /** Our own limit for one capture; the call itself carries none. */
   readonly maxDurationMs: number
   readonly onEnd?: (capture: ContainerCapture) => void
@@ -33,20 +33,8 @@ export interface CaptureEvents {
   readonly emitProgress: (job: CaptureJob) => void
 }
 
-export interface CaptureWish {
-  readonly namespace: string
-  readonly pod: string
-  readonly container?: string
-  readonly podUid?: string
-  readonly reason?: string
-  readonly pin?: boolean
-  readonly requestedBy: string
-  /** For the custody log; without it there is only the name. */
-  readonly actor?: ActionActor
-}
-
 /** The node as it was a moment ago, for a capture that is about to be asked for. */
-export interface Sighting {
+export interface NodeSnapshot {
   readonly view: NodeView
   /** What has been asked of the container by the id that it had before; nobody wants the answers where it has another. */
   readonly ahead: AskedAhead | undefined
@@ -70,7 +58,7 @@ interface Selected {
 
 interface ActiveJob {
   readonly head: Omit<CaptureJob, 'captures'>
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly records: readonly CaptureRecord[]
   readonly selected: readonly Selected[]
   readonly abort: AbortController
@@ -83,7 +71,7 @@ interface ActiveJob {
 const PROGRESS_MS = 500
 
 /** Every capture of the node: admits, queues, runs, cancels and remembers them. */
-export class Captures {
+export class Captures implements CaptureServices {
   readonly #store: JobStore
   readonly #tools: CaptureTools
   readonly #queue: CaptureQueue
@@ -96,10 +84,10 @@ export class Captures {
   /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
   readonly #newUlid = monotonicFactory()
 
-  constructor({ store, tools, concurrency, queueLimit, maxDurationMs, onEnd, events }: CapturesOptions) {
+  constructor({ store, tools, queue, maxDurationMs, onEnd, events }: CapturesOptions) {
     this.#store = store
     this.#tools = tools
-    this.#queue = new CaptureQueue({ concurrency, limit: queueLimit })
+    this.#queue = queue
     this.#maxDurationMs = maxDurationMs
     this.#onEnd = onEnd ?? (() => {})
     this.#events = events
@@ -113,14 +101,14 @@ export class Captures {
   }
 
   /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
-  async look(target: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Promise<Sighting> {
+  async look(target: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Promise<NodeSnapshot> {
     this.#tools.stagedCheck.warm?.()
     const ahead = this.#askAhead(target)
     return { view: await this.#tools.containers.read(), ahead }
   }
 
   /** Refuses where one of the containers is being captured already. */
-  async request(wish: CaptureWish): Promise<CaptureJob> {
+  async request(wish: CaptureRequest): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = await this.look(wish)
     const selected = sighting.view.select(wish)
@@ -131,7 +119,7 @@ export class Captures {
   }
 
   /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
-  async requestBehind(wish: CaptureWish, seen?: Sighting): Promise<CaptureJob> {
+  async requestBehind(wish: CaptureRequest, seen?: NodeSnapshot): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = seen ?? (await this.look(wish))
     return this.#begin(wish, await this.#admit(sighting.view.select(wish), wish, sighting))
@@ -207,7 +195,7 @@ export class Captures {
     namespace,
     pod,
     container = '',
-  }: Pick<CaptureWish, 'namespace' | 'pod' | 'container'>): Sighting['ahead'] {
+  }: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): NodeSnapshot['ahead'] {
     const seen = this.#tools.containers.lastView?.findRunning(namespace, pod, container)
     if (seen === undefined || this.#queue.findJob(seen.identity.containerId) !== undefined) return undefined
     const { containerId } = seen.identity
@@ -226,8 +214,8 @@ export class Captures {
 
   async #admit(
     containers: readonly NodeContainer[],
-    { pin = false }: CaptureWish,
-    sighting: Sighting,
+    { pin = false }: CaptureRequest,
+    sighting: NodeSnapshot,
   ): Promise<readonly Selected[]> {
     const tools = this.#admissionTools(sighting)
     return await Promise.all(
@@ -241,7 +229,7 @@ export class Captures {
   }
 
   /** A crowd of callers asks the runtime no more than a few would: each question has its deadline from the beginning. */
-  #admissionTools({ ahead }: Sighting): AdmissionTools {
+  #admissionTools({ ahead }: NodeSnapshot): AdmissionTools {
     const takeFreeze = (id: string) => {
       if (ahead?.containerId !== id) return undefined
       const { freeze } = ahead
@@ -257,7 +245,7 @@ export class Captures {
     }
   }
 
-  #begin(wish: CaptureWish, selected: readonly Selected[]): CaptureJob {
+  #begin(wish: CaptureRequest, selected: readonly Selected[]): CaptureJob {
     const { store, clock, logger } = { store: this.#store, ...this.#tools }
     const containerIds = selected.map(({ identity }) => identity.containerId)
     this.#queue.assertRoom(containerIds)

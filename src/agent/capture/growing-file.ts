@@ -1,6 +1,6 @@
-import { constants } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import { type FileHandle } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openNoFollow } from '../../shared/open-no-follow.ts'
 import { isSystemError } from '../../shared/errors.ts'
 
 /** How much may be written before it is sent to the disk: less costs more flushes, more leaves a longer wait at the end. */
@@ -48,7 +48,7 @@ async function follow(path: string, onSize: (bytes: number) => void, signal: Abo
 
 async function openIfThere(path: string, handles: AsyncDisposableStack): Promise<FileHandle | undefined> {
   try {
-    return handles.use(await open(path, constants.O_RDONLY | constants.O_NOFOLLOW))
+    return handles.use(await openNoFollow(path))
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return undefined
     return undefined

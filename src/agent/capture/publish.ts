@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { formatArchiveName, type ArchiveNameParts } from '../../checkpoint/archive-name.ts'
 import { isSystemError, OutOfSpaceError, RuntimeFailureError, UnavailableError } from '../../shared/errors.ts'
 import { failPoint } from '../../shared/fail-point.ts'
-import { openDirectory } from '../open-directory.ts'
-import { markerOf } from '../pins.ts'
+import { openDirectory } from '../directory/open-directory.ts'
+import { pinMarkerOf } from '../../checkpoint/pin-marker.ts'
 import type { StagedArchive, StagedCheck } from './staged-check.ts'
 
 /** Opens what the runtime left in staging. Throws a RuntimeFailureError when there is nothing, or something else. */
@@ -86,7 +86,7 @@ async function linkUnderFreeName({ staged, stagedMarker, directory, parts, onNam
     onName(fileName)
     failPoint('capture.named')
     // A marker of somebody else is theirs to take away: beside it, ours could not be told from it.
-    if (stagedMarker !== undefined && !(await linkUnlessTaken(stagedMarker, join(directory, markerOf(fileName)))))
+    if (stagedMarker !== undefined && !(await linkUnlessTaken(stagedMarker, join(directory, pinMarkerOf(fileName)))))
       continue
     failPoint('capture.marked')
     let isPublished = false
@@ -121,7 +121,7 @@ export async function removeOwnMarker({
   readonly directory: string
   readonly fileName: string
 }): Promise<void> {
-  const name = join(directory, markerOf(fileName))
+  const name = join(directory, pinMarkerOf(fileName))
   const [ours, there] = await Promise.all([findInode(stagedMarker), findInode(name)])
   if (ours !== undefined && ours === there) await unlink(name)
 }

@@ -5,7 +5,8 @@ import { dumpTimeOf, type CapturedArchive, type CaptureFailure } from '../../che
 import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import type { JobStore, UnfinishedCapture } from '../../store/job-store.ts'
 import type { CaptureSubject } from '../custody/capture-custody.ts'
-import { markerOf, writeMarker, writePin } from '../pins.ts'
+import { pinMarkerOf } from '../../checkpoint/pin-marker.ts'
+import { writeMarker, writePin } from '../directory/pins.ts'
 import { awaitAbandonedDump, awaitUnansweredDump, passes, type AbandonedDumpEnd } from './abandoned-dump.ts'
 import {
   ArchiveKeptError,
@@ -114,7 +115,7 @@ async function publishHeld(
     }
     if (traces.stagingId !== undefined) {
       await tools.staging.remove(traces.stagingId)
-      tools.staging.letGo(traces.stagingId)
+      tools.staging.release(traces.stagingId)
     }
   } catch (error) {
     logger.error({ ...about, error: errorText(error) }, 'Cannot publish an archive: it is kept in staging')
@@ -296,7 +297,7 @@ async function findPinFailure(left: UnfinishedCapture, { archive, tools }: Found
   const { checkpointsDirectory: directory, logger } = tools
   const { checkpointId: id, fileName } = archive
   try {
-    if ((await lstat(join(directory, markerOf(fileName))).catch(undefinedIfMissing)) !== undefined) return undefined
+    if ((await lstat(join(directory, pinMarkerOf(fileName))).catch(undefinedIfMissing)) !== undefined) return undefined
     await writePin(directory, fileName, noteOf(left, tools))
     return undefined
   } catch (error) {

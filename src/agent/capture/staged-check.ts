@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { relative } from 'node:path'
 import type { TarEnd } from '../../archive/tar-end.ts'
-import { generationOf } from '../file-generation.ts'
+import { generationOf } from '../../checkpoint/generation.ts'
 import type { ArchiveReader, CannotTell } from '../inspection/archive-reader.ts'
 
 /** What the runtime has left in staging. */

@@ -1,10 +1,12 @@
-import { constants, fstatSync, type BigIntStats } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
-import { fileSource, type ByteSource } from '../../archive/byte-source.ts'
+import { fstatSync, type BigIntStats } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
+import { openNoFollow } from '../../shared/open-no-follow.ts'
+import { fileSource, type ByteSource } from '../../streams/byte-source.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ConflictError, isSystemError } from '../../shared/errors.ts'
-import { pathOf } from '../archive-file.ts'
-import { generationOf, inodeOf } from '../file-generation.ts'
+import { pathOf } from '../inventory/archive-file.ts'
+import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import type { ArchiveFile } from '../inspection/archive-reader.ts'
 
 /** An archive held open for its bytes. */
@@ -39,7 +41,7 @@ export async function openContentFile(
     const opened = fstatSync(file.fd, { bigint: true })
     const isMeant = (stat: BigIntStats) =>
       stat.isFile() && stat.nlink > 0n && (isWhole ? isSame(stat, checkpoint) : isGrown(stat, checkpoint, opened.size))
-    if (!isMeant(opened)) throw changed(checkpoint)
+    if (!isMeant(opened)) throw checkpointChanged(`read checkpoint "${checkpoint.id}"`)
     const sizeBytes = Number(opened.size)
     return {
       sizeBytes,
@@ -52,7 +54,8 @@ export async function openContentFile(
       },
       source: (signal) => untilAborted(fileSource(file, sizeBytes), signal),
       assertSame: () => {
-        if (!isMeant(fstatSync(file.fd, { bigint: true }))) throw changed(checkpoint)
+        if (!isMeant(fstatSync(file.fd, { bigint: true })))
+          throw checkpointChanged(`read checkpoint "${checkpoint.id}"`)
       },
       close: () => file.close(),
     }
@@ -73,10 +76,9 @@ function isGrown(stat: BigIntStats, { generation }: Checkpoint, sizeBytes: bigin
 
 async function openFile(checkpoint: Checkpoint, directory: string): Promise<FileHandle> {
   try {
-    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-    return await open(pathOf(directory, checkpoint.rawName), flags)
+    return await openNoFollow(pathOf(directory, checkpoint.rawName))
   } catch (error) {
-    if (isSystemError(error, 'ENOENT', 'ELOOP', 'ENXIO')) throw changed(checkpoint)
+    if (isSystemError(error, 'ENOENT', 'ELOOP', 'ENXIO')) throw checkpointChanged(`read checkpoint "${checkpoint.id}"`)
     if (!isSystemError(error, 'EACCES', 'EPERM', 'EIO')) throw error
     throw new ConflictError(`Cannot read checkpoint "${checkpoint.id}": the file system says ${error.code}`, {
       code: 'NotReadable',
@@ -102,12 +104,5 @@ function incomplete({ id, state }: Checkpoint): ConflictError {
   return new ConflictError(`Cannot hand out checkpoint "${id}": ${what}`, {
     code: 'ArchiveIncomplete',
     hint: 'Ask again in some seconds, or take as much as is there with "?incomplete=true".',
-  })
-}
-
-function changed({ id }: Checkpoint): ConflictError {
-  return new ConflictError(`Cannot read checkpoint "${id}": its file was replaced, changed or removed a moment ago`, {
-    code: 'CheckpointChanged',
-    hint: 'Read the checkpoint again, and ask anew.',
   })
 }

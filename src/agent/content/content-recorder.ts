@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 
 /** What somebody is about to be given. */
 export interface ContentIntent {
-  readonly actor: ActionActor
+  readonly actor: Actor
   /** With generation and size of the file as it was opened. */
   readonly checkpoint: Checkpoint
   readonly what: 'archive' | 'member' | 'rootfs-diff'

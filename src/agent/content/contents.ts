@@ -1,4 +1,4 @@
-import { sliceOf, type ByteSource } from '../../archive/byte-source.ts'
+import { sliceOf, type ByteSource } from '../../streams/byte-source.ts'
 import type { RootfsDiff } from '../../archive/rootfs-diff.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { ProblemError } from '../../checkpoint/problem.ts'
@@ -11,14 +11,21 @@ import {
   NotFoundError,
   UnavailableError,
 } from '../../shared/errors.ts'
+import type {
+  ContentRequest,
+  ContentServices,
+  EncryptableRequest,
+  OpenContent,
+  SendRequest,
+} from '../../http/content-services.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Place } from '../admission/places.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { ArchiveReader } from '../inspection/archive-reader.ts'
-import { pumpBytes, SourceEndedError } from './byte-pump.ts'
-import type { ByteSink } from './byte-sink.ts'
-import { compressingSink, type ContentCoding } from './compressing-sink.ts'
+import { pumpBytes, SourceEndedError } from '../../streams/byte-pump.ts'
+import type { ByteSink } from '../../streams/byte-sink.ts'
+import { compressingSink, type ContentCoding } from '../../streams/compressing-sink.ts'
 import { openContentFile, type ContentFile } from './content-file.ts'
 import type { ContentIntent, ContentOutcome, ContentRecorder } from './content-recorder.ts'
 import { encryptingSink } from './encrypting-sink.ts'
@@ -37,42 +44,8 @@ export interface ContentsOptions {
   readonly logger: Logger
 }
 
-export interface ContentRequest {
-  readonly actor: ActionActor
-  /** Also what is not whole. */
-  readonly acceptsIncomplete: boolean
-  /** Aborts when the caller has left. */
-  readonly signal: AbortSignal
-}
-
-export interface EncryptableRequest extends ContentRequest {
-  /** `age1…`; empty: plain. */
-  readonly recipients: readonly string[]
-}
-
-/** Content that is held open: to be closed in any case. */
-export interface OpenContent {
-  readonly sizeBytes: number
-  /** Of the archive's file as it was opened. */
-  readonly generation: string
-  /** `age1…`; empty: it goes out plain. */
-  readonly recipients: readonly string[]
-  /** Rejects where it does not end well: after `start` was called, what was sent is worth nothing. */
-  readonly send: (order: SendOrder) => Promise<void>
-  readonly close: () => Promise<void>
-}
-
-export interface SendOrder {
-  readonly first: number
-  /** Exclusive. */
-  readonly end: number
-  readonly coding?: ContentCoding
-  /** Called once the intent is on record, right before the first byte. */
-  readonly start: () => ByteSink
-}
-
 /** Hands out the bytes of archives: to a few readers at once, on record, and never other bytes than were promised. */
-export class Contents {
+export class Contents implements ContentServices {
   readonly readers: Readers
   readonly #options: ContentsOptions
   readonly #sealing = new SealingThreads()
@@ -169,11 +142,11 @@ export class Contents {
   ): Promise<Reading> {
     const { admission } = this.#options
     let place = await admission[kind].enter(actor.user, signal)
-    const letGo = this.readers.hold(checkpoint.id)
+    const release = this.readers.hold(checkpoint.id)
     const closed = Promise.withResolvers<void>()
     this.#open.add(closed.promise)
     const end = () => {
-      letGo()
+      release()
       place.leave()
       this.#open.delete(closed.promise)
       closed.resolve()
@@ -226,7 +199,7 @@ export class Contents {
 
   async #send(
     { file, open, recipients, signal, place }: ContentToSend,
-    order: SendOrder,
+    order: SendRequest,
     intent: ContentIntent,
   ): Promise<void> {
     let sentBytes = 0
@@ -305,7 +278,7 @@ export class Contents {
 interface Reading {
   readonly file: ContentFile
   readonly checkpoint: Checkpoint
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly signal: AbortSignal
   readonly place: () => Place
   /** Throws like `enter`; the place before is given back. */

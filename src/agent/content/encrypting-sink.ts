@@ -1,6 +1,6 @@
 import { AGE_CHUNK_BYTES, sealedBytes, startAgeFile } from '../../encryption/age-payload.ts'
 import type { AgeRecipient } from '../../encryption/age-recipient.ts'
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../../streams/byte-sink.ts'
 import type { Seal } from './sealing-threads.ts'
 
 export interface EncryptingSinkOptions {

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { type ChunkOrder, sealChunks } from '../../encryption/age-payload.ts'
+import { type ChunkRequest, sealChunks } from '../../encryption/age-payload.ts'
 
-export interface SealingOrder extends ChunkOrder {
+export interface SealingRequest extends ChunkRequest {
   readonly id: number
 }
 
@@ -12,7 +12,7 @@ export interface SealingAnswer {
 }
 
 /** Encrypts some chunks; what is plain and what is sealed lies in shared memory. Gives the sealed length. */
-export type Seal = (order: ChunkOrder) => Promise<number>
+export type Seal = (order: ChunkRequest) => Promise<number>
 
 /** On this thread: for what is over before a thread has started. */
 export const sealHere: Seal = (order) => Promise.resolve(sealChunks(order))
@@ -53,7 +53,7 @@ export class SealingThreads {
     const thread = this.#leastBusy()
     const id = (this.#nextId += 1)
     thread.waiting.set(id, { resolve, reject })
-    thread.worker.postMessage({ id, ...order } satisfies SealingOrder)
+    thread.worker.postMessage({ id, ...order } satisfies SealingRequest)
     return promise
   }
 

@@ -1,6 +1,6 @@
 import type { CapturedArchive, CaptureFailure, CaptureState } from '../../checkpoint/capture-job.ts'
 import type { ContainerIdentity } from '../../checkpoint/identity.ts'
-import type { ActionActor } from '../checkpoint-actions.ts'
+import type { Actor } from '../../checkpoint/actor.ts'
 import type { CaptureFacts } from './capture-facts.ts'
 import type { Custody } from './custody.ts'
 import { readNodeFacts } from './node-facts.ts'
@@ -10,7 +10,7 @@ import { withoutHostPaths } from '../../shared/host-paths.ts'
 export interface CaptureSubject {
   readonly jobId: string
   readonly identity: ContainerIdentity
-  readonly actor: ActionActor
+  readonly actor: Actor
   readonly reason: string | undefined
 }
 

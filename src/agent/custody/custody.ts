@@ -16,10 +16,11 @@ import type { ChainEnd } from '../../custody/custody-entry.ts'
 import type { DsseEnvelope } from '../../custody/dsse.ts'
 import { nodeDisk, type CustodyDisk } from '../../custody/custody-disk.ts'
 import { loadSigningKey, type SigningKey } from '../../custody/signing-key.ts'
+import type { CustodyServices } from '../../http/custody-services.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { errorText } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { ActionEntry } from '../checkpoint-actions.ts'
+import type { ActionEntry } from '../actions/checkpoint-actions.ts'
 import type { CaptureFacts } from './capture-facts.ts'
 import { KnownArchives } from './known-archives.ts'
 import { LeavingFiles } from './leaving-files.ts'
@@ -41,12 +42,14 @@ export interface CustodyOptions {
 const NOTE_WITHIN_MS = 10_000
 
 /** The record of everything that happens to an archive and who asked for it. */
-export class Custody {
+export class Custody implements Omit<CustodyServices, 'manifest'> {
   readonly key: SigningKey
   readonly #options: CustodyOptions
   readonly #log: CustodyLog
   readonly #known = new KnownArchives()
   readonly #leaving = new LeavingFiles()
+  /** Files whose tampering is about to be recorded. */
+  readonly #reporting = new Set<string>()
   /** Captures whose archive may be seen before their entry is written. */
   readonly #own = new Set<string>()
   /** Resolves when its end is known; before that it would seem to be empty. */
@@ -164,12 +167,27 @@ export class Custody {
       outcome,
       ...(detail !== undefined && { detail }),
     }
-    // One that is on record for this very file already need not be told again by everybody who asks.
-    if (action === 'tampering' && this.#known.find(checkpoint.id)?.wrongGeneration === checkpoint.generation) return
-    const hasHappened = action === 'tampering' || outcome === 'failed' || (action === 'delete' && outcome === 'done')
+    if (action === 'tampering') {
+      await this.#reportOnce(checkpoint, draft)
+      return
+    }
+    const hasHappened = outcome === 'failed' || (action === 'delete' && outcome === 'done')
     if (hasHappened) await this.note(draft)
     else if (action === 'delete') await this.recordRemovals([draft])
     else await this.record(draft)
+  }
+
+  /** Records tampering with this very file once, however many callers and looks find it at the same time. */
+  async #reportOnce(checkpoint: Checkpoint, draft: CustodyDraft): Promise<void> {
+    if (this.#isReported(checkpoint)) return
+    const file = reportKey(checkpoint)
+    this.#reporting.add(file)
+    await this.note(draft).finally(() => this.#reporting.delete(file))
+  }
+
+  #isReported(checkpoint: Checkpoint): boolean {
+    const { id, generation } = checkpoint
+    return this.#known.find(id)?.wrongGeneration === generation || this.#reporting.has(reportKey(checkpoint))
   }
 
   /** An archive of our own is about to appear under its name. */
@@ -183,7 +201,7 @@ export class Custody {
     const known = this.#known.find(checkpoint.id)
     if (this.#own.has(checkpoint.id) || (known !== undefined && known.isRemoved !== true)) return
     const { identity, engine, generation, state } = checkpoint
-    const detail = { identity: { ...identity }, engine, generation, state }
+    const detail = { identity: identityOnRecord(identity), engine, generation, state }
     await this.note({
       actor: AGENT_ACTOR,
       action: 'discovery',
@@ -202,7 +220,7 @@ export class Custody {
     const { id, state, sha256, generation } = checkpoint
     const known = this.#known.find(id)
     const isBroken = state === 'damaged' || state === 'incomplete'
-    if (known?.sha256 === sha256 || known?.wrongGeneration === generation) return
+    if (known?.sha256 === sha256 || this.#isReported(checkpoint)) return
     if (sha256 === undefined && !isBroken) return
     const about = { actor: AGENT_ACTOR, checkpoint: custodyCheckpoint(checkpoint), outcome: 'done' } as const
     if (known?.sha256 === undefined) {
@@ -215,7 +233,7 @@ export class Custody {
     const problem = sha256 === undefined ? 'NotWhole' : 'DigestChanged'
     const detail = { problem, recordedSha256: known.sha256, sha256, state, generation }
     this.#options.logger.error({ id, fileName: checkpoint.fileName, ...detail }, 'An archive was changed')
-    await this.note({ ...about, action: 'tampering', detail })
+    await this.#reportOnce(checkpoint, { ...about, action: 'tampering', detail })
   }
 
   /** The inventory misses an archive. */
@@ -355,6 +373,16 @@ export class Custody {
     this.#early = undefined
     this.#openContents = await readOpenContents(this.#log.folder, lastStart, end)
   }
+}
+
+/** The log keeps the name that this field had when the first entries were written. */
+function identityOnRecord({ isTrusted, ...identity }: Checkpoint['identity']): object {
+  return { ...identity, isBelieved: isTrusted }
+}
+
+/** One file of one checkpoint. */
+function reportKey({ id, generation }: Checkpoint): string {
+  return `${id} ${generation}`
 }
 
 const MATTERS = ['agent.start', 'capture', 'discovery', 'digest', 'delete', 'prune', 'tampering'].map((action) =>

@@ -3,7 +3,7 @@ import { signEnvelope, type DsseEnvelope } from '../../custody/dsse.ts'
 import { PREDICATE_TYPE, STATEMENT_TYPE } from '../../custody/manifest-statement.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { ConflictError } from '../../shared/errors.ts'
-import { inodeOf } from '../file-generation.ts'
+import { inodeOf } from '../../checkpoint/generation.ts'
 import type { Custody } from './custody.ts'
 import { readNodeFacts } from './node-facts.ts'
 
@@ -38,7 +38,7 @@ export function signManifest(checkpoint: Checkpoint, sources: ManifestSources): 
 
 function predicateOf(checkpoint: Checkpoint, { custody, node, agentVersion, runtimeVersion, clock }: ManifestSources) {
   const { id, generation, sizeBytes, identity, engine, takenAt, discoveredAt, state, problems, summary } = checkpoint
-  const { isBelieved: _, ...who } = identity
+  const { isTrusted: _, ...who } = identity
   const capture = custody.findObservedCapture({ checkpointId: id, inode: Number(inodeOf(generation)), sizeBytes })
   const end = custody.end
   const version = runtimeVersion()

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import type { Compression } from '../../archive/compression.ts'
 import type { MemberList } from '../../archive/member-list.ts'
 import type { RootfsDiff } from '../../archive/rootfs-diff.ts'

@@ -1,5 +1,5 @@
 import { type ArchiveFacts, readArchiveFacts } from '../../archive/archive-facts.ts'
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import { type Problem, ProblemError, type ProblemList } from '../../checkpoint/problem.ts'
 import { type DumpStatistics, readDumpStatistics } from '../../criu/dump-statistics.ts'
 import { readCriuVersion } from '../../criu/dump-log.ts'

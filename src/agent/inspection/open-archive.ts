@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import { type ByteSource, descriptorSource } from '../../archive/byte-source.ts'
-import { generationOf, inodeOf } from '../file-generation.ts'
+import { closeSync, fstatSync } from 'node:fs'
+import { openNoFollowSync } from '../../shared/open-no-follow.ts'
+import { type ByteSource, descriptorSource } from '../../streams/byte-source.ts'
+import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import { pacedSource } from './paced-source.ts'
-import type { FileOrder, ReaderRefusal } from './reader-messages.ts'
+import type { FileRequest, ReaderRefusal } from './reader-messages.ts'
 import { FREE_WINDOW_LOG } from './reader-limits.ts'
 
 export interface OpenArchive extends Disposable {
@@ -12,13 +13,13 @@ export interface OpenArchive extends Disposable {
 /** Opens it without following a link, and sees that it is the one that was meant. */
 export function openArchive(
   directory: string,
-  order: FileOrder,
+  order: FileRequest,
   mayOpenLargeWindow: boolean,
 ): OpenArchive | ReaderRefusal {
   const path = Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(order.path, 'base64')])
   let descriptor: number
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    descriptor = openNoFollowSync(path)
   } catch (error) {
     const code = codeOf(error)
     return GONE.has(code) ? { kind: 'changed' } : { kind: 'unreadable', code }

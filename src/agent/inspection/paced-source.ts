@@ -1,4 +1,4 @@
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 
 /** How long the reader works before it lets the event loop have a turn, in which the end of its agent is noticed. */
 const TURN_MS = 20

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import type { TarMember } from '../../archive/tar-member.ts'
 import { AnswerError } from './answer-fields.ts'
 import type { ArchiveFile } from './archive-reader.ts'
@@ -58,7 +58,7 @@ interface Place {
 class PackedMember {
   readonly #options: PackedMemberOptions
   readonly #attempts = new Attempts({ maxInterruptions: MAX_INTERRUPTIONS })
-  #reader: { readonly child: ReaderChild; readonly letGo: () => void } | undefined
+  #reader: { readonly child: ReaderChild; readonly release: () => void } | undefined
   #releaseWindow: (() => void) | undefined
   #isClosed = false
 
@@ -90,7 +90,7 @@ class PackedMember {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#letGo()
+    this.#release()
     this.#releaseWindow?.()
   }
 
@@ -105,14 +105,14 @@ class PackedMember {
         if (result !== 'large-window') return result
       } catch (error) {
         signal.throwIfAborted()
-        this.#letGo()
+        this.#release()
         const next = await this.#attempts.note(error)
         if (next.kind === 'too-expensive') throw tooExpensive(next.problem)
         if (next.kind === 'give-up') throw readerUnavailable()
         continue
       }
       if (this.#releaseWindow !== undefined) throw new Error('the permit for a large window was refused')
-      this.#letGo()
+      this.#release()
       const release = await largeWindow.take(signal)
       if (this.#isClosed) release()
       else this.#releaseWindow = release
@@ -136,14 +136,14 @@ class PackedMember {
     }, signal)
     using.catch(opened.reject)
     const child = await opened.promise
-    if (!this.#isClosed) return { child, letGo: closed.resolve }
+    if (!this.#isClosed) return { child, release: closed.resolve }
     closed.resolve()
     signal.throwIfAborted()
     throw new Error('the member is closed')
   }
 
-  #letGo(): void {
-    this.#reader?.letGo()
+  #release(): void {
+    this.#reader?.release()
     this.#reader = undefined
   }
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { encodeJson, type Frame, FrameDecoder } from './frame-codec.ts'
 import { readTimes } from './process-figures.ts'
-import type { CancelOrder, ReaderRequest } from './reader-messages.ts'
+import type { CancelRequest, ReaderRequest } from './reader-messages.ts'
 import type { ReaderProgram } from './reader-program.ts'
 
 /**
@@ -113,7 +113,7 @@ export class ReaderChild {
     this.#current = { onFrame, answer }
     let timer: NodeJS.Timeout | undefined
     const cancel = () => {
-      this.#input.write(encodeJson({ kind: 'cancel' } satisfies CancelOrder))
+      this.#input.write(encodeJson({ kind: 'cancel' } satisfies CancelRequest))
       timer = setTimeout(() => this.end('closed'), CANCEL_MS)
     }
     signal?.addEventListener('abort', cancel)

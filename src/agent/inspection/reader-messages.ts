@@ -3,7 +3,7 @@ import type { Problem } from '../../checkpoint/problem.ts'
 import type { ArchiveSummary } from './archive-summary.ts'
 
 /** An archive as the reader is told of it. */
-export interface FileOrder {
+export interface FileRequest {
   /** Base64: it need not be UTF-8. */
   readonly path: string
   readonly generation: string
@@ -12,7 +12,7 @@ export interface FileOrder {
 }
 
 interface OneFile {
-  readonly file: FileOrder
+  readonly file: FileRequest
   /** Whether a zstd window beyond the free size may be opened. */
   readonly mayOpenLargeWindow: boolean
 }
@@ -21,7 +21,7 @@ interface OneFile {
 export type ReaderRequest =
   | {
       readonly kind: 'summaries'
-      readonly files: readonly FileOrder[]
+      readonly files: readonly FileRequest[]
       readonly mayOpenLargeWindow: boolean
       /** Names each archive before it is touched, and tells of each at once: so it is known over which one a reader ends. */
       readonly isCareful: boolean
@@ -35,7 +35,7 @@ export type ReaderRequest =
   | { readonly kind: 'read-member'; readonly position: number; readonly length: number }
 
 /** Nobody waits for the answer any more; there is one all the same. */
-export interface CancelOrder {
+export interface CancelRequest {
   readonly kind: 'cancel'
 }
 

@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs'
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import type { MemberList } from '../../archive/member-list.ts'
 import type { RootfsDiff } from '../../archive/rootfs-diff.ts'
 import type { TarEnd } from '../../archive/tar-end.ts'
@@ -54,7 +54,7 @@ const CALLERS_SIZE = 2
 
 type Look = Extract<ReaderRequest, { readonly mayOpenLargeWindow: boolean; readonly file: unknown }>
 /** A request before it is known which file, and what it may open. */
-type LookOrder = Look extends infer Each
+type LookRequest = Look extends infer Each
   ? Each extends Look
     ? Omit<Each, 'file' | 'mayOpenLargeWindow'>
     : never
@@ -188,7 +188,7 @@ export class ReaderProcesses implements ArchiveReader {
     await Promise.all(Object.values(this.#lanes).map((lane) => lane.close()))
   }
 
-  async #look<T>(file: ArchiveFile, order: LookOrder, { parse, lane, signal }: LookOptions<T>): Promise<T> {
+  async #look<T>(file: ArchiveFile, order: LookRequest, { parse, lane, signal }: LookOptions<T>): Promise<T> {
     const attempts = new Attempts({ maxInterruptions: MAX_INTERRUPTIONS })
     let release: (() => void) | undefined
     try {

@@ -2,7 +2,7 @@ import { AnswerError, toFields, toOneOf, toProblem, toText } from './answer-fiel
 import type { Frame } from './frame-codec.ts'
 import type { ReaderChild } from './reader-child.ts'
 import type { ArchiveFile } from './archive-reader.ts'
-import type { FileOrder, ReaderRefusal, ReaderRequest } from './reader-messages.ts'
+import type { FileRequest, ReaderRefusal, ReaderRequest } from './reader-messages.ts'
 
 export type ReaderResult<T> = { readonly kind: 'done'; readonly value: T } | ReaderRefusal
 
@@ -49,6 +49,6 @@ export function parseRefusal(answer: Readonly<Record<string, unknown>>): ReaderR
   return kind === 'problem' ? { kind, problem: toProblem(answer['problem']) } : { kind }
 }
 
-export function toOrder({ path, generation, sizeBytes, mayGrow }: ArchiveFile): FileOrder {
+export function toOrder({ path, generation, sizeBytes, mayGrow }: ArchiveFile): FileRequest {
   return { path: path.toString('base64'), generation, sizeBytes, ...(mayGrow === true && { mayGrow }) }
 }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { findSourceEnd } from '../../archive/tar-end.ts'
-import type { ByteSource } from '../../archive/byte-source.ts'
+import type { ByteSource } from '../../streams/byte-source.ts'
 import { LargeWindowError } from '../../archive/decompression.ts'
 import { listMembers } from '../../archive/member-list.ts'
 import { findMember, memberSource, readCompression } from '../../archive/member-reader.ts'
@@ -14,8 +14,8 @@ import { nextTurn } from './paced-source.ts'
 import { HeldOutcomes } from './held-outcomes.ts'
 import { MAX_PAGE_BYTES, PIECE_BYTES } from './reader-limits.ts'
 import type {
-  CancelOrder,
-  FileOrder,
+  CancelRequest,
+  FileRequest,
   ReaderAnswer,
   ReaderRefusal,
   ReaderRequest,
@@ -41,7 +41,7 @@ export function serveAgent(options: ReaderServiceOptions): void {
     onEnd: options.endSelf,
     onFrame: ({ content }) => {
       // The agent wrote it: what it holds needs no second look.
-      const request: ReaderRequest | CancelOrder = JSON.parse(content.toString('utf8'))
+      const request: ReaderRequest | CancelRequest = JSON.parse(content.toString('utf8'))
       if (request.kind === 'cancel') {
         current?.abort()
       } else if (current === undefined) {
@@ -116,7 +116,7 @@ class ReaderService {
   }
 
   async #summarizeOne(
-    file: FileOrder,
+    file: FileRequest,
     { mayOpenLargeWindow, signal }: { readonly mayOpenLargeWindow: boolean; readonly signal: AbortSignal },
   ): Promise<SentSummary | ReaderRefusal> {
     try {

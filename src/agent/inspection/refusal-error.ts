@@ -1,13 +1,14 @@
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
 import { ProblemError } from '../../checkpoint/problem.ts'
 import type { ReaderRefusal } from './reader-messages.ts'
-import { changed, notReadable } from './too-expensive.ts'
+import { notReadable } from './too-expensive.ts'
 
 /** What a refusal is for a caller. */
 export function refusalError(refusal: ReaderRefusal, signal?: AbortSignal): Error {
   signal?.throwIfAborted()
   switch (refusal.kind) {
     case 'changed':
-      return changed()
+      return checkpointChanged('look into the archive')
     case 'unreadable':
       return notReadable(refusal.code)
     case 'problem':

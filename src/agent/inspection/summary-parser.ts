@@ -1,6 +1,6 @@
 import type { ArchiveKind } from '../../archive/archive-kind.ts'
 import type { Compression } from '../../archive/compression.ts'
-import type { Engine } from '../../archive/engine.ts'
+import { ENGINES } from '../../checkpoint/engine.ts'
 import type { IdentityClaim } from '../../archive/identity-claim.ts'
 import type { ImageClaim } from '../../archive/image-claim.ts'
 import type { DumpStatistics } from '../../criu/dump-statistics.ts'
@@ -61,7 +61,6 @@ export function toCompression(value: unknown): Compression {
 
 const KINDS: readonly ArchiveKind[] = ['container', 'pod', 'criu-images', 'oci-image', 'unknown']
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'zstd', 'xz', 'bzip2']
-const ENGINES: readonly Engine[] = ['containerd', 'cri-o', 'podman', 'unknown']
 const STATES: readonly ArchiveSummary['state'][] = ['whole', 'incomplete', 'damaged']
 
 function toTakenAtSource(value: unknown, field: string): 'engine' | 'member' {

@@ -22,13 +22,6 @@ export function tooExpensive({ code, detail }: Problem): UnprocessableError {
   })
 }
 
-export function changed(): ConflictError {
-  return new ConflictError('Cannot look into the archive: its file was replaced, changed or removed a moment ago', {
-    code: 'CheckpointChanged',
-    hint: 'Read the checkpoint again, and ask anew.',
-  })
-}
-
 export function notReadable(code: string): ConflictError {
   return new ConflictError(`Cannot look into the archive: the file system says ${code}`, {
     code: 'NotReadable',

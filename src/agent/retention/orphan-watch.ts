@@ -1,5 +1,6 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errorText } from '../../shared/errors.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { GonePodStore } from '../../store/gone-pod-store.ts'
 
@@ -25,23 +26,28 @@ export class OrphanWatch {
   readonly #options: OrphanWatchOptions
   readonly #intervalMs: number
   readonly #elapsed: () => number
-  readonly #stop = new AbortController()
+  readonly #loop: PollLoop
   #answeredAt: number | undefined
-  #loop: Promise<void> | undefined
 
   constructor(options: OrphanWatchOptions) {
     this.#options = options
     this.#intervalMs = options.intervalMs ?? INTERVAL_MS
     this.#elapsed = options.elapsed ?? (() => performance.now())
+    this.#loop = new PollLoop({
+      poll: () =>
+        this.look().catch((error: unknown) => {
+          options.logger.error({ error: errorText(error) }, 'Cannot keep count of pods that are gone')
+        }),
+      intervalMs: this.#intervalMs,
+    })
   }
 
   start(): void {
-    this.#loop = this.#lookForEver()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#loop
+    await this.#loop.stop()
   }
 
   async look(): Promise<void> {
@@ -60,19 +66,9 @@ export class OrphanWatch {
     this.#answeredAt = now
     store.advance(there, passed)
     let after: number | undefined = 0
-    while (after !== undefined && !this.#stop.signal.aborted) {
+    while (after !== undefined && !this.#loop.signal.aborted) {
       after = store.addGone(there, { after, count: SLICE })
       await nextTurn()
-    }
-  }
-
-  async #lookForEver(): Promise<void> {
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      await this.look().catch((error: unknown) => {
-        this.#options.logger.error({ error: errorText(error) }, 'Cannot keep count of pods that are gone')
-      })
-      await sleep(this.#intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
     }
   }
 }

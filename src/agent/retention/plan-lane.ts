@@ -6,7 +6,7 @@ import { UnavailableError } from '../../shared/errors.ts'
 import type { PlannedDisk } from '../../retention/plan-types.ts'
 import type { Policy } from '../../retention/policy.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
-import type { OpenPlan } from './planner.ts'
+import type { OpenPlan } from '../../http/retention-services.ts'
 
 /** The process holds every row while a plan is open. */
 const IDLE_MS = 5_000

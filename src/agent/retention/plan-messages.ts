@@ -1,6 +1,5 @@
-import type { PlannedDisk, PlannedRemoval } from '../../retention/plan-types.ts'
+import type { PlanHead, PlannedDisk, PlannedRemoval } from '../../retention/plan-types.ts'
 import type { Policy } from '../../retention/policy.ts'
-import type { PlanHead } from './planner.ts'
 
 /** What the process that plans is asked. */
 export type PlanRequest = { readonly number: number } & (

@@ -1,10 +1,10 @@
 import process from 'node:process'
-import type { Blocked, Plan, PlannedArchive } from '../../retention/plan-types.ts'
+import type { Plan, PlanHead, PlannedArchive } from '../../retention/plan-types.ts'
+import type { BlockedLimit } from '../../checkpoint/sweep-report.ts'
 import { planRetention } from '../../retention/plan.ts'
 import { errorText } from '../../shared/errors.ts'
 import { withRetentionRows } from '../../store/retention-rows.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
-import type { PlanHead } from './planner.ts'
 
 // A process of its own (decision 13): to read and judge 100,000 archives takes half a second, and so would handing them
 // over; a thread would have the small heap that suits an agent at rest.
@@ -54,7 +54,7 @@ function readTexts(archive: PlannedArchive): void {
   void archive.fileName
 }
 
-function withFewNames(blocked: Blocked): Blocked {
+function withFewNames(blocked: BlockedLimit): BlockedLimit {
   return { ...blocked, by: blocked.by.slice(0, MAX_NAMED) }
 }
 

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { checkpointChanged } from '../../checkpoint/changed-error.ts'
 import type { CustodyActor, CustodyDraft } from '../../custody/custody-entry.ts'
 import type { PlannedRemoval } from '../../retention/plan-types.ts'
 import { AgentError, ConflictError, errorText } from '../../shared/errors.ts'
@@ -6,9 +7,11 @@ import { withoutHostPaths } from '../../shared/host-paths.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import type { CheckpointFile, CheckpointStore } from '../../store/checkpoint-store.ts'
 import { custodyCheckpoint } from '../custody/custody.ts'
-import { openDirectory, type OpenDirectory } from '../open-directory.ts'
-import { assertRemovableIn, unlinkArchive } from '../removal.ts'
-import type { LeftArchive } from './sweep-report.ts'
+import { openDirectory, type OpenDirectory } from '../directory/open-directory.ts'
+import { assertRemovableIn, unlinkArchive } from '../actions/removal.ts'
+import type { LeftArchive } from '../../checkpoint/sweep-report.ts'
+
+const NOT_AS_PLANNED = { cause: 'it is not as it was planned any more', hint: 'Look at the plan again.' }
 
 export interface PruneTools {
   readonly directory: string
@@ -22,7 +25,7 @@ export interface PruneTools {
   readonly now: () => Date
 }
 
-export interface PruneOrder {
+export interface PruneRequest {
   readonly actor: CustodyActor
   /** What every entry says of the sweep. */
   readonly detail: Readonly<Record<string, unknown>>
@@ -38,7 +41,7 @@ export interface PruneOutcome {
   readonly skipped: readonly LeftArchive[]
 }
 
-interface Doomed {
+interface PendingRemoval {
   readonly checkpoint: CheckpointFile
   readonly planned: PlannedRemoval
   whenFreed?: Promise<void>
@@ -72,18 +75,18 @@ export const PLAN_CHANGED = 'PlanChanged'
  */
 export async function announceBatch(
   removals: readonly PlannedRemoval[],
-  order: PruneOrder,
+  order: PruneRequest,
   tools: PruneTools,
 ): Promise<AnnouncedBatch> {
   const folder = openDirectory(tools.directory)
   try {
     const chosen = choose(removals, folder, tools)
-    if (chosen.doomed.length > 0) await announce(chosen.doomed, order, tools)
+    if (chosen.pending.length > 0) await announce(chosen.pending, order, tools)
     failPoint('sweep.announced')
     const site = { order, folder, tools }
     return {
       unlink: async () => {
-        await unlinkAll(chosen.doomed, site)
+        await unlinkAll(chosen.pending, site)
         return { finish: () => finish(chosen, site) }
       },
     }
@@ -94,40 +97,44 @@ export async function announceBatch(
 }
 
 interface Chosen {
-  readonly doomed: readonly Doomed[]
+  readonly pending: readonly PendingRemoval[]
   readonly skipped: readonly LeftArchive[]
 }
 
 interface Site {
-  readonly order: PruneOrder
+  readonly order: PruneRequest
   readonly folder: OpenDirectory
   readonly tools: PruneTools
 }
 
 function choose(removals: readonly PlannedRemoval[], folder: OpenDirectory, tools: PruneTools): Chosen {
-  const doomed: Doomed[] = []
+  const pending: PendingRemoval[] = []
   const skipped: LeftArchive[] = []
   for (const planned of removals) {
     try {
-      doomed.push({ planned, checkpoint: findAsPlanned(planned, folder, tools) })
+      pending.push({ planned, checkpoint: findAsPlanned(planned, folder, tools) })
     } catch (error) {
       const { id, fileName } = planned.archive
       skipped.push({ id, fileName, ...failureOf(error) })
     }
   }
-  return { doomed, skipped }
+  return { pending, skipped }
 }
 
 function findAsPlanned({ archive }: PlannedRemoval, folder: OpenDirectory, tools: PruneTools): CheckpointFile {
   const checkpoint = tools.store.findFile(archive.id)
   if (checkpoint?.generation !== archive.generation || checkpoint.state !== archive.state)
-    throw notAsPlanned(archive.id)
+    throw checkpointChanged(`remove checkpoint "${archive.id}"`, NOT_AS_PLANNED)
   assertRemovableIn(folder, checkpoint, tools)
   return checkpoint
 }
 
-async function announce(doomed: readonly Doomed[], order: PruneOrder, { custody }: PruneTools): Promise<void> {
-  const drafts = doomed.map(({ checkpoint, planned }) =>
+async function announce(
+  pending: readonly PendingRemoval[],
+  order: PruneRequest,
+  { custody }: PruneTools,
+): Promise<void> {
+  const drafts = pending.map(({ checkpoint, planned }) =>
     entry(checkpoint, order, {
       outcome: 'intended',
       detail: {
@@ -141,8 +148,8 @@ async function announce(doomed: readonly Doomed[], order: PruneOrder, { custody 
   await custody.recordRemovals(drafts)
 }
 
-async function unlinkAll(doomed: readonly Doomed[], { order, folder, tools }: Site): Promise<void> {
-  for (const [index, item] of doomed.entries()) {
+async function unlinkAll(pending: readonly PendingRemoval[], { order, folder, tools }: Site): Promise<void> {
+  for (const [index, item] of pending.entries()) {
     try {
       assertStillPlanned(item.checkpoint, order, tools)
       item.whenFreed = unlinkArchive(item.checkpoint, folder, tools).whenFreed
@@ -154,28 +161,28 @@ async function unlinkAll(doomed: readonly Doomed[], { order, folder, tools }: Si
   }
 }
 
-async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Site): Promise<PruneOutcome> {
+async function finish({ pending, skipped }: Chosen, { order, folder, tools }: Site): Promise<PruneOutcome> {
   using _ = folder
-  if (doomed.length === 0) return { removed: [], left: [], skipped }
-  for (const { whenFreed } of doomed) await whenFreed
+  if (pending.length === 0) return { removed: [], left: [], skipped }
+  for (const { whenFreed } of pending) await whenFreed
   try {
     await folder.flush()
   } catch (error) {
     // Of what was not flushed nobody can say whether it will stay away.
-    for (const item of doomed) item.failure ??= failureOf(error)
+    for (const item of pending) item.failure ??= failureOf(error)
   }
   failPoint('sweep.flushed')
   await tools.custody.noteAll(
-    doomed.map(({ checkpoint, failure }) =>
+    pending.map(({ checkpoint, failure }) =>
       entry(checkpoint, order, failure === undefined ? { outcome: 'done' } : { outcome: 'failed', detail: failure }),
     ),
   )
   failPoint('sweep.noted')
   return {
-    removed: doomed
+    removed: pending
       .filter(({ failure }) => failure === undefined)
       .map(({ checkpoint, planned }) => ({ checkpoint, rule: ruleOf(planned) })),
-    left: doomed.flatMap(({ checkpoint, failure }) =>
+    left: pending.flatMap(({ checkpoint, failure }) =>
       failure === undefined ? [] : [{ id: checkpoint.id, fileName: checkpoint.fileName, ...failure, checkpoint }],
     ),
     skipped,
@@ -183,10 +190,14 @@ async function finish({ doomed, skipped }: Chosen, { order, folder, tools }: Sit
 }
 
 /** The log was written meanwhile, which takes a while. */
-function assertStillPlanned({ id, generation, state }: CheckpointFile, order: PruneOrder, { store }: PruneTools): void {
+function assertStillPlanned(
+  { id, generation, state }: CheckpointFile,
+  order: PruneRequest,
+  { store }: PruneTools,
+): void {
   const now = store.findStanding(id)
   const isAsPlanned = now?.generation === generation && now.state === state && !now.isPinned
-  if (!isAsPlanned) throw notAsPlanned(id)
+  if (!isAsPlanned) throw checkpointChanged(`remove checkpoint "${id}"`, NOT_AS_PLANNED)
   if (order.isPlanRight()) return
   throw new ConflictError(`Cannot remove checkpoint "${id}": the plan is another one by now`, {
     code: PLAN_CHANGED,
@@ -196,7 +207,7 @@ function assertStillPlanned({ id, generation, state }: CheckpointFile, order: Pr
 
 function entry(
   checkpoint: CheckpointFile,
-  { actor }: PruneOrder,
+  { actor }: PruneRequest,
   { outcome, detail }: Pick<CustodyDraft, 'outcome' | 'detail'>,
 ): CustodyDraft {
   const about = { actor, action: 'prune', checkpoint: custodyCheckpoint(checkpoint), outcome } as const
@@ -209,11 +220,4 @@ function ruleOf({ reasons }: PlannedRemoval): string {
 
 function failureOf(error: unknown): { readonly code: string; readonly reason: string } {
   return { code: error instanceof AgentError ? error.code : PRUNE_FAILED, reason: withoutHostPaths(errorText(error)) }
-}
-
-function notAsPlanned(id: string): ConflictError {
-  return new ConflictError(`Cannot remove checkpoint "${id}": it is not as it was planned any more`, {
-    code: 'CheckpointChanged',
-    hint: 'Look at the plan again.',
-  })
 }

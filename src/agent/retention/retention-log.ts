@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/logger.ts'
-import type { SweepReport } from './sweep-report.ts'
+import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 
 /** Says what sweeps did, and what stands in their way: that once, until it is something else. */
 export class RetentionLog {

@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { SweepReport } from './sweep-report.ts'
+import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 
 /** What sweeps did. The names of rules are the operator's own. */
 export class RetentionMetrics {

@@ -1,10 +1,11 @@
+import type { OpenPlan, RetentionServices, RetentionStatus } from '../../http/retention-services.ts'
 import type Sqlite from 'better-sqlite3'
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkpointId } from '../../checkpoint/checkpoint-id.ts'
 import { refusalOf, type Newcomer } from '../../retention/admission.ts'
 import { readPolicy } from '../../retention/policy-parser.ts'
-import { writePolicy, type WrittenPolicy } from '../../retention/policy-writer.ts'
+import { writePolicy } from '../../retention/policy-writer.ts'
 import type { Policy } from '../../retention/policy.ts'
 import { errorText, InvalidInputError } from '../../shared/errors.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -15,18 +16,18 @@ import type { JobStore } from '../../store/job-store.ts'
 import { SweepStore } from '../../store/sweep-store.ts'
 import type { Readers } from '../content/readers.ts'
 import type { Custody } from '../custody/custody.ts'
-import { readDiskSpace } from '../disk-space.ts'
-import type { Inventory } from '../inventory.ts'
-import type { Staging } from '../staging.ts'
+import { readDiskSpace } from '../directory/disk-space.ts'
+import type { Inventory } from '../inventory/inventory.ts'
+import type { Staging } from '../directory/staging.ts'
 import { settleRemovals } from './interrupted-removals.ts'
 import { OrphanWatch } from './orphan-watch.ts'
 import { PlanLane } from './plan-lane.ts'
-import type { OpenPlan, PlanOrder } from './planner.ts'
+import type { OpenPlanRequest } from './planner.ts'
 import { RetentionLog } from './retention-log.ts'
 import type { RetentionMetrics } from './retention-metrics.ts'
-import type { SweepReport } from './sweep-report.ts'
+import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 import { SweepTriggers } from './sweep-triggers.ts'
-import { Sweeper, withTrouble, type SweepOrder } from './sweeper.ts'
+import { Sweeper, withTrouble, type SweepRequest } from './sweeper.ts'
 
 export interface RetentionOptions {
   readonly directory: string
@@ -46,18 +47,8 @@ export interface RetentionOptions {
   readonly logger: Logger
 }
 
-export interface RetentionStatus {
-  /** The one in force, as `plan` takes it. */
-  readonly policy: WrittenPolicy
-  /** Of the policy that was written after it, and is not followed. */
-  readonly mistakes: readonly string[]
-  readonly isSweeping: boolean
-  readonly nextSweepAt: Date | undefined
-  readonly lastSweep: SweepReport | undefined
-}
-
 /** Decides what is removed, and removes it. */
-export class Retention {
+export class Retention implements RetentionServices {
   readonly #options: RetentionOptions
   readonly #lane: PlanLane
   readonly #sweeper: Sweeper
@@ -94,25 +85,25 @@ export class Retention {
       isInUse: (id) => readers.isInUse(id) || this.#capturedNow().has(id),
       now: () => clock.now(),
       planner: { open: (order) => this.#open(order) },
-      setAside: (ids) => {
-        inventory.setAside(ids)
+      exclude: (ids) => {
+        inventory.exclude(ids)
       },
-      letGo: (ids) => {
-        inventory.letGo(ids)
+      release: (ids) => {
+        inventory.release(ids)
       },
       forget: (removed) => {
         inventory.forget(removed)
       },
-      lookAgain: async (ids) => {
+      recheck: async (ids) => {
         const names = ids.flatMap((id) => store.find(id)?.rawName ?? [])
-        await Promise.all(names.map((name) => inventory.lookAt(name)))
+        await Promise.all(names.map((name) => inventory.refresh(name)))
       },
       onLeft: async (id) => {
         // What was found out about it while it was about to go is not on record yet.
         const row = store.find(id)
         await (row === undefined ? custody.gone(id) : custody.looked(row))
       },
-      onTrouble: (id, reason) => {
+      onError: (id, reason) => {
         this.#showTrouble(id, reason)
       },
       onReport: (report) => {
@@ -192,7 +183,7 @@ export class Retention {
     return await this.#open({ withKept, ...(policy !== undefined && { policy: parsePolicy(policy) }) })
   }
 
-  async sweep(order: SweepOrder): Promise<SweepReport> {
+  async sweep(order: SweepRequest): Promise<SweepReport> {
     await this.#started.promise
     return await this.#sweeper.sweep(order)
   }
@@ -217,7 +208,7 @@ export class Retention {
   }
 
   /** Undefined where an archive like this one may stay. */
-  whyNotKept({
+  rejectionReason({
     namespace,
     pod,
     container,
@@ -228,7 +219,7 @@ export class Retention {
     return refusalOf({ namespace, pod, container, engine: isKnown ? engine : 'unknown', sizeBytes }, this.#policy)
   }
 
-  async #open({ policy, wantedBytes = 0, withKept = false }: PlanOrder): Promise<OpenPlan> {
+  async #open({ policy, wantedBytes = 0, withKept = false }: OpenPlanRequest): Promise<OpenPlan> {
     const { directory, clock, readers } = this.#options
     const disk = await readDiskSpace(directory)
     return await this.#lane.plan({

@@ -4,8 +4,8 @@ import { bytesUntilTooFull, missingBytes } from '../../retention/disk-relief.ts'
 import type { Policy } from '../../retention/policy.ts'
 import { AgentError, errorText } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
-import { readDiskSpace, type DiskSpace } from '../disk-space.ts'
-import type { SweepReport } from './sweep-report.ts'
+import { readDiskSpace, type DiskSpace } from '../directory/disk-space.ts'
+import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 
 export interface SweepTriggersOptions {
   readonly directory: string

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
+import type { OpenPlan } from '../../http/retention-services.ts'
 import { ulid } from 'ulid'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { AGENT_ACTOR, type CustodyActor } from '../../custody/custody-entry.ts'
@@ -9,7 +10,7 @@ import { AgentError, ConflictError, errorText, UnavailableError } from '../../sh
 import { failPoint } from '../../shared/fail-point.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { CheckpointFile } from '../../store/checkpoint-store.ts'
-import type { OpenPlan, Planner } from './planner.ts'
+import type { Planner } from './planner.ts'
 import {
   announceBatch,
   PLAN_CHANGED,
@@ -19,9 +20,10 @@ import {
   type PruneOutcome,
   type PruneTools,
 } from './prune-batch.ts'
-import { SweepTally, type SweepReport, type SweepTrigger } from './sweep-report.ts'
+import type { SweepReport, SweepTrigger } from '../../checkpoint/sweep-report.ts'
+import { SweepTally } from './sweep-tally.ts'
 
-export interface SweepOrder {
+export interface SweepRequest {
   readonly trigger: SweepTrigger
   /** The agent itself unless given. */
   readonly actor?: CustodyActor
@@ -35,16 +37,16 @@ export interface SweepOrder {
 export interface SweeperOptions extends PruneTools {
   readonly planner: Planner
   /** What happens to these files is ours to tell. */
-  readonly setAside: (ids: readonly string[]) => void
-  readonly letGo: (ids: readonly string[]) => void
+  readonly exclude: (ids: readonly string[]) => void
+  readonly release: (ids: readonly string[]) => void
   /** Takes away the rows of these very files. */
   readonly forget: (removed: readonly CheckpointFile[]) => void
   /** Resolves once the rows of these are as their files are. */
-  readonly lookAgain: (ids: readonly string[]) => Promise<void>
+  readonly recheck: (ids: readonly string[]) => Promise<void>
   /** It was announced that the archive would go, and it did not, or not through us. */
   readonly onLeft: (id: string) => Promise<void>
   /** Shows on its row why an archive could not be removed; undefined: that is over. */
-  readonly onTrouble: (id: string, reason: string | undefined) => void
+  readonly onError: (id: string, reason: string | undefined) => void
   readonly onReport: (report: SweepReport) => void
   readonly clock: Clock
   readonly logger: Logger
@@ -67,10 +69,10 @@ export class Sweeper {
   readonly #stop = new AbortController()
   #current: Promise<SweepReport> | undefined
   /** Being removed by us right now. */
-  readonly #doomed = new Set<string>()
+  readonly #pending = new Set<string>()
   /** How many archives went without us: a plan from before that may have counted on them. */
   #losses = 0
-  #troubled = new Set<string>()
+  #failing = new Set<string>()
 
   constructor(options: SweeperOptions) {
     this.#options = options
@@ -87,7 +89,7 @@ export class Sweeper {
 
   /** An archive has gone from the directory. */
   noteRemoved(id: string): void {
-    if (!this.#doomed.has(id)) this.#losses += 1
+    if (!this.#pending.has(id)) this.#losses += 1
   }
 
   /** Ends after the batch under way. */
@@ -100,7 +102,7 @@ export class Sweeper {
    * Resolves when nothing is left to remove. Throws a ConflictError (`SweepRunning`, `PlanChanged`), and an
    * UnavailableError where the custody log or the directory cannot be written: then the rest stays.
    */
-  async sweep(order: SweepOrder): Promise<SweepReport> {
+  async sweep(order: SweepRequest): Promise<SweepReport> {
     if (this.#stop.signal.aborted) {
       throw new UnavailableError('Cannot sweep: the agent is ending', {
         code: 'ShuttingDown',
@@ -119,7 +121,7 @@ export class Sweeper {
     return await this.#current
   }
 
-  async #sweep(order: SweepOrder): Promise<SweepReport> {
+  async #sweep(order: SweepRequest): Promise<SweepReport> {
     const { clock, onReport } = this.#options
     const run = new Run(order, clock.now(), this.#losses)
     try {
@@ -201,8 +203,8 @@ export class Sweeper {
   async #announce(run: Run, removals: readonly PlannedRemoval[]): Promise<Announced> {
     const { order, plan, losses } = run
     const ids = removals.map(({ archive }) => archive.id)
-    for (const id of ids) this.#doomed.add(id)
-    this.#options.setAside(ids)
+    for (const id of ids) this.#pending.add(id)
+    this.#options.exclude(ids)
     const batch = await announceBatch(
       removals,
       {
@@ -216,7 +218,7 @@ export class Sweeper {
       },
       this.#options,
     ).catch((error: unknown) => {
-      this.#letGo(ids)
+      this.#release(ids)
       throw error
     })
     return { ids, batch }
@@ -227,7 +229,7 @@ export class Sweeper {
     const pruned = await batch.unlink()
     const before = run.lastBatch
     const finished = this.#finish(run, pruned).catch((error: unknown) => {
-      this.#letGo(ids)
+      this.#release(ids)
       throw error
     })
     run.lastBatch = finished
@@ -240,7 +242,7 @@ export class Sweeper {
     const outcome = await batch.finish()
     run.add(outcome)
     for (const { checkpoint } of outcome.removed) {
-      this.#troubled.delete(checkpoint.id)
+      this.#failing.delete(checkpoint.id)
       run.gone.push(checkpoint)
     }
     if (run.gone.length >= FORGOTTEN_AT_ONCE || run.forgottenMsAgo > FORGOTTEN_AFTER_MS) this.#forgetGone(run)
@@ -253,37 +255,37 @@ export class Sweeper {
     try {
       this.#options.forget(gone)
     } finally {
-      this.#letGo(gone.map(({ id }) => id))
+      this.#release(gone.map(({ id }) => id))
     }
     failPoint('sweep.forgotten')
   }
 
   /** The rows of what is still there are as their files, and show why it could not be removed. */
   async #settle({ left, skipped }: PruneOutcome): Promise<void> {
-    const { letGo, lookAgain, onLeft, onTrouble } = this.#options
+    const { release, recheck, onLeft, onError } = this.#options
     const others = [...left, ...skipped].map(({ id }) => id)
-    letGo(others)
-    if (others.length > 0) await lookAgain(others)
-    this.#letGo(others)
+    release(others)
+    if (others.length > 0) await recheck(others)
+    this.#release(others)
     for (const { id, code, reason } of left) {
       await onLeft(id)
       if (code !== PRUNE_FAILED) continue
-      this.#troubled.add(id)
-      onTrouble(id, reason)
+      this.#failing.add(id)
+      onError(id, reason)
     }
   }
 
-  #letGo(ids: readonly string[]): void {
-    for (const id of ids) this.#doomed.delete(id)
-    this.#options.letGo(ids)
+  #release(ids: readonly string[]): void {
+    for (const id of ids) this.#pending.delete(id)
+    this.#options.release(ids)
   }
 
   /** What is not to be removed any more has no trouble with it. */
   #forgetTroubles(tried: ReadonlySet<string>): void {
-    for (const id of this.#troubled) {
+    for (const id of this.#failing) {
       if (tried.has(id)) continue
-      this.#troubled.delete(id)
-      this.#options.onTrouble(id, undefined)
+      this.#failing.delete(id)
+      this.#options.onError(id, undefined)
     }
   }
 
@@ -344,7 +346,7 @@ class PlannedRemovals {
 
 /** One sweep while it is under way. */
 class Run implements Disposable {
-  readonly order: SweepOrder
+  readonly order: SweepRequest
   losses: number
   plans = 1
   isStopped = false
@@ -363,7 +365,7 @@ class Run implements Disposable {
   readonly #tally = new SweepTally()
   #plan: OpenPlan | undefined
 
-  constructor(order: SweepOrder, startedAt: Date, losses: number) {
+  constructor(order: SweepRequest, startedAt: Date, losses: number) {
     this.order = order
     this.losses = losses
     this.#startedAt = startedAt

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { admit, type AdmissionTools } from '../../../src/agent/capture/admission.ts'
-import { NodeContainers } from '../../../src/agent/node-containers.ts'
-import { Staging } from '../../../src/agent/staging.ts'
+import { NodeContainers } from '../../../src/agent/containers/node-containers.ts'
+import { Staging } from '../../../src/agent/directory/staging.ts'
 import type { ContainerRuntime } from '../../../src/runtime/container-runtime.ts'
 
 const IDENTITY = { namespace: 'shop', pod: 'web-0', podUid: 'u', container: 'counter', containerId: 'c' }
@@ -68,13 +68,15 @@ describe('a capture for which there is no room', () => {
 describe('a capture whose archive retention would remove at once', () => {
   it('is refused, unless it is to be pinned', async () => {
     const asked: unknown[] = []
-    const whyNotKept: AdmissionTools['whyNotKept'] = (identity, bytes) => {
+    const rejectionReason: AdmissionTools['rejectionReason'] = (identity, bytes) => {
       asked.push({ identity, isWhole: bytes >= 10_000_000 })
       return 'its rule allows 1 MiB'
     }
-    const admitted = admit({ identity: IDENTITY, pin: false }, tools({ whyNotKept }))
+    const admitted = admit({ identity: IDENTITY, pin: false }, tools({ rejectionReason }))
     await expect(admitted).rejects.toMatchObject({ code: 'RetentionLimit' })
     expect(asked).toEqual([{ identity: IDENTITY, isWhole: true }])
-    expect(await admit({ identity: IDENTITY, pin: true }, tools({ whyNotKept }))).toMatchObject({ wasPaused: false })
+    expect(await admit({ identity: IDENTITY, pin: true }, tools({ rejectionReason }))).toMatchObject({
+      wasPaused: false,
+    })
   })
 })

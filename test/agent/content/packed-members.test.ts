@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it, vi } from 'vitest'
 import type { ArchiveReader } from '../../../src/agent/inspection/archive-reader.ts'
-import { bufferSource, type ByteSource } from '../../../src/archive/byte-source.ts'
+import { bufferSource, type ByteSource } from '../../../src/streams/byte-source.ts'
 import { UnprocessableError } from '../../../src/shared/errors.ts'
 import { buildArchive } from '../../support/archive-builder.ts'
 import { serveContent } from '../../support/content-server.ts'

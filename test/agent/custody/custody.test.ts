@@ -79,6 +79,19 @@ describe('the custody log of an agent', () => {
     expect((await verifyCustody(join(test.folder.state, 'custody'))).problems).toEqual([])
   })
 
+  it('describes an archive that it discovers by the field names of its first entries', async () => {
+    await using test = await startTestAgent()
+    writeFileSync(join(test.folder.checkpoints, 'checkpoint-web_shop-counter-2026-01-31T12:00:00Z.tar'), 'no archive')
+    await vi.waitUntil(() => ofAction(test, 'discovery').length > 0, { timeout: 20_000 })
+    expect(ofAction(test, 'discovery')[0]?.detail?.['identity']).toEqual({
+      pod: 'web',
+      namespace: 'shop',
+      container: 'counter',
+      source: 'name',
+      isBelieved: false,
+    })
+  })
+
   it('gives back what only we knew of a capture when the database is lost', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()

@@ -138,7 +138,7 @@ describe('a full log', () => {
     await custody.note(draft(1, { actor, action: 'capture' }))
     await content.close()
     await custody.stop()
-    expect(custody.state.trouble).toBeUndefined()
+    expect(custody.state.error).toBeUndefined()
     const entries = custodyEntries(join(root, 'custody'))
     expect(entries.at(-1)?.action).toBe('agent.stop')
     expect(entries.filter(({ action }) => action === 'delete' || action === 'capture')).toHaveLength(2)

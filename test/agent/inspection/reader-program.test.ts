@@ -12,7 +12,7 @@ const SCRIPT = `
 import { statSync } from 'node:fs'
 const [, , directory, state] = process.argv
 const { ReaderProcesses } = await import('./src/agent/inspection/reader-processes.ts')
-const { generationOf } = await import('./src/agent/file-generation.ts')
+const { generationOf } = await import('./src/checkpoint/generation.ts')
 const logger = { debug() {}, info() {}, warn: (fields) => console.error(fields), error: (fields) => console.error(fields) }
 const reader = new ReaderProcesses({ directory, stateDirectory: state, logger })
 const stat = statSync(directory + '/a.tar', { bigint: true })

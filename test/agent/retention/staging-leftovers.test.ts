@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { STAGING_FOLDER } from '../../../src/agent/staging.ts'
+import { STAGING_FOLDER } from '../../../src/agent/directory/staging.ts'
 import { SHIPPED_POLICY, type Policy } from '../../../src/retention/policy.ts'
 import { hangs } from '../../support/simulated-runtime-faults.ts'
 import { startTestAgent, type TestAgent } from '../../support/test-agent.ts'

@@ -1,9 +1,9 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { lookAtArchive } from '../../../src/agent/single-look.ts'
+import { lookAtArchive } from '../../../src/agent/inventory/single-look.ts'
 import type { Planner } from '../../../src/agent/retention/planner.ts'
-import type { SweepReport } from '../../../src/agent/retention/sweep-report.ts'
+import type { SweepReport } from '../../../src/checkpoint/sweep-report.ts'
 import { Sweeper, type SweeperOptions } from '../../../src/agent/retention/sweeper.ts'
 import type { CustodyDraft } from '../../../src/custody/custody-entry.ts'
 import { planRetention } from '../../../src/retention/plan.ts'
@@ -42,7 +42,7 @@ export class SweepScene implements Disposable {
   readonly troubles: (readonly [id: string, reason: string | undefined])[] = []
   readonly inUse = new Set<string>()
   /** What the inventory would not look at now. */
-  readonly setAside = new Set<string>()
+  readonly exclude = new Set<string>()
   readonly store: CheckpointStore
   readonly sweeper: Sweeper
   policy = KEEP_ONE
@@ -75,19 +75,19 @@ export class SweepScene implements Disposable {
       isInUse: (id) => this.inUse.has(id),
       now: clock.now,
       planner: this.planner,
-      setAside: (ids) => {
-        for (const id of ids) this.setAside.add(id)
+      exclude: (ids) => {
+        for (const id of ids) this.exclude.add(id)
       },
-      letGo: (ids) => {
-        for (const id of ids) this.setAside.delete(id)
+      release: (ids) => {
+        for (const id of ids) this.exclude.delete(id)
       },
       forget: (removed) => void this.store.removeAll(removed),
-      lookAgain: (ids) => this.lookAgain(ids),
+      recheck: (ids) => this.recheck(ids),
       onLeft: (id) => {
         this.left.push(id)
         return Promise.resolve()
       },
-      onTrouble: (id, reason) => this.troubles.push([id, reason]),
+      onError: (id, reason) => this.troubles.push([id, reason]),
       onReport: (report) => this.reports.push(report),
       clock,
       logger: silentLogger,
@@ -163,7 +163,7 @@ export class SweepScene implements Disposable {
   }
 
   /** As the inventory does it. */
-  async lookAgain(ids: readonly string[]): Promise<void> {
+  async recheck(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       const row = this.store.find(id)
       if (row === undefined) continue

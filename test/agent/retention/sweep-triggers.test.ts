@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import type { SweepReport } from '../../../src/agent/retention/sweep-report.ts'
+import type { SweepReport } from '../../../src/checkpoint/sweep-report.ts'
 import { SweepTriggers } from '../../../src/agent/retention/sweep-triggers.ts'
 import { SHIPPED_POLICY, type Policy } from '../../../src/retention/policy.ts'
 import { ConflictError } from '../../../src/shared/errors.ts'

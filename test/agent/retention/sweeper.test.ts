@@ -1,12 +1,12 @@
 import { renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { SweepOrder } from '../../../src/agent/retention/sweeper.ts'
+import type { SweepRequest } from '../../../src/agent/retention/sweeper.ts'
 import { UnavailableError } from '../../../src/shared/errors.ts'
 import { writeArchive } from '../../support/archive-builder.ts'
 import { KEEP_ONE, NOW, SweepScene } from './sweep-scene.ts'
 import { makeUnremovable, skipUnlessMayMount } from './unremovable-file.ts'
 
-const ASKED: SweepOrder = { trigger: 'api', actor: { user: 'ada', groups: [] } }
+const ASKED: SweepRequest = { trigger: 'api', actor: { user: 'ada', groups: [] } }
 
 let scene: SweepScene
 beforeEach(() => {
@@ -14,7 +14,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   scene[Symbol.dispose]()
-  if (scene.setAside.size > 0) throw new Error('The inventory does not look at everything again after a sweep')
+  if (scene.exclude.size > 0) throw new Error('The inventory does not look at everything again after a sweep')
 })
 
 describe('a sweep', () => {
@@ -60,8 +60,8 @@ describe('a sweep', () => {
     const [oldest = '', newest = ''] = await scene.fill(2)
     const [goes, stays] = [scene.idOf(oldest), scene.idOf(newest)]
     scene.onAnnounce = () => {
-      expect(scene.setAside).toEqual(new Set([goes]))
-      expect(scene.setAside.has(stays)).toBe(false)
+      expect(scene.exclude).toEqual(new Set([goes]))
+      expect(scene.exclude.has(stays)).toBe(false)
     }
     await scene.sweeper.sweep(ASKED)
     expect(scene.files).toEqual([newest])
@@ -239,7 +239,7 @@ describe('where it cannot go on', () => {
   })
 
   it('removes nothing more of what was announced when it fails, and says so of each', async () => {
-    using failing = new SweepScene({ lookAgain: () => Promise.reject(new Error('the index is gone')) })
+    using failing = new SweepScene({ recheck: () => Promise.reject(new Error('the index is gone')) })
     const [pinned = ''] = await failing.fill(250)
     writeFileSync(`${failing.path(pinned)}.keep`, '')
     await expect(failing.sweeper.sweep(ASKED)).rejects.toThrow('the index is gone')
@@ -247,7 +247,7 @@ describe('where it cannot go on', () => {
     expect(new Set(outcomes)).toEqual(new Set(['done', 'failed']))
     const removed = outcomes.filter((outcome) => outcome === 'done').length
     expect(failing.files).toHaveLength(251 - removed)
-    expect(failing.setAside).toEqual(new Set())
+    expect(failing.exclude).toEqual(new Set())
   })
 
   it('says why a file cannot be removed, keeps it visible, and tries again', async ({ skip }) => {
@@ -292,7 +292,7 @@ describe('where it cannot go on', () => {
       await failing.fill(2)
       await expect(failing.sweeper.sweep(ASKED)).rejects.toThrow('disk is full')
       expect(failing.actions).toEqual([`prune intended ${oldest}`, `prune done ${oldest}`])
-      expect(failing.setAside).toEqual(new Set())
+      expect(failing.exclude).toEqual(new Set())
       expect(failing.reports[0]).toMatchObject({ outcome: 'failed', removed: { count: 1 } })
     } finally {
       failing[Symbol.dispose]()

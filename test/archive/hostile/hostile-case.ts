@@ -1,4 +1,4 @@
-import type { ByteSource } from '../../../src/archive/byte-source.ts'
+import type { ByteSource } from '../../../src/streams/byte-source.ts'
 import type { ArchiveSummary } from '../../../src/agent/inspection/archive-summary.ts'
 import { buildArchive } from '../../support/archive-builder.ts'
 import { END_OF_TAR, type MemberBlocks, rawMember, splitTar } from '../../support/raw-tar.ts'

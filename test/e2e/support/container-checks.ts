@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { STAGING_FOLDER } from '../../../src/agent/staging.ts'
+import { STAGING_FOLDER } from '../../../src/agent/directory/staging.ts'
 import { archiveProblem } from '../../support/archive-check.ts'
 import { thawTree, trackingHierarchy } from '../harness/cgroup-tree.ts'
 import type { RuntimeNode } from '../harness/runtime-node.ts'
@@ -17,7 +17,7 @@ export interface ContainerCondition {
 
 export const ALIVE: ContainerCondition = { task: 'RUNNING', freezer: 'THAWED', exec: 'works' }
 
-export async function lookAt(node: RuntimeNode, containerId: string): Promise<ContainerCondition> {
+export async function refresh(node: RuntimeNode, containerId: string): Promise<ContainerCondition> {
   const [task, freezer] = await Promise.all([
     node.admin.taskStatus(containerId),
     readContainerFreezer(node.admin, containerId),
@@ -35,7 +35,7 @@ export async function tryExec(node: RuntimeNode, containerId: string): Promise<s
 }
 
 export async function expectAlive(node: RuntimeNode, containerId: string, withinMs = 15_000): Promise<void> {
-  await expect.poll(() => lookAt(node, containerId), { timeout: withinMs, interval: 100 }).toEqual(ALIVE)
+  await expect.poll(() => refresh(node, containerId), { timeout: withinMs, interval: 100 }).toEqual(ALIVE)
 }
 
 /** Paths of the published archives, whole or not. */

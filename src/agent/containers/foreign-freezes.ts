@@ -1,0 +1,158 @@
+import { errorText } from '../../shared/errors.ts'
+import { PollLoop } from '../../shared/poll-loop.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { FreezeControl } from '../../runtime/freeze-control.ts'
+import { RecordedResume, type RecordResume } from '../../runtime/recorded-resume.ts'
+import type { NodeContainer } from './node-containers.ts'
+
+export interface ForeignFreezesOptions {
+  readonly listAlive: () => Promise<readonly NodeContainer[]>
+  readonly control: Pick<FreezeControl, 'look' | 'resume'>
+  /** Containers that we capture or wind down ourselves. */
+  readonly isOurs: (containerId: string) => boolean
+  readonly policy: 'report' | 'resume'
+  readonly intervalMs: number
+  /** A pause shorter than this may be somebody's dump. */
+  readonly afterMs: number
+  /** The longest dump this node has seen. */
+  readonly longestDumpMs: () => number
+  readonly onResumed: () => void
+  /** Told of each resume, before and after it. */
+  readonly record?: RecordResume
+  readonly logger: Logger
+}
+
+export interface FrozenContainer {
+  readonly container: NodeContainer
+  readonly seenSince: Date
+}
+
+/** A runtime that is only just starting is seen soon. */
+const BLIND_INTERVAL_MS = 5_000
+
+/** Beyond the longest dump by so much, a pause is no dump. */
+const LONGEST_DUMP_FACTOR = 2
+
+/**
+ * Looks at every container of the node now and then. The kubelet itself leaves a container frozen for ever when its
+ * deadline passes during a dump, and Kubernetes goes on showing it Running and Ready; so somebody has to say it.
+ */
+export class ForeignFreezes {
+  readonly #options: ForeignFreezesOptions
+  readonly #pausedSince = new Map<string, number>()
+  readonly #resumes = new Map<string, RecordedResume>()
+  readonly #loop: PollLoop
+  #frozen = new Map<string, FrozenContainer>()
+  #canLook = false
+
+  constructor(options: ForeignFreezesOptions) {
+    this.#options = options
+    const { intervalMs, logger } = options
+    this.#loop = new PollLoop({
+      poll: () =>
+        this.lookOnce().catch((error: unknown) => {
+          this.#canLook = false
+          logger.debug({ error: errorText(error) }, 'Cannot look at the containers of the node')
+        }),
+      intervalMs: () => (this.#canLook ? intervalMs : Math.min(intervalMs, BLIND_INTERVAL_MS)),
+    })
+  }
+
+  /** Those paused for longer than any dump, and not resumed. */
+  get frozen(): readonly FrozenContainer[] {
+    return [...this.#frozen.values()]
+  }
+
+  /** False until a look has seen a container, or that there is none, and while there is no way to see a freeze. */
+  get canLook(): boolean {
+    return this.#canLook
+  }
+
+  start(): void {
+    this.#loop.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop()
+  }
+
+  async lookOnce(): Promise<void> {
+    const { listAlive, control, isOurs, logger } = this.#options
+    const containers = await listAlive()
+    const present = new Set(containers.map(({ identity }) => identity.containerId))
+    for (const id of this.#pausedSince.keys()) if (!present.has(id)) this.#forget(id)
+    let looks = 0
+    let unknown = 0
+    for (const container of containers) {
+      const id = container.identity.containerId
+      if (this.#loop.signal.aborted) return
+      if (isOurs(id)) {
+        this.#forget(id)
+        continue
+      }
+      looks += 1
+      const state = await control.look(id).catch((error: unknown) => {
+        logger.debug({ containerId: id, error: errorText(error) }, 'Cannot see whether a container is frozen')
+        return 'unknown' as const
+      })
+      if (state === 'frozen' && !isOurs(id)) await this.#judge(container)
+      else if (state !== 'unknown') this.#forget(id)
+      else unknown += 1
+    }
+    // Where all are ours at the moment, nothing was learnt.
+    if (looks > 0 || containers.length === 0) this.#canLook = looks === 0 || unknown < looks
+  }
+
+  async #judge(container: NodeContainer): Promise<void> {
+    const { policy, logger, onResumed } = this.#options
+    const { containerId } = container.identity
+    const since = this.#pausedSince.get(containerId) ?? performance.now()
+    this.#pausedSince.set(containerId, since)
+    if (performance.now() - since < this.#patienceMs()) return
+    const fields = { ...container.identity, frozenForSeconds: Math.round((performance.now() - since) / 1000) }
+    if (policy === 'resume') {
+      try {
+        await this.#resumeOf(container).attempt(performance.now() - since)
+        logger.warn(fields, 'Resumed a container that somebody else had left frozen')
+        onResumed()
+        this.#forget(containerId)
+        return
+      } catch (error) {
+        logger.error({ ...fields, error: errorText(error) }, 'Cannot resume a container that somebody else left frozen')
+      }
+    }
+    if (this.#frozen.has(containerId)) return
+    this.#frozen.set(containerId, { container, seenSince: new Date(Date.now() - (performance.now() - since)) })
+    logger.warn(
+      {
+        ...fields,
+        hint: "Kubernetes shows it as running. Resume it with the runtime's own tool (containerd: ctr -n k8s.io tasks resume ID; CRI-O: curl --unix-socket /run/crio/crio.sock http://localhost/unpause/ID), or set freezeGuard.foreign: resume.",
+      },
+      'A container is frozen, and not by this agent',
+    )
+  }
+
+  /** One for each pause: however often it is tried, it is recorded once. */
+  #resumeOf({ identity }: NodeContainer): RecordedResume {
+    const { control, record = () => {} } = this.#options
+    const { containerId } = identity
+    const known = this.#resumes.get(containerId)
+    if (known !== undefined) return known
+    const reason = 'somebody else left the container frozen, and freezeGuard.foreign is resume'
+    const about = { identity: { ...identity } }
+    const resume = new RecordedResume({ control, record, containerId, origin: 'foreign', reason, about })
+    this.#resumes.set(containerId, resume)
+    return resume
+  }
+
+  #patienceMs(): number {
+    const { afterMs, longestDumpMs } = this.#options
+    return Math.max(afterMs, LONGEST_DUMP_FACTOR * longestDumpMs())
+  }
+
+  #forget(containerId: string): void {
+    this.#pausedSince.delete(containerId)
+    this.#resumes.delete(containerId)
+    this.#frozen.delete(containerId)
+  }
+}

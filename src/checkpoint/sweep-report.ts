@@ -1,0 +1,42 @@
+export type SweepTrigger = 'schedule' | 'disk' | 'capture' | 'api'
+
+/** An archive that the plan named and that is still there. */
+export interface LeftArchive {
+  readonly id: string
+  readonly fileName: string
+  /** `PruneFailed`: the file system refused it. Anything else: it is not as it was planned any more. */
+  readonly code: string
+  readonly reason: string
+}
+
+export interface Count {
+  readonly count: number
+  readonly bytes: number
+}
+
+/** What one sweep did; kept as JSON. */
+export interface SweepReport {
+  readonly id: string
+  readonly startedAt: string
+  readonly millis: number
+  readonly trigger: SweepTrigger
+  readonly user: string
+  readonly planId: string
+  /** `stopped`: the rest is for the next one. */
+  readonly outcome: 'done' | 'stopped' | 'failed'
+  readonly error?: { readonly code: string; readonly detail: string }
+  readonly removed: Count
+  readonly byRule: Readonly<Record<string, Count>>
+  readonly failed: { readonly count: number; readonly archives: readonly LeftArchive[] }
+  readonly skipped: { readonly count: number; readonly archives: readonly LeftArchive[] }
+  readonly blocked: readonly BlockedLimit[]
+  readonly diskNotOurs: boolean
+}
+
+/** A limit that cannot be reached, and because of which archives. */
+export interface BlockedLimit {
+  readonly limit: string
+  readonly overBytes: number
+  readonly overCount: number
+  readonly by: readonly { readonly id: string; readonly fileName: string; readonly why: 'pinned' | 'inUse' | 'kept' }[]
+}

@@ -1,0 +1,15 @@
+import { constants, openSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+
+/** Neither follows a link in the last part of the path nor waits for the writer of a FIFO. */
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** Opens a file that others may have put there. Throws ELOOP for a symbolic link. */
+export function openNoFollowSync(path: string | Buffer): number {
+  return openSync(path, FLAGS)
+}
+
+/** Opens a file that others may have put there. Rejects with ELOOP for a symbolic link. */
+export async function openNoFollow(path: string | Buffer): Promise<FileHandle> {
+  return await open(path, FLAGS)
+}

@@ -1,0 +1,106 @@
+import type { ByteSource } from './byte-source.ts'
+import { takeShare } from './buffer-budget.ts'
+import type { ByteSink } from './byte-sink.ts'
+
+export interface PumpRequest {
+  readonly source: ByteSource
+  readonly first: number
+  /** Exclusive. */
+  readonly end: number
+  readonly sink: ByteSink
+  /** Throws when the bytes are not those any more that were promised. */
+  readonly assertSame: () => void
+  /** What passes through a cipher or a packer is no faster in large pieces, and takes their room several times. */
+  readonly isConverted?: boolean
+  /** Called with what was handed over so far. */
+  readonly onProgress?: (bytes: number) => void
+}
+
+/** Some are being sent while the next is read into. */
+const BUFFERS = 3
+
+/**
+ * Large pieces are fast, but two hundred slow readers must not hold that much each: only who has taken a good deal in
+ * little time gets them. What fits into the buffers of a connection says nothing yet.
+ */
+const LARGE_PIECE = 1024 * 1024
+const LARGE_CONVERTED_PIECE = 256 * 1024
+const PROVEN_BYTES = 16 * 1024 * 1024
+const QUICK_BYTES_PER_MS = 100_000
+const SLOW_MS = 1000
+
+const BYTES_BETWEEN_LOOKS = 16 * 1024 * 1024
+const MILLIS_BETWEEN_LOOKS = 1000
+
+/**
+ * Moves bytes from a source to a sink in constant memory, as fast as the sink takes them. The last piece is handed over
+ * only once the source is known to be what it was at the beginning. Rejects without ending the sink.
+ */
+export async function pumpBytes(order: PumpRequest): Promise<void> {
+  const share = takeShare(BUFFERS)
+  try {
+    await pump(order, Math.min(share.pieceBytes, order.end - order.first))
+  } finally {
+    share.free()
+  }
+}
+
+async function pump(order: PumpRequest, smallPiece: number): Promise<void> {
+  const { source, first, end, sink, assertSame, isConverted = false, onProgress } = order
+  const largePiece = isConverted ? LARGE_CONVERTED_PIECE : LARGE_PIECE
+  const slots: Slot[] = []
+  const begunMs = performance.now()
+  const looks = { nextAt: first + BYTES_BETWEEN_LOOKS, nextMs: begunMs + MILLIS_BETWEEN_LOOKS }
+  let position = first
+  for (let turn = 0; position < end; turn = (turn + 1) % BUFFERS) {
+    const slot = (slots[turn] ??= newSlot(smallPiece))
+    await slot.written
+    const hasTaken = position - first
+    const isQuick = hasTaken > PROVEN_BYTES && hasTaken / (performance.now() - begunMs) > QUICK_BYTES_PER_MS
+    const buffer = fit(slot, isQuick && slot.tookMs < SLOW_MS ? largePiece : smallPiece)
+    const reading = source.read(buffer, 0, Math.min(buffer.length, end - position), position)
+    const bytesRead = typeof reading === 'number' ? reading : await reading
+    if (bytesRead === 0) throw new SourceEndedError()
+    position += bytesRead
+    if (position === end || position >= looks.nextAt || performance.now() >= looks.nextMs) {
+      assertSame()
+      looks.nextAt = position + BYTES_BETWEEN_LOOKS
+      looks.nextMs = performance.now() + MILLIS_BETWEEN_LOOKS
+    }
+    slot.written = send(slot, sink, bytesRead).then(() => onProgress?.(bytesRead))
+    // The turn of this buffer may come after another one has failed.
+    slot.written.catch(() => undefined)
+  }
+  await Promise.all(slots.map(({ written }) => written))
+}
+
+interface Slot {
+  buffer: Buffer
+  written: Promise<void>
+  /** What its last piece took to be sent. */
+  tookMs: number
+}
+
+function newSlot(bytes: number): Slot {
+  return { buffer: Buffer.allocUnsafeSlow(bytes), written: Promise.resolve(), tookMs: 0 }
+}
+
+/** Its buffer, in the size that suits the reader. */
+function fit(slot: Slot, bytes: number): Buffer {
+  if (slot.buffer.length !== bytes) slot.buffer = Buffer.allocUnsafeSlow(bytes)
+  return slot.buffer
+}
+
+async function send(slot: Slot, sink: ByteSink, bytes: number): Promise<void> {
+  const begunMs = performance.now()
+  await sink.write(slot.buffer.subarray(0, bytes))
+  slot.tookMs = performance.now() - begunMs
+}
+
+/** The source has fewer bytes than were promised. */
+export class SourceEndedError extends Error {
+  constructor() {
+    super('the content ends before its size')
+    this.name = 'SourceEndedError'
+  }
+}
