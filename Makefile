@@ -59,7 +59,7 @@ format: deps ## write all files in the project's format
 	@node --run format
 
 .PHONY: bench
-bench: build ## the numbers in the README; as root on Linux for the real runtime
+bench: build ## the numbers of docs/benchmarks.md; as root on Linux for the real runtime
 	@failed=0; for name in $(BENCHES); do node bench/$$name.ts || failed=1; done; exit $$failed
 
 ##@ On the real thing (root, Linux)

@@ -146,7 +146,7 @@ async function measureSweep(root: string): Promise<void> {
     pairs: PAIRS,
     bound: SWEEP_BOUND,
     isCold: true,
-    // It is beyond its bound (the README says how far), and by how much depends on what the disk takes for an unlink.
+    // It is beyond its bound (docs/benchmarks.md says how far), and by how much depends on what the disk takes for an unlink.
     failingMargin: Number.POSITIVE_INFINITY,
   })
 }

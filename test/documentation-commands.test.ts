@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startSimulatedNode } from '../tools/demo/simulated-node.ts'
 import { startAgentProcess, type AgentProcess } from './support/agent-process.ts'
 import { commandsIn, consoleBlocksOf, PAGES_WITH_COMMANDS, type ConsoleBlock } from './support/console-blocks.ts'
-import { HERE, IN_CLUSTER, NOWHERE, type Named, type Scene } from './support/documented-commands.ts'
+import { COPIES, HERE, IN_CLUSTER, NOWHERE, type Named, type Scene } from './support/documented-commands.ts'
 import { openTerminal } from './support/pasted-commands.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -23,7 +23,7 @@ const BLOCKS = PAGES_WITH_COMMANDS.flatMap((page) => consoleBlocksOf(page))
 
 describe('the commands of README.md and docs', () => {
   it('are all of a kind that is run by a test, or listed with the reason why not', () => {
-    const known: readonly Named[] = [...HERE, ...IN_CLUSTER, ...NOWHERE]
+    const known: readonly Named[] = [...HERE, ...IN_CLUSTER, ...COPIES, ...NOWHERE]
     for (const { page, has, reason } of NOWHERE) console.log(`not run by any test: ${page}, "${has}": ${reason}`)
     const blocks = BLOCKS.map((block) => ({
       at: `${block.page}:${block.line}`,
@@ -42,6 +42,15 @@ describe('the commands of README.md and docs', () => {
 
   it.each(IN_CLUSTER)('are taken from the page by $by: $has', ({ by, has }) => {
     expect(readFileSync(join(ROOT, by), 'utf8')).toContain(`commandsOf('${has}')`)
+  })
+})
+
+describe('the commands that two pages have', () => {
+  it.each(COPIES)('are the same on both: $page, $has', ({ of, ...copy }) => {
+    const [ofCopy, ofOriginal] = [copy, of].map((each) => BLOCKS.find((block) => isOf(each, block))?.text)
+    expect(ofCopy).toBeDefined()
+    expect(ofCopy).toBe(ofOriginal)
+    expect([...HERE, ...IN_CLUSTER].map(({ page, has }) => ({ page, has }))).toContainEqual(of)
   })
 })
 
@@ -82,7 +91,12 @@ describe.skipIf(obstacle !== undefined)('with an agent, the commands of', () => 
     for (const close of closers.toReversed()) await close()
   })
 
-  it.each(HERE)('$page do what it says: $has', async ({ page, has, run }) => {
+  it.for(HERE)('$page do what it says: $has', async ({ page, has, run, missing }, { skip }) => {
+    const reason = missing?.()
+    if (reason !== undefined) {
+      console.log(`the commands with "${has}" of ${page} are not run: ${reason}`)
+      skip(reason)
+    }
     const block = BLOCKS.find((each) => isOf({ page, has }, each))
     const { agent, checkpoint } = scene
     const commands = (block?.text ?? '')

@@ -84,6 +84,6 @@ function describe({ path, message, code, ...issue }: z.core.$ZodIssue): string {
 function invalid(path: string, mistakes: readonly string[]): InvalidInputError {
   return new InvalidInputError(`Cannot use the file of tokens "${path}": ${mistakes.join('; ')}`, {
     code: 'InvalidTokensFile',
-    hint: 'docs/access.md shows what it looks like.',
+    hint: 'docs/concepts/access.md shows what it looks like.',
   })
 }

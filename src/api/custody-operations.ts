@@ -16,7 +16,7 @@ export const custodyOperations = defineOperations('custody', {
     permission: { kind: 'checkpoint', verb: 'get' },
     countsWithoutDigest: ['inspection'],
     description:
-      'An in-toto statement in a DSSE envelope. docs/custody.md describes its content and how to verify it offline.',
+      'An in-toto statement in a DSSE envelope. docs/concepts/custody.md describes its content and how to verify it offline.',
     answers: {
       200: { description: 'The envelope', schema: dsseEnvelope },
       ...problems(...READ_PROBLEMS, 404, 409, 429),

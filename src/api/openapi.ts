@@ -71,7 +71,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Preference-Applied': 'The preference that was followed',
 }
 
-/** Described in docs/access.md. With `server.auth.mode` `none`, and on the unix socket, no credentials are needed. */
+/** Described in docs/concepts/access.md. With `server.auth.mode` `none`, and on the unix socket, no credentials are needed. */
 const SECURITY_SCHEMES: Json = {
   token: { type: 'http', scheme: 'bearer', description: 'A token of the cluster or of the tokens file' },
   certificate: { type: 'mutualTLS', description: 'A client certificate of the cluster' },

@@ -95,7 +95,7 @@ function readConfigFile(path: string | undefined, readFile: (path: string) => st
 
 function whyNotRead(error: unknown): string {
   if (!isSystemError(error, 'ENOENT')) return `cannot be read: ${systemErrorReason(error)}`
-  return 'there is no such file; write it (docs/configuration.md), or leave --config out to run with the defaults'
+  return 'there is no such file; write it (docs/reference/configuration.md), or leave --config out to run with the defaults'
 }
 
 /** A value that a later source overrides must still be right: it is a mistake waiting for that source to go. */

@@ -21,7 +21,7 @@ export interface Setting {
   readonly meaning: string
 }
 
-/** Every setting there is. Names, defaults, `--help` and docs/configuration.md follow from this table. */
+/** Every setting there is. Names, defaults, `--help` and docs/reference/configuration.md follow from this table. */
 export const SETTINGS = {
   'node.name': {
     schema: word({ maxLength: 253, optional: true }),

@@ -3,7 +3,7 @@ import { z } from 'zod'
 /** The payload type of a manifest. */
 export const STATEMENT_TYPE = 'application/vnd.in-toto+json'
 
-/** Described in docs/custody.md. */
+/** Described in docs/concepts/custody.md. */
 export const PREDICATE_TYPE = 'https://checkpoint-agent.dev/attestation/checkpoint/v1'
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)

@@ -83,7 +83,7 @@ export function forbidden({ user }: Principal, question: Question): NotAllowedEr
     `Cannot do this: "${escapeUnreadable(user)}" may not ${verb} ${resourceName(question)}${where}`,
     {
       code: 'Forbidden',
-      hint: 'docs/access.md shows the Roles that allow it; GET /v1/access tells what you may do.',
+      hint: 'docs/concepts/access.md shows the Roles that allow it; GET /v1/access tells what you may do.',
       extra: { missingPermission: missingPermission(question) },
     },
   )

@@ -35,9 +35,9 @@ describe('what is asked', () => {
     )
   })
 
-  it('differs on purpose as docs/kubelet-endpoint.md says', () => {
-    const page = readFileSync('docs/kubelet-endpoint.md', 'utf8')
-    const [, table = ''] = page.split('| | the kubelet | the agent | why |\n|---|---|---|---|\n')
+  it('differs on purpose as docs/reference/kubelet-endpoint.md says', () => {
+    const page = readFileSync('docs/reference/kubelet-endpoint.md', 'utf8')
+    const [, table = ''] = page.split('| situation | kubelet | agent | reason |\n|---|---|---|---|\n')
     const rows = table.split('\n').filter((line) => line.startsWith('|'))
     const expected = Object.values(DIFFERENCES).map(({ what, kubelet, agent, why }) => [what, kubelet, agent, why])
     expect(rows.map((row) => row.slice(2, -2).split(' | '))).toEqual(expected)

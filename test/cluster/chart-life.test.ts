@@ -55,7 +55,7 @@ describe('an installation with default values', () => {
   }, HELM_MS)
 
   it(
-    'is ready on both nodes after one command, in the namespace that docs/operations.md describes',
+    'is ready on both nodes after one command, in the namespace that docs/install.md describes',
     async () => {
       await run(MAKE_NAMESPACE)
       await run(LABEL_NAMESPACE)
@@ -145,7 +145,7 @@ describe('an installation with default values', () => {
     HELM_MS,
   )
 
-  it('loses its state to the commands of docs/operations.md, and the archives stay', async () => {
+  it('loses its state to the commands of docs/install.md, and the archives stay', async () => {
     const archives = await Promise.all(NODES.map((node) => filesIn(node, CHECKPOINTS)))
     await run(REMOVE_STATE.replace('busybox:1', 'localhost/busybox:1'))
     for (const [index, node] of NODES.entries()) {

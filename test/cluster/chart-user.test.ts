@@ -8,7 +8,7 @@ import { manifestOf } from './docs-recipes.ts'
 import { captureIn, listCheckpoints, type ListedCheckpoint } from './installed-agents.ts'
 import { NAMESPACE } from './installed-chart.ts'
 
-// Users with rights in the namespace "shop" and nowhere else, who come in by the commands of docs/operations.md.
+// Users with rights in the namespace "shop" and nowhere else, who come in by the commands of docs/guides/give-a-team-access.md.
 
 const ALLOW_MS = 4000
 const DENY_MS = 1000
@@ -141,7 +141,7 @@ describe.each([
   }
 })
 
-describe('a developer of the namespace, by the RoleBinding of docs/operations.md', () => {
+describe('a developer of the namespace, by the RoleBinding of docs/guides/give-a-team-access.md', () => {
   it('takes and lists, and is told what the content would need', async () => {
     const bea = await certificateUser('bea', ['shop-developers'])
     const leave = await bea.comeIn('a')

@@ -90,7 +90,7 @@ describe('Pod Security of the real API server', () => {
   })
 })
 
-/** With the label that docs/operations.md gives it. */
+/** With the label that docs/install.md gives it. */
 function namespace(name: string, labels: object = { 'pod-security.kubernetes.io/enforce': 'privileged' }): string {
   return stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } })
 }

@@ -9,7 +9,7 @@ import { commandsOf } from './docs-recipes.ts'
 
 /** Somebody of the cluster with a kubeconfig of their own, in a folder of their own. */
 export interface ClusterUser {
-  /** Before each of the commands: the function `ask` of docs/operations.md. */
+  /** Before each of the commands: the function `ask` of docs/guides/give-a-team-access.md. */
   run(commands: string): Promise<CommandResult>
   /** By curl, as `ask` would, at the end of the way that `comeIn` opens. */
   ask(method: string, path: string, body?: object): Promise<CurlAnswer>
@@ -18,7 +18,7 @@ export interface ClusterUser {
   forget(): void
 }
 
-/** The recipe of docs/operations.md: from the way to the agent of a node to the removal of a checkpoint. */
+/** The recipe of docs/guides/give-a-team-access.md: from the way to the agent of a node to the removal of a checkpoint. */
 export const RECIPE = commandsOf('port-forward "$agent"')
 export const [FIND_AGENT = '', PORT_FORWARD = '', ASK_BY_CERTIFICATE = ''] = RECIPE
 const [CREATE_TOKEN = '', ASK_BY_TOKEN = ''] = commandsOf('create token me')

@@ -14,7 +14,7 @@ export const INSTANCE = `app.kubernetes.io/instance=${NAMESPACE}`
 export const INSTALL_MS = 1_200_000
 export const HELM_MS = 400_000
 
-/** The commands of docs/operations.md, with the image of the working tree: two for the namespace, then helm, then the wait. */
+/** The commands of docs/install.md, with the image of the working tree: two for the namespace, then helm, then the wait. */
 export const INSTALLATION = commandsOf('helm install').map((command) =>
   command.replace('image.repository=registry.example.com/checkpoint-agent', imageFlag()),
 )

@@ -5,9 +5,9 @@ import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load-config.ts'
 import { isSettingKey, SETTING_KEYS, SETTINGS } from '../../src/config/settings.ts'
 
-const page = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8')
+const page = readFileSync(join(import.meta.dirname, '../../docs/reference/configuration.md'), 'utf8')
 
-describe('docs/configuration.md', () => {
+describe('docs/reference/configuration.md', () => {
   it.each(SETTING_KEYS)('says of %s what the agent says', (key) => {
     const { defaultText, meaning } = SETTINGS[key]
     const shown = defaultText === '' ? '(empty)' : `\`${defaultText}\``

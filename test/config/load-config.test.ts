@@ -434,7 +434,7 @@ server:
 
   it('name a file that is not there, and say what to do', () => {
     expect(() => loadConfig({ argv: ['--config=agent.yaml'], env: {}, readFile: readMissingFile })).toThrow(
-      /--config: there is no such file; write it \(docs\/configuration\.md\), or leave --config out .*\(got "agent\.yaml"\)/,
+      /--config: there is no such file; write it \(docs\/reference\/configuration\.md\), or leave --config out .*\(got "agent\.yaml"\)/,
     )
   })
 

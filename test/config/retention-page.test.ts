@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest'
 import { loadPolicy } from '../../src/config/load-config.ts'
 import { SHIPPED_POLICY } from '../../src/retention/policy.ts'
 
-const page = readFileSync(join(import.meta.dirname, '../../docs/retention.md'), 'utf8')
+const page = readFileSync(join(import.meta.dirname, '../../docs/concepts/retention.md'), 'utf8')
 
-describe('docs/retention.md', () => {
+describe('docs/concepts/retention.md', () => {
   it('shows a policy that can be used as it stands', () => {
     const [, yaml = ''] = /```yaml\n([^`]+)```/.exec(page) ?? []
     expect(loadPolicy('retention.md', () => yaml)?.rules.map(({ name }) => name)).toEqual([

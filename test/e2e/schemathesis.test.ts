@@ -141,7 +141,7 @@ members = { values = ["config.dump", "spec.dump", "checkpoint/inventory.img"] }
 [checks.positive_data_acceptance]
 expected-statuses = ${JSON.stringify(ACCEPTED)}
 
-# What a policy holds is in docs/retention.md, and not in the document.
+# What a policy holds is in docs/concepts/retention.md, and not in the document.
 [[operations]]
 include-operation-id = "planRetention"
 checks.positive_data_acceptance.expected-statuses = ${JSON.stringify([...ACCEPTED, '400'])}

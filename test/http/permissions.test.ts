@@ -9,7 +9,7 @@ import { counter, startApp, webPodKubelet } from './http-services.ts'
 import { rawRequest, type RawAnswer } from './raw-request.ts'
 import { accessOf, OURS, ROLES, serve, THEIRS, UNBELIEVED } from './role-services.ts'
 
-/** The table of docs/access.md: who may call what, beside whoever is let in by each of them. */
+/** The table of docs/concepts/access.md: who may call what, beside whoever is let in by each of them. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kubeletCheckpoint: ['taker', 'everywhere', 'kubelet'],
   getNode: Object.keys(ROLES),

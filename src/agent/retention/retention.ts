@@ -282,6 +282,6 @@ function parsePolicy(value: unknown): Policy {
   if (mistakes.length === 0) return policy
   throw new InvalidInputError(
     `Cannot read the policy: ${mistakes.map(({ key, reason }) => `${key}: ${reason}`).join('; ')}`,
-    { code: 'InvalidPolicy', hint: 'docs/retention.md says what a policy may hold.' },
+    { code: 'InvalidPolicy', hint: 'docs/concepts/retention.md says what a policy may hold.' },
   )
 }

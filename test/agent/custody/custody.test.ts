@@ -275,11 +275,11 @@ describe('what an agent signs', () => {
 })
 
 describe('the manifest', () => {
-  it('is verified by openssl with the commands of docs/custody.md, and not when a byte of it is changed', async () => {
+  it('is verified by openssl with the commands of docs/concepts/custody.md, and not when a byte of it is changed', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
     const { checkpointId, path } = await capture(test)
-    const page = readFileSync(join(import.meta.dirname, '../../../docs/custody.md'), 'utf8')
+    const page = readFileSync(join(import.meta.dirname, '../../../docs/concepts/custody.md'), 'utf8')
     const commands = [...page.matchAll(/```console\n([^`]*)```/g)].map(([, text = '']) => text)
     const script = `set -e\n${commands.find((text) => text.includes('DSSEv1')) ?? 'false'}`
     const manifest = test.agent.manifest(await test.agent.checkpoints.get(checkpointId))

@@ -12,7 +12,7 @@ interface Documented {
 
 /** The table of the page. */
 function documented(): Documented[] {
-  const page = readFileSync(join(import.meta.dirname, '../../../docs/metrics.md'), 'utf8')
+  const page = readFileSync(join(import.meta.dirname, '../../../docs/reference/metrics.md'), 'utf8')
   return [...page.matchAll(/^\| `(checkpoint_agent_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$/gm)].map(
     ([, name = '', type = '', labels = '', help = '']) => ({
       name,
@@ -24,7 +24,7 @@ function documented(): Documented[] {
 }
 
 describe('/metrics', () => {
-  it('has the metrics of docs/metrics.md and no other, with these types, labels and words', async () => {
+  it('has the metrics of docs/reference/metrics.md and no other, with these types, labels and words', async () => {
     await using test = await startTestAgent()
     test.runtime.webPod()
     const { id } = await test.agent.captures.request({
