@@ -48,7 +48,7 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     kubelet: 'cancels the call',
     agent: 'the capture continues',
     why: 'half a dump is worthless and freezes the container for as long',
-    shownIn: ['test/agent/kubelet-endpoint.test.ts'],
+    shownIn: ['test/agent/kubelet/kubelet-endpoint.test.ts'],
   },
   'in-flight': {
     what: 'a checkpoint of this container is in progress',
@@ -90,7 +90,7 @@ export const DIFFERENCES: Readonly<Record<DifferenceKey, Difference>> = {
     kubelet: 'writes into the old file, even into one of the agent when both capture one container within a second',
     agent: 'uses the next free second',
     why: 'nothing is overwritten',
-    shownIn: ['test/agent/captures.test.ts'],
+    shownIn: ['test/agent/capture/captures.test.ts'],
   },
   'long-name': {
     what: 'the archive name would be too long',
