@@ -11,13 +11,13 @@ export interface AgentOptions {
   readonly nodeName: string
   readonly checkpointsDirectory: string
   readonly permissions: PermissionsPolicy
-  /** How often the whole directory is read through, events or not. */
+  /** Interval between full scans of the directory, which run whether or not events arrive. */
   readonly rescanMs: number
   readonly stateDirectory: string
-  /** Undefined: looked for in the usual places. */
+  /** Path of the runtime's socket. If undefined, the agent tries the usual paths. */
   readonly runtimeSocket: string | undefined
   readonly containerdNamespace: string
-  /** Where CRI-O keeps its containers; on containerd there is no such directory. */
+  /** Directory of CRI-O's containers. It does not exist on nodes with containerd. */
   readonly crioStorage: string
   readonly kubeletEndpoint: boolean
   readonly capture: {
@@ -46,7 +46,7 @@ export interface AgentOptions {
   }
   readonly clock: Clock
   readonly logger: Logger
-  /** Opens another reader than that in processes of its own: for tests that are about what is done with its answers. */
+  /** Opens a reader other than the one with its own processes, for tests that are not about reading. */
   readonly openReader?: (options: ReaderProcessesOptions) => AgentReader
 }
 

@@ -29,7 +29,7 @@ import type { AgentMetrics } from './status/metrics.ts'
 import type { NodeEvents } from './status/node-events.ts'
 import { describeNode } from './status/node-status.ts'
 
-/** The parts of a running agent, as `startAgent` builds them. */
+/** Parts of a running agent, as `startAgent` builds them. */
 export interface AgentParts {
   readonly options: AgentOptions
   readonly actions: CheckpointActions
@@ -52,11 +52,11 @@ export interface AgentParts {
   readonly retention: Retention
   readonly running: RunningContainers
   readonly staging: Staging
-  /** Releases everything, in the right order. */
+  /** Releases all parts in the right order. */
   readonly resources: AsyncDisposable
 }
 
-/** A running agent without its listeners: the services of its API, and what describes the node. */
+/** A running agent without its listeners: the services of its API and the description of the node. */
 export class Agent {
   readonly actions: CheckpointActions
   readonly captures: Captures
@@ -78,7 +78,7 @@ export class Agent {
     this.retention = parts.retention
   }
 
-  /** The archives in the directory. */
+  /** Services for the archives in the directory. */
   get checkpoints() {
     const { checkpoints, pendingRefreshes, admission, reader, events } = this.#parts
     return {
@@ -140,7 +140,10 @@ export class Agent {
     })
   }
 
-  /** Signs the manifest that travels with the archive of a checkpoint whose reader has been authorized. */
+  /**
+   * Signs the manifest that is sent with the archive of a checkpoint. The caller must be authorized to read that
+   * archive.
+   */
   manifest(checkpoint: Checkpoint): DsseEnvelope {
     const { options, custody, monitor } = this.#parts
     return signManifest(checkpoint, {
@@ -152,12 +155,12 @@ export class Agent {
     })
   }
 
-  /** Checks the permissions of the directories now, instead of at the next interval. */
+  /** Checks the permissions of the directories now, without waiting for the next interval. */
   checkPermissions(): void {
     this.#parts.privacy.lookOnce()
   }
 
-  /** Releases everything. Captures must have been shut down before. */
+  /** Releases all resources. Captures must have been shut down before. */
   async stop(): Promise<void> {
     await this.#parts.resources[Symbol.asyncDispose]()
   }

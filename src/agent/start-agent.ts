@@ -42,12 +42,12 @@ import { AgentMetrics } from './status/metrics.ts'
 import { NodeEvents } from './status/node-events.ts'
 import { summarizeLeftovers } from './status/node-status.ts'
 
-/** How often the permissions of the directories and of the index are checked. */
+/** Interval between checks of the permissions of the directories and the index. */
 const PRIVACY_MS = 30_000
 
 /**
- * Builds and starts every part of the agent but its listeners, each after the parts that it uses. Throws an
- * UnavailableError when the directories cannot be used, another agent that holds them included; nothing stays open then.
+ * Builds and starts all parts of the agent except its listeners, in the order of their dependencies. Throws
+ * UnavailableError if the directories cannot be used or another agent holds them. All parts are closed in that case.
  */
 export function startAgent(options: AgentOptions): Agent {
   const parts = new AsyncDisposableStack()
@@ -188,7 +188,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     readers: contents.readers,
     staging,
     listPodUids: async () => {
-      // A runtime that is not well may not know all of its pods yet.
+      // A runtime that is not ready may not know all of its pods yet.
       const { error } = monitor.state
       if (error !== undefined) throw new Error(error)
       return new Set((await runtime.listSandboxes()).map(({ podUid }) => podUid))
@@ -199,7 +199,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     logger,
   })
 
-  // Captures stand on everything above.
+  // Captures depend on all parts above.
   const tools: CaptureTools = {
     runtime,
     containers,
@@ -272,7 +272,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
     logger,
   })
 
-  // Everything is built; from here on it runs.
+  // Everything is built. Start it.
   events.watch(undefined, (event) => recordInventoryChange(custody, event))
   privacy.start()
   monitor.start()
@@ -329,7 +329,7 @@ function startParts(options: AgentOptions, parts: AsyncDisposableStack): Agent {
   })
 }
 
-/** The custody log comes first: the inventory names our own captures by what it knows of them. */
+/** Starts the custody log first, because the inventory identifies the agent's own captures by it. */
 async function startInOrder(parts: {
   readonly options: AgentOptions
   readonly tools: CaptureTools

@@ -19,12 +19,12 @@ import { SharedWork } from '../../shared/shared-work.ts'
 import { Turns } from '../../shared/turns.ts'
 import { verifyArchive } from './verification.ts'
 
-/** An entry of the custody log for an action on a checkpoint. */
+/** Describes an action on a checkpoint, as an entry of the custody log. */
 export interface ActionEntry {
   readonly actor: Actor
   readonly action: 'pin' | 'unpin' | 'verify' | 'delete' | 'tampering'
   readonly checkpoint: Checkpoint
-  /** `intended` comes first where the deed cannot be taken back. */
+  /** Outcome of the action. `intended` is recorded first if the action cannot be undone. */
   readonly outcome: 'intended' | 'done' | 'failed'
   readonly detail?: Readonly<Record<string, unknown>>
 }
@@ -34,24 +34,24 @@ export interface CheckpointActionsOptions {
   readonly reader: Pick<ArchiveReader, 'summarize'>
   readonly clock: Clock
   readonly logger: Logger
-  /** Whoever reads an archive to its end has a place of these. */
+  /** Limits the number of archives that are read to their end at the same time. */
   readonly inspections: Pick<Places, 'enter'>
-  /** Resolves once the entry is on the disk; where it rejects nothing is done. */
+  /** Resolves once the entry is on disk. If it rejects, the action is not performed. */
   readonly record: (entry: ActionEntry) => Promise<void>
-  /** The digest that the custody log has for this very file. */
+  /** Returns the digest that the custody log holds for this generation of the file. */
   readonly findRecordedSha256: (checkpoint: Checkpoint) => string | undefined
   readonly isInUse: (id: string) => boolean
-  /** Keeps it from being removed until the answer is called. */
+  /** Protects the archive from removal until the returned function is called. */
   readonly hold: (id: string) => () => void
-  /** The row as it is once the inventory has looked at the file again; undefined when it is gone. */
+  /** Rechecks the file and returns its current row, or undefined if the file is gone. */
   readonly refresh: (checkpoint: Checkpoint) => Promise<Checkpoint | undefined>
 }
 
-/** Pins, verifies and removes archives. Every action has an entry in the custody log. */
+/** Pins, verifies and removes archives, and records every action in the custody log. */
 export class CheckpointActions implements CheckpointActionServices {
   readonly #options: CheckpointActionsOptions
   readonly #hashes = new HashQueue()
-  /** Two drafts of one marker would be one file. */
+  /** Serializes changes to the marker of one archive: two concurrent drafts of it would be the same file. */
   readonly #pinTurns = new Turns()
   readonly #verifications = new SharedWork<Verification>()
 
@@ -59,7 +59,10 @@ export class CheckpointActions implements CheckpointActionServices {
     this.#options = options
   }
 
-  /** What somebody else has pinned already stays as it is, and so does a reason when no other is given. */
+  /**
+   * Pins the archive. A pin set by hand is left unchanged, and the agent's own pin keeps its reason unless a new one is
+   * given.
+   */
   async pin(checkpoint: Checkpoint, order: ActionRequest): Promise<Checkpoint> {
     return this.#pinTurns.run(checkpoint.id, () => this.#pin(checkpoint, order))
   }
@@ -98,7 +101,7 @@ export class CheckpointActions implements CheckpointActionServices {
     return this.#refreshed(checkpoint)
   }
 
-  /** Each of those who share a reading has an entry of their own. Throws CallerLeftError. */
+  /** Verifies the archive. Callers who share a verification each get their own log entry. Throws CallerLeftError. */
   async verify(
     checkpoint: Checkpoint,
     { actor, reason, signal }: ActionRequest & { readonly signal: AbortSignal },
@@ -106,7 +109,7 @@ export class CheckpointActions implements CheckpointActionServices {
     const found = await this.#verifyOnce(checkpoint, actor.user, signal)
     const { sha256, index, custody, isIntact } = found
     const detail = { sha256, index, custody, intact: isIntact, reason }
-    // First: it is written into a log too that is full for verifications.
+    // Recorded first because this entry is accepted even when the log is too full for verifications.
     if (index === 'different' || custody === 'different') {
       const { generation } = checkpoint
       await this.#record({ actor, action: 'tampering', checkpoint, outcome: 'done', detail: { ...detail, generation } })
@@ -115,10 +118,10 @@ export class CheckpointActions implements CheckpointActionServices {
     return found
   }
 
-  /** One reading of one file, whoever asks for it: only who begins it needs a place. */
+  /** Reads each file once for all concurrent callers. Only the caller who starts the read needs a place. */
   async #verifyOnce(checkpoint: Checkpoint, user: string, signal: AbortSignal): Promise<Verification> {
     const { id, generation, sha256 = '' } = checkpoint
-    // With the digest that it is compared with, since that may have become known just now.
+    // The key includes the recorded digest because it may have become known only now.
     const key = [id, generation, sha256].join(' ')
     for (;;) {
       if (this.#verifications.isRunning(key)) return this.#verifications.join(key, joinOnly, signal)
@@ -132,7 +135,7 @@ export class CheckpointActions implements CheckpointActionServices {
     }
   }
 
-  /** Undefined where somebody else has begun the same meanwhile. */
+  /** Returns undefined if another caller has started the same verification in the meantime. */
   async #placeToVerify(key: string, user: string, signal: AbortSignal): Promise<Place | undefined> {
     return this.#verifications.unlessBegun(key, async (begun) => {
       try {
@@ -176,7 +179,7 @@ export class CheckpointActions implements CheckpointActionServices {
       throw error
     }
     await this.#options.refresh(checkpoint)
-    // The deed is done and its intent is on record: a log that cannot be written now is no reason to answer otherwise.
+    // The archive is gone and the intent is recorded, so a failure to write the log does not change the answer.
     const done = { actor, action: 'delete', checkpoint, outcome: 'done' } as const
     await this.#record({ ...done, ...(reason !== undefined && { detail: { reason } }) }).catch((error: unknown) => {
       logger.error({ id: checkpoint.id, error: errorText(error) }, 'Cannot record that an archive was removed')
@@ -187,7 +190,7 @@ export class CheckpointActions implements CheckpointActionServices {
     await this.#hashes.close()
   }
 
-  /** The pin of the very file that is meant. */
+  /** Returns the pin of this generation of the file. Throws ConflictError if the file has changed. */
   #assertThere({ id, rawName, generation }: Checkpoint): CheckpointPin | undefined {
     const path = pathOf(this.#options.directory, rawName)
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })

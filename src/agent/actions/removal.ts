@@ -10,27 +10,27 @@ import { readPin } from '../directory/pins.ts'
 
 export interface RemovalOptions {
   readonly directory: string
-  /** Somebody reads the archive. */
+  /** Returns whether the archive is being read. */
   readonly isInUse: (id: string) => boolean
   readonly now: () => Date
 }
 
 type ArchiveFile = Pick<Checkpoint, 'id' | 'rawName' | 'generation' | 'state'>
 
-/** What is incomplete and changed this recently is most likely still being written. */
+/** An incomplete file that changed within this time is probably still being written. */
 const STILL_WRITTEN_MS = 60_000
 
 const release = promisify(close)
 
-/** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`, `CheckpointChanged`) where the archive must stay. */
+/** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`, `CheckpointChanged`) if the archive must be kept. */
 export function assertRemovable(checkpoint: ArchiveFile, options: RemovalOptions): void {
   using folder = openDirectory(options.directory)
   assertRemovableIn(folder, checkpoint, options)
 }
 
 /**
- * Removes the file of this very generation, and resolves once that is on the disk. Looks again at all that may have
- * changed since it was asked whether it may go. Rejects with ConflictError; nothing is removed then.
+ * Removes this generation of the file and resolves once the removal is on disk. Repeats every check that may have
+ * become outdated since the removal was allowed. If it rejects with ConflictError, nothing is removed.
  */
 export async function removeArchive(checkpoint: ArchiveFile, options: RemovalOptions): Promise<void> {
   using folder = openDirectory(options.directory)
@@ -38,18 +38,21 @@ export async function removeArchive(checkpoint: ArchiveFile, options: RemovalOpt
   await folder.flush()
 }
 
-/** Its name is gone. */
+/** Result of an unlink: the name of the archive is gone. */
 export interface Unlinked {
-  /** Resolves when its room is free. */
+  /** Resolves once the disk space of the archive is free. */
   readonly whenFreed: Promise<void>
 }
 
-/** The same in a directory that the caller flushes. Throws; the last look and the removal are one step. */
+/**
+ * Removes the archive from a directory that the caller flushes. Throws ConflictError if it must be kept. No other code
+ * runs between the last check and the removal.
+ */
 export function unlinkArchive(checkpoint: ArchiveFile, folder: OpenDirectory, options: RemovalOptions): Unlinked {
   assertRemovableIn(folder, checkpoint, options)
   const path = folder.pathOf(checkpoint.rawName)
-  // Whoever lets go of a file last waits for its blocks to be freed, nine tenths of the time that a removal takes: this
-  // way a thread of the pool does.
+  // Closing the last handle of a file frees its blocks, which takes nine tenths of the time of a removal. Holding the
+  // file open moves that work to a thread of the pool.
   const hold = holdOpen(path)
   try {
     unlinkSync(path)
@@ -57,7 +60,7 @@ export function unlinkArchive(checkpoint: ArchiveFile, folder: OpenDirectory, op
     if (hold !== undefined) closeSync(hold)
     throw error
   }
-  // The name is gone, whatever is said of it now.
+  // The name is already gone, so an error of this close changes nothing.
   return { whenFreed: hold === undefined ? Promise.resolve() : release(hold).catch(() => undefined) }
 }
 
@@ -69,7 +72,7 @@ function holdOpen(path: Buffer): number | undefined {
   }
 }
 
-/** The same as `assertRemovable`, in a directory that is open already. */
+/** Throws like `assertRemovable`, for a directory that is already open. */
 export function assertRemovableIn(
   folder: OpenDirectory,
   checkpoint: ArchiveFile,

@@ -12,19 +12,21 @@ import { lookAtArchive } from '../inventory/single-look.ts'
 
 export interface VerificationOptions {
   readonly directory: string
-  /** One of its own: the archives that wait for their first digest would be in the way. */
+  /** Queue for verifications only: archives that wait for their first digest would delay them. */
   readonly hashes: HashQueue
   readonly reader: Pick<ArchiveReader, 'summarize'>
-  /** The digest in the custody log for this file, if any. */
+  /** Digest that the custody log holds for this file, if any. */
   readonly recordedSha256: string | undefined
   readonly now: Date
-  /** Aborts when nobody waits for it any more. */
+  /** Aborts when no caller waits for the result any more. */
   readonly signal: AbortSignal
 }
 
 const CHANGING = { cause: 'its file changes or is gone', hint: 'Ask again when nobody writes to it.' }
 
-/** Throws ConflictError when the file changes meanwhile, or cannot be read to its end. */
+/**
+ * Reads and checks the whole archive. Throws ConflictError if the file changes meanwhile or cannot be read to its end.
+ */
 export async function verifyArchive(
   checkpoint: Checkpoint,
   { directory, hashes, reader, recordedSha256, now, signal }: VerificationOptions,
@@ -58,7 +60,10 @@ export async function verifyArchive(
   }
 }
 
-/** What is too expensive to be read may be called intact only where its bytes are known to be the recorded ones. */
+/**
+ * Returns whether the archive may be called intact. An archive that was too expensive to read is intact only if its
+ * digest matches a recorded one.
+ */
 function isVouchedFor({ end, checkpoint }: ArchiveLook, recorded: readonly Verification['index'][]): boolean {
   if (end !== 'whole' || recorded.includes('different')) return false
   return !wasGivenUp(checkpoint) || recorded.includes('same')

@@ -8,7 +8,10 @@ export interface AdmissionOptions {
   readonly times?: Partial<PlaceTimes>
 }
 
-/** Lets in who reads an archive: to its bytes, or to look into it, which costs memory and time that others choose. */
+/**
+ * Limits concurrent downloads and inspections of archives. An inspection costs memory and time that depend on the
+ * archive's content.
+ */
 export class Admission {
   readonly streams: Places
   readonly inspections: Places

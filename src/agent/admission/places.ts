@@ -3,14 +3,17 @@ import { RecentBytes } from './recent-bytes.ts'
 import { WaitingLine, type Waiting } from './waiting-line.ts'
 
 export interface PlaceLimits {
-  /** For all users together. */
+  /** Maximum for all users together. */
   readonly concurrency: number
   readonly perUser: number
 }
 
 export interface PlacesOptions {
   readonly limits: PlaceLimits
-  /** What is said to who waited too long, or cannot wait: which of the limits it is, and how many are taken. */
+  /**
+   * Builds the error for a caller who waited too long or cannot wait. `limit` is the limit that applied, `taken` the
+   * number of places in use.
+   */
   readonly refusal: (why: {
     readonly limit: keyof PlaceLimits
     readonly user: string
@@ -20,18 +23,18 @@ export interface PlacesOptions {
 }
 
 export interface PlaceTimes {
-  /** Longer than this nobody waits. */
+  /** Longest time that a caller waits for a place. */
   readonly maxWaitMs: number
-  /** A stream is slow by what it took within this time. */
+  /** Period over which the speed of a stream is measured. */
   readonly windowMs: number
-  /** How often slow streams are looked for while somebody waits. */
+  /** Interval between checks for slow streams while a caller waits. */
   readonly lookMs: number
 }
 
-/** A place that somebody has, until `leave` is called; to call it twice does no harm. */
+/** A place in use until `leave` is called. Calling `leave` twice is safe. */
 export interface Place {
   readonly leave: () => void
-  /** Bytes go out from now on: `giveWay` ends them where they do so slowly and somebody without a place waits. */
+  /** Marks the place as a stream. `giveWay` ends the stream if it is slow and a user without a place waits. */
   readonly stream: (giveWay: () => void) => { readonly taken: (bytes: number) => void }
 }
 
@@ -46,9 +49,9 @@ interface Held {
 }
 
 /**
- * So many may do something at once: all together, and each user. By the user's name, since addresses say nothing behind
- * a port-forward. Others wait for their turn, one of each user after the other, so that who asks a lot waits for
- * themselves; who hangs up leaves the line.
+ * Limits concurrent operations, in total and for each user. Users are told apart by name because all clients behind a
+ * port-forward share an address. Other callers wait, and users take turns, so that a user with many requests delays
+ * only their own. A caller who disconnects leaves the line.
  */
 export class Places {
   readonly #options: PlacesOptions
@@ -71,15 +74,18 @@ export class Places {
     return this.#line.length
   }
 
-  /** Throws UnavailableError where too many wait, or for too long, and CallerLeftError once the signal aborts. */
+  /**
+   * Waits for a place. Throws UnavailableError if too many callers wait or the wait is too long, and CallerLeftError
+   * once the signal aborts.
+   */
   async enter(user: string, signal: AbortSignal): Promise<Place> {
     if (signal.aborted) throw new CallerLeftError()
-    // Those who wait while a place is free have as many as they may.
+    // Callers who wait while a place is free have reached their own limit.
     if (!this.#mayBegin(user)) return this.#wait(user, signal)
     return this.#take(user)
   }
 
-  /** Does the work in a place of its own. */
+  /** Runs the work in a place of its own. */
   async run<Result>(user: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
     const place = await this.enter(user, signal)
     try {
@@ -130,7 +136,7 @@ export class Places {
     }
     const waiting: Waiting = {
       user,
-      // The place is taken here, since it is entered only in a later turn.
+      // Takes the place here because the waiting code continues only in a later turn of the event loop.
       begin: () => {
         settle()
         resolve(this.#take(user))
@@ -175,7 +181,7 @@ export class Places {
     this.#timer = undefined
   }
 
-  /** One for each who waits and has no place. Of the user who has most, and there the slowest. */
+  /** Ends one slow stream for each user who waits without a place: the slowest stream of the user who has the most. */
   #askSlowest(): void {
     let wanted = [...this.#line.users()].filter((user) => this.#heldCount(user) === 0).length
     for (const { isGivingWay } of this.#held) if (isGivingWay) wanted -= 1

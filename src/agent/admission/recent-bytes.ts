@@ -1,7 +1,7 @@
-/** The more of them, the closer to the window a count is. */
+/** Number of parts of the window. More parts make the count more precise. */
 const PARTS = 10
 
-/** How many bytes came within the last so many milliseconds, give or take a tenth of them. */
+/** Counts the bytes of the last `windowMs`, with a precision of a tenth of that window. */
 export class RecentBytes {
   readonly #partMs: number
   readonly #now: () => number

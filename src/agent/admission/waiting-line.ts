@@ -9,10 +9,10 @@ export interface WaitingLineLimits {
   readonly perUser: number
 }
 
-/** Those who wait, one lane for each user. The lanes have their turn one after the other. */
+/** Holds waiting callers in one lane for each user. The lanes take turns. */
 export class WaitingLine {
   readonly #limits: WaitingLineLimits
-  /** Whose turn is next stands first. */
+  /** Lanes by user, ordered by whose turn is next. */
   readonly #lanes = new Map<string, Waiting[]>()
   #length = 0
 
@@ -28,7 +28,10 @@ export class WaitingLine {
     return this.#lanes.keys()
   }
 
-  /** False where its user has as many as may wait. Where the line is full one of those with most is refused: it may be this one. */
+  /**
+   * Adds a caller. Returns false if the user's lane is full. If the whole line is full, the last caller of the longest
+   * lane is refused, which may be this one.
+   */
   add(waiting: Waiting): boolean {
     const lane = this.#lanes.get(waiting.user) ?? []
     if (lane.length >= this.#limits.perUser) return false
@@ -39,7 +42,7 @@ export class WaitingLine {
     return true
   }
 
-  /** False where it does not wait any more. */
+  /** Removes a caller. Returns false if the caller no longer waits. */
   remove(waiting: Waiting): boolean {
     const lane = this.#lanes.get(waiting.user)
     const at = lane?.indexOf(waiting) ?? -1
@@ -50,7 +53,9 @@ export class WaitingLine {
     return true
   }
 
-  /** The first of the first user who may; that user's turn comes after that of all others. */
+  /**
+   * Removes and returns the first caller of the first user who may begin, and moves that user to the end of the line.
+   */
   take(mayBegin: (user: string) => boolean): Waiting | undefined {
     for (const [user, lane] of this.#lanes) {
       const [first] = lane
@@ -62,7 +67,7 @@ export class WaitingLine {
     return undefined
   }
 
-  /** The last of the longest lane; where none is longer than that of who came last, they are the one. */
+  /** Refuses the last caller of the longest lane, or the latest caller if no lane is longer than theirs. */
   #refuseOne(newcomers: readonly Waiting[]): void {
     let longest = newcomers
     for (const lane of this.#lanes.values()) if (lane.length > longest.length) longest = lane

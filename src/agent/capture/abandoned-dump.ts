@@ -5,7 +5,7 @@ import { assertWhole, isUnchecked, openStaged } from './publish.ts'
 import type { StagedCheck } from './staged-check.ts'
 
 export interface AbandonedDump {
-  /** When the container has been seen to run on. */
+  /** Settles once the container has been seen to run again. */
   readonly settled: Promise<FreezeOutcome>
   readonly staging: Staging
   readonly stagingId: string
@@ -13,15 +13,18 @@ export interface AbandonedDump {
 }
 
 const LOOK_EVERY_MS = 250
-/** A file that has not grown for so long is not being written any more. */
+/** A file that has not grown for this long is no longer being written. */
 const QUIET_MS = 1_500
 
-/** `whole`: a whole archive lies in staging. `stopped`: the agent is ending, and the next one has to look again. */
+/**
+ * End of the dump. `whole`: a whole archive is in staging. `stopped`: the agent is stopping, and its next run has to
+ * check again.
+ */
 export type AbandonedDumpEnd = 'whole' | 'nothing' | 'stopped'
 
 /**
- * Waits for the end of a dump that nobody waits for any more: a runtime may finish it and write the archive all the
- * same. Throws an UnavailableError (`ArchiveUnchecked`) where nobody can tell what was left.
+ * Waits for the end of a dump after its caller gave up. The runtime may still finish it and write the archive. Throws
+ * UnavailableError (`ArchiveUnchecked`) if the remaining file cannot be checked.
  */
 export async function awaitAbandonedDump({
   settled,
@@ -44,7 +47,10 @@ export async function awaitAbandonedDump({
 }
 
 export interface UnansweredDump {
-  /** Resolves with true when a dump of this size cannot be running any more, with false when the agent ends first. */
+  /**
+   * Resolves with true once a dump of this size can no longer be running, and with false if the agent stops before
+   * that.
+   */
   readonly over: Promise<boolean>
   readonly staging: Staging
   readonly stagingId: string
@@ -52,10 +58,9 @@ export interface UnansweredDump {
 }
 
 /**
- * Waits for the end of a dump whose answer is lost, on a runtime that goes on whatever its caller does: it is over when
- * the archive is whole and grows no more, or when it has had its time. That the container seems to run says nothing:
- * CRIU thaws it for most of a long dump. Throws an UnavailableError (`ArchiveUnchecked`) where nobody can tell what was
- * left.
+ * Waits for the end of a dump whose answer is lost, on a runtime that ignores cancellation. The dump is over when the
+ * archive is whole and no longer grows, or when its time is up. A running container proves nothing: CRIU keeps it
+ * thawed for most of a long dump. Throws UnavailableError (`ArchiveUnchecked`) if the remaining file cannot be checked.
  */
 export async function awaitUnansweredDump({
   over,
@@ -78,12 +83,12 @@ export async function awaitUnansweredDump({
   }
 }
 
-/** A timer that says, when the agent ends before it, that it did not run to its end. */
+/** Resolves with true after `ms`, or with false if the agent stops before that. */
 export async function passes(ms: number, closed: AbortSignal): Promise<boolean> {
   return await sleep(ms, true, { signal: closed, ref: false }).catch(() => false)
 }
 
-/** Throws where it cannot be found out. */
+/** Returns whether a whole archive is at the path. Throws if that cannot be determined. */
 async function isWholeAt(path: string, stagedCheck: StagedCheck): Promise<boolean> {
   try {
     await using file = await openStaged(path)

@@ -15,13 +15,13 @@ export interface AdmissionTools {
   readonly checkpointsDirectory: string
   readonly diskFloor: DiskFloor
   readonly runtimeName: () => string | undefined
-  /** Overrides the factor by engine. */
+  /** Overrides the size factor of the runtime. */
   readonly sizeFactor: number | undefined
-  /** Bytes that captures under way may still need; kept here, as they share the disk. */
+  /** Bytes that captures under way may still need. All captures share the disk, so the set is shared too. */
   readonly reservations: Set<Reservation>
-  /** Resolves when what may go for the sake of a capture is gone. */
+  /** Resolves once the archives that may be removed for a capture have been removed. */
   readonly makeRoom?: (wantedBytes: number) => Promise<void>
-  /** Why retention would remove an archive of this size at once. */
+  /** Returns the reason why retention would remove an archive of this size immediately. */
   readonly rejectionReason?: (identity: ContainerIdentity, archiveBytes: number) => string | undefined
 }
 
@@ -30,39 +30,42 @@ export interface WantedCapture {
   readonly pin: boolean
 }
 
-/** What was found out about a container that may be captured. */
+/** Result of the checks of a container that may be captured. */
 export interface Admission {
-  /** How much of the disk the capture may take up while it runs. */
+  /** Disk space that the capture may need while it runs. */
   readonly diskBytes: number
-  /** A pause that lasts longer than this is not the dump's. */
+  /** A pause that lasts longer than this was not caused by the dump. */
   readonly dumpMayTakeMs: number
-  /** False when it was seen to run: a pause that comes then is the capture's. Undefined where nobody could see. */
+  /**
+   * False if the container was seen to run, so that a later pause belongs to the capture. Undefined if its state could
+   * not be seen.
+   */
   readonly wasPaused: false | undefined
-  /** When it was found out, on the clock of `performance.now()`. */
+  /** Time of the checks on the clock of `performance.now()`. */
   readonly at: number
 }
 
-/** A dump of so many bytes a second is slow even for a busy disk. */
+/** A rate that is slow for a dump even on a busy disk. */
 const SLOW_BYTES_PER_SECOND = 40 * 1024 * 1024
 const SHORTEST_DUMP_MS = 5_000
-/** What an archive holds beside memory and files. */
+/** Size of an archive's content other than memory and files. */
 const ARCHIVE_OVERHEAD_BYTES = 2 * 1024 * 1024
-/** Older findings are looked up again before the container is touched. */
+/** Older results are checked again before the container is touched. */
 const HOLDS_MS = 500
 
-/** Disk that a capture under way may still need. */
+/** Disk space that a capture under way may still need. */
 export interface Reservation {
   bytes: number
 }
 
-/** Everything that can refuse the capture of a running container, before it is touched. */
+/** Makes every check that can refuse the capture of a running container, before the container is touched. */
 export async function admit(wanted: WantedCapture, tools: AdmissionTools): Promise<Admission> {
   const { runtime, staging, freezeControl } = tools
   const { containerId } = wanted.identity
   staging.prepare()
   const at = performance.now()
   const [usage, wasPaused] = await Promise.all([
-    // A runtime without figures is no reason to refuse: the floor alone still holds.
+    // Missing figures are no reason to refuse. The disk floor still applies.
     runtime.listUsage(containerId).catch(() => undefined),
     assertNotPaused(containerId, freezeControl),
   ])
@@ -75,7 +78,7 @@ export async function admit(wanted: WantedCapture, tools: AdmissionTools): Promi
   return { diskBytes, dumpMayTakeMs, wasPaused, at }
 }
 
-/** When its turn comes: a capture that had to wait finds another world. What it may need of the disk is then its own. */
+/** Repeats outdated checks when the turn of a queued capture comes, and reserves the disk space that it may need. */
 export async function admitInTurn(
   wanted: WantedCapture,
   { earlier, reservation }: { readonly earlier: Admission | undefined; readonly reservation: Reservation },
@@ -83,12 +86,13 @@ export async function admitInTurn(
 ): Promise<Admission> {
   const isFresh = earlier !== undefined && performance.now() - earlier.at < HOLDS_MS
   const admission = isFresh ? earlier : await recheck(wanted, tools)
-  // Once more, as others may have begun since; it is reserved at once, so that two that begin together see each other.
+  // Checks again because other captures may have begun, and reserves at once so that two captures that begin together
+  // see each other.
   await assertRoomFor(admission.diskBytes, tools, reservation)
   return admission
 }
 
-/** To freeze a container for an archive that the next sweep takes away again helps nobody. */
+/** Refuses a capture whose archive the next sweep would remove: freezing the container would be of no use. */
 function assertMayStay({ identity, pin }: WantedCapture, archiveBytes: number, tools: AdmissionTools): void {
   const reason = pin ? undefined : tools.rejectionReason?.(identity, archiveBytes)
   if (reason === undefined) return
@@ -98,7 +102,7 @@ function assertMayStay({ identity, pin }: WantedCapture, archiveBytes: number, t
   })
 }
 
-/** Before a capture is refused for want of room, old archives may go. */
+/** Prunes old archives before it refuses a capture for lack of disk space. */
 async function assertRoomFor(diskBytes: number, tools: AdmissionTools, reservation?: Reservation): Promise<void> {
   try {
     await reserve(diskBytes, tools, reservation)
@@ -109,7 +113,7 @@ async function assertRoomFor(diskBytes: number, tools: AdmissionTools, reservati
   }
 }
 
-/** Nothing else runs between the look at the disk and the reservation. */
+/** Checks and reserves disk space. No other code runs between the check and the reservation. */
 async function reserve(diskBytes: number, tools: AdmissionTools, reservation?: Reservation): Promise<void> {
   const disk = await readDiskSpace(tools.checkpointsDirectory)
   assertRoom(diskBytes + reservedBytes(tools), tools.diskFloor, disk)

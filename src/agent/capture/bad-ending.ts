@@ -12,33 +12,33 @@ export interface EndingTools extends AdmissionTools {
   readonly runtime: ContainerRuntime
   readonly freezeGuard: FreezeGuard
   readonly stagedCheck: StagedCheck
-  /** Memory images of the container that the runtime has just failed to export. */
+  /** Finds memory images of a container whose export by the runtime has just failed. */
   readonly findLeftoverImages?: (containerId: string) => Promise<LeftoverImages | undefined>
 }
 
 export interface BadEnding {
   readonly tools: EndingTools
   readonly containerId: string
-  /** What is recorded when the container has to be resumed. */
+  /** Fields recorded if the container has to be resumed. */
   readonly about: Readonly<Record<string, unknown>>
   readonly dumpMayTakeMs: number
-  /** Only a container that was seen to run before the call may have been paused by it. */
+  /** True if the container was seen to run before the call. Only then can the call have paused it. */
   readonly wasSeenRunning: boolean
   readonly stagingId: string
-  /** Aborted where the capture was given up. */
+  /** Aborts when the capture is cancelled, times out or is shut down. */
   readonly signal: AbortSignal
   readonly holdUntil: (settled: Promise<unknown>) => void
 }
 
-/** Failures by which the runtime says that it has not touched the container. */
+/** Failures by which the runtime reports that it has not touched the container. */
 const NOT_TOUCHED: ReadonlySet<string> = new Set(['ContainerPaused', 'ContainerNotRunning', 'ContainerNotFound'])
 
-/** A dump that was given up is waited for at least this long. */
+/** Minimum wait for a dump that was given up. */
 const SHORTEST_WAIT_MS = 30_000
 
-/** The call is still under way, though a dump of this size cannot be. */
+/** Reports that the call is still under way although a dump of this size cannot be. */
 class NoAnswerError extends Error {
-  /** Resolves with true once the runtime has answered all the same. */
+  /** Resolves with true if the runtime still answers. */
   readonly answered: Promise<boolean>
 
   constructor(answered: Promise<boolean>) {
@@ -55,8 +55,8 @@ export interface CallWait {
 }
 
 /**
- * Waits for a call that cannot be cancelled, also after it was given up; then only until a dump of this size cannot be
- * running any more.
+ * Waits for a call that cannot be cancelled. After it is given up, waits only until a dump of this size can no longer
+ * be running.
  */
 export async function answerInTime(
   call: Promise<void>,
@@ -80,8 +80,8 @@ export async function answerInTime(
 }
 
 /**
- * Decides after a call that failed whose a pause of the container is, and waits for what may still come of the dump.
- * Returns when a whole archive lies in staging all the same; else throws what the capture ends with.
+ * Handles a failed call: decides whether the capture caused a pause of the container, and waits for the rest of the
+ * dump. Returns if a whole archive is in staging nevertheless. Otherwise throws the error that the capture ends with.
  */
 export async function endBadly(failure: unknown, ending: BadEnding): Promise<void> {
   const { tools, stagingId, signal } = ending
@@ -105,7 +105,7 @@ export async function endBadly(failure: unknown, ending: BadEnding): Promise<voi
   if (end !== 'whole') throw reason
 }
 
-/** Where the runtime left the memory of the container behind, the hint says so. */
+/** Extends the hint if the runtime left memory images of the container behind. */
 async function withLeftovers(failure: unknown, { tools, containerId }: BadEnding): Promise<unknown> {
   if (!(failure instanceof RuntimeFailureError)) return failure
   const left = await tools.findLeftoverImages?.(containerId)
@@ -119,7 +119,7 @@ async function withLeftovers(failure: unknown, { tools, containerId }: BadEnding
   })
 }
 
-/** The dump is over: a container that runs by now is let go, and one that does not is ours until it does. */
+/** Handles a dump that is over. A container that runs again is released. Any other is watched until it runs. */
 async function watchUntilRunning(failure: unknown, ending: BadEnding): Promise<void> {
   const { tools, containerId, dumpMayTakeMs, about, wasSeenRunning } = ending
   const isUntouched = failure instanceof AgentError && NOT_TOUCHED.has(failure.code)
@@ -128,12 +128,12 @@ async function watchUntilRunning(failure: unknown, ending: BadEnding): Promise<v
   ending.holdUntil(tools.freezeGuard.watch(containerId, options).settled)
 }
 
-/** The dump may go on unseen: for as long as it may take, a pause is its own. */
+/** Opens a freeze watch for a dump that may go on unseen. During its possible duration, a pause is attributed to it. */
 function openWindow(failure: unknown, { tools, containerId, dumpMayTakeMs, about }: BadEnding): FreezeWatch {
   return tools.freezeGuard.watch(containerId, { reason: errorText(failure), dumpMayTakeMs, about })
 }
 
-/** The runtime may go on writing: container and staging are kept for as long as it may. */
+/** Holds the container and its staging for as long as the runtime may go on writing. */
 async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWatch | undefined): Promise<void> {
   const { tools, stagingId, dumpMayTakeMs, signal, holdUntil } = ending
   const { staging, freezeGuard, stagedCheck } = tools
@@ -146,7 +146,7 @@ async function waitUnheeded(failure: unknown, ending: BadEnding, watch: FreezeWa
   }
   const over = passes(dumpMayTakeMs, freezeGuard.closed)
   const wait = awaitUnansweredDump({ over, staging, stagingId, stagedCheck })
-  // Also where nobody can tell what was left: the container comes first.
+  // A failed check is ignored here: the container is handled first.
   await wait.catch(() => undefined)
   if (watch !== undefined && (await look(ending)) !== 'running') holdUntil(watch.settled)
   const end = await wait

@@ -3,7 +3,7 @@ import { goErrorText } from '../../runtime/cri-connection.ts'
 import { AgentError, errorText, isSystemError } from '../../shared/errors.ts'
 import { explainDiskError } from './publish.ts'
 
-/** The archive is whole, or nobody can tell, and it could not be published: it must stay in staging. */
+/** Reports that an archive could not be published although it is whole, or may be. It must stay in staging. */
 export class ArchiveKeptError extends Error {
   constructor(cause: unknown) {
     super(errorText(cause), { cause })
@@ -11,7 +11,7 @@ export class ArchiveKeptError extends Error {
   }
 }
 
-/** Any error of a capture as it is kept and shown. */
+/** Converts any error of a capture to the form that is stored and shown. */
 export function toCaptureFailure(thrown: unknown): CaptureFailure {
   if (thrown instanceof ArchiveKeptError) return keptInStaging(thrown.cause)
   const error = explainDiskError(thrown)

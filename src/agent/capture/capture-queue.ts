@@ -8,15 +8,15 @@ export interface QueuedWork {
 }
 
 export interface CaptureQueueOptions {
-  /** How many captures the node takes at once. */
+  /** Maximum number of captures that run at the same time on this node. */
   readonly concurrency: number
-  /** How many may wait. */
+  /** Maximum number of captures that wait. */
   readonly limit: number
 }
 
 /**
- * Who captures what, and when: never two captures of one container at once, no more than the node's limit, first come
- * first served, except that one that waits for its containers lets those of other containers pass.
+ * Schedules captures: never two of one container at once, never more than the node's limit, and in order of arrival. A
+ * capture that waits for its containers lets captures of other containers pass.
  */
 export class CaptureQueue {
   readonly #concurrency: number
@@ -35,7 +35,7 @@ export class CaptureQueue {
     return { running: this.#running, queued: this.#waiting.length, queueLimit: this.#limit }
   }
 
-  /** Throws an UnavailableError when the work would have to wait and too many wait already. */
+  /** Throws UnavailableError if the work would have to wait and the queue is full. */
   assertRoom(containerIds: readonly string[]): void {
     if (!this.#isOpen) {
       throw new UnavailableError('Cannot take a checkpoint: the agent is stopping', {
@@ -57,7 +57,7 @@ export class CaptureQueue {
     this.#startWhatCan()
   }
 
-  /** Takes it out again. False when it runs already, or is not known. */
+  /** Removes waiting work. Returns false if the work already runs or is unknown. */
   remove(jobId: string): boolean {
     const before = this.#waiting.length
     this.#waiting = this.#waiting.filter((work) => work.jobId !== jobId)
@@ -66,7 +66,7 @@ export class CaptureQueue {
     return isRemoved
   }
 
-  /** The job that waits for, captures or winds down this container. */
+  /** Returns the job that waits for, captures or winds down this container. */
   findJob(containerId: string): string | undefined {
     return (
       this.#claims.get(containerId)?.jobId ??
@@ -74,7 +74,10 @@ export class CaptureQueue {
     )
   }
 
-  /** Keeps others off a container whose dump goes on though its job has ended, until the promise settles. */
+  /**
+   * Keeps other captures off a container until the promise settles, because its dump continues after the end of its
+   * job.
+   */
   hold(containerId: string, jobId: string, until: Promise<unknown>): void {
     this.#claim(containerId, jobId)
     const release = () => {
@@ -84,7 +87,7 @@ export class CaptureQueue {
     until.then(release, release)
   }
 
-  /** Lets no new work begin and gives back what was waiting. */
+  /** Starts no more work and returns the work that was waiting. */
   close(): readonly QueuedWork[] {
     this.#isOpen = false
     return this.#waiting.splice(0)
@@ -95,7 +98,10 @@ export class CaptureQueue {
     return this.#isOpen && this.#running < this.#concurrency && containerIds.every(isFree)
   }
 
-  /** Nobody passes one that waits for the same container: a whole pod would wait for ever while others come and go. */
+  /**
+   * Starts all work that can run. No work passes earlier work for the same container, or the capture of a whole pod
+   * could wait forever.
+   */
   #startWhatCan(): void {
     const started: QueuedWork[] = []
     const waiting: QueuedWork[] = []

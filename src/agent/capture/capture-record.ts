@@ -18,13 +18,13 @@ export interface CaptureRecordOptions {
   readonly store: JobStore
   readonly clock: Clock
   readonly logger: Logger
-  /** It got into another state, or more was written. */
+  /** Called when the state changes or more bytes are written. */
   readonly onChange?: (what: 'state' | 'bytes') => void
 }
 
 /**
- * One capture as it proceeds: what is shown of it now, and its row for the next start. The first row was written before
- * the capture began; should the index fail later, the capture goes on and only the log knows.
+ * Tracks one capture: the state to show and the row in the index for the next start. The first row is written before
+ * the capture begins. If the index fails later, the capture continues and the failure is only logged.
  */
 export class CaptureRecord {
   readonly jobId: string
@@ -59,7 +59,7 @@ export class CaptureRecord {
     this.#show(capture)
   }
 
-  /** Not kept in the index: it changes many times a second. */
+  /** Sets the number of bytes written. It is not stored in the index because it changes many times a second. */
   setBytes(bytesWritten: number): void {
     if (bytesWritten === this.#capture.bytesWritten) return
     this.#capture = { ...this.#capture, bytesWritten }
@@ -69,7 +69,7 @@ export class CaptureRecord {
   async phase<T>(name: CapturePhaseName, work: () => Promise<T>): Promise<T> {
     const startedAt = this.#clock.now()
     const begun = performance.now()
-    // In the order in which they begin: some go on side by side.
+    // Phases are listed in the order in which they begin because some run in parallel.
     const place = this.#phases.push(undefined) - 1
     try {
       return await work()
@@ -85,18 +85,21 @@ export class CaptureRecord {
     })
   }
 
-  /** Its row says so at once; it is shown with `showEnd`. */
+  /** Ends the capture with success. Its row is written at once, but the end is shown by `showEnd`. */
   succeed(archive: CapturedArchive): void {
     const { failure: _, ...capture } = this.#capture
     this.#end({ ...capture, state: 'succeeded', bytesWritten: archive.sizeBytes, archive })
   }
 
-  /** Its row says so at once; it is shown with `showEnd`. */
+  /** Ends the capture with a failure. Its row is written at once, but the end is shown by `showEnd`. */
   end(state: 'failed' | 'cancelled' | 'unknown-outcome', failure: CaptureFailure): void {
     this.#end({ ...this.#capture, state, failure })
   }
 
-  /** Only when nothing of the container is held any more: who sees the end may ask for the next capture at once. */
+  /**
+   * Shows the end of the capture. Call it only after the container is released, since callers may then request the next
+   * capture at once.
+   */
   showEnd(): void {
     if (this.#ended !== undefined) this.#show(this.#ended)
   }

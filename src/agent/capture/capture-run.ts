@@ -23,22 +23,25 @@ export interface CaptureTools extends EndingTools {
 }
 
 export interface CaptureRunRequest {
-  /** Undefined when it had to wait from the beginning. */
+  /** Result of the first checks. Undefined if the capture had to wait from the beginning. */
   readonly admission: Admission | undefined
-  /** For the entry of the outcome. */
+  /** Facts recorded with the outcome. */
   readonly facts: ContainerFacts
   readonly stagingId: string
   readonly pin: boolean
   readonly reason: string | undefined
   readonly requestedBy: string
   readonly actor: Actor
-  /** Aborted with a `CaptureFailure` as its reason: that is how the capture ends, unless the runtime finished all the same. */
+  /**
+   * Aborts with a `CaptureFailure` as its reason. The capture ends with that failure unless the runtime finishes
+   * nevertheless.
+   */
   readonly signal: AbortSignal
-  /** Told when the container must be left alone for a while, though this capture has ended. */
+  /** Called if the container must be left alone for a while after the end of this capture. */
   readonly holdUntil: (settled: Promise<unknown>) => void
 }
 
-/** Takes the checkpoint of one container. Never throws: how it ends is in the record. */
+/** Takes the checkpoint of one container. Never throws: the record holds the result. */
 export async function runCapture(record: CaptureRecord, order: CaptureRunRequest, tools: CaptureTools): Promise<void> {
   const { stagingId, signal } = order
   const { identity } = record.capture
@@ -66,7 +69,8 @@ export async function runCapture(record: CaptureRecord, order: CaptureRunRequest
     const sealed = await seal(record, { order, tools, location, takenAt })
     const archive = { ...sealed.archive, takenAt }
     record.succeed(archive)
-    // After the row, by which the inventory knows the file as ours; what a crash leaves out here is made up for at the start.
+    // Runs after the row is written, since the inventory uses the row to recognize the file. If a crash prevents this
+    // step, the next start repeats it.
     const facts = { ...order.facts, ...dumpTimeOf(record.capture) }
     await Promise.all([tools.custody.succeed(subject, archive, sealed.file, facts), staged.remove()])
     failPoint('capture.recorded')
@@ -87,7 +91,7 @@ export async function runCapture(record: CaptureRecord, order: CaptureRunRequest
   }
 }
 
-/** The folder of one capture in staging. */
+/** Directory of one capture in staging. */
 class StagingFolder {
   readonly #id: string
   readonly #tools: CaptureTools
@@ -104,13 +108,13 @@ class StagingFolder {
     return location
   }
 
-  /** What is in it must not be lost: it is not removed. */
+  /** Keeps the directory from being removed, because its content must not be lost. */
   keep(): void {
     this.#tools.staging.keep(this.#id)
     this.#removal = Promise.resolve()
   }
 
-  /** Once, however often it is asked for. Never rejects. */
+  /** Removes the directory once, even if called repeatedly. Never rejects. */
   remove(): Promise<void> {
     this.#removal ??= this.#remove()
     return this.#removal
@@ -132,15 +136,18 @@ interface Dump {
   readonly admission: Admission
 }
 
-/** An older look at the container is repeated right before the runtime is asked. */
+/** An older check of the container is repeated right before the runtime is called. */
 const LOOK_HOLDS_MS = 250
 
-/** Returns once the runtime has written the archive. A call that was given up may still leave a whole one: then it returns too. */
+/**
+ * Returns once the runtime has written the archive. Also returns if a call that was given up still leaves a whole
+ * archive.
+ */
 async function dump(record: CaptureRecord, { order, tools, location, admission }: Dump): Promise<void> {
   const { identity } = record.capture
   const isFresh = performance.now() - admission.at < LOOK_HOLDS_MS
   const wasPaused = isFresh ? admission.wasPaused : await assertNotPaused(identity.containerId, tools.freezeControl)
-  // Before the call: after a crash it says that a pause may be ours.
+  // Written before the call. After a crash, it shows that a pause may have been caused by this capture.
   if (wasPaused === false) record.trace({ wasPaused })
   const file = followGrowingFile(location, (bytes) => {
     record.setBytes(bytes)
@@ -163,7 +170,9 @@ async function dump(record: CaptureRecord, { order, tools, location, admission }
   }
 }
 
-/** A runtime that dumps to the end whatever its caller does is waited for; on the wire nothing is cancelled there. */
+/**
+ * Calls the runtime. If the runtime ignores cancellation, the call is not cancelled and the agent waits for its end.
+ */
 async function callRuntime(containerId: string, { order, tools, location, admission }: Dump): Promise<void> {
   const { runtime, freezeControl: control } = tools
   const isCancellable = runtime.heedsCancel !== false
@@ -190,7 +199,10 @@ interface Sealed {
   readonly file: { readonly inode: number; readonly modifiedAt: Date }
 }
 
-/** Throws an ArchiveKeptError where the archive is whole, or may be, and cannot be published. */
+/**
+ * Checks, syncs and publishes the staged archive. Throws ArchiveKeptError if the archive is whole, or may be, and
+ * cannot be published.
+ */
 async function seal(record: CaptureRecord, { order, tools, location, takenAt }: Seal): Promise<Sealed> {
   record.enter('sealing')
   await using file = await openStaged(location)

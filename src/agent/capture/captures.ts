@@ -21,29 +21,32 @@ export interface CapturesOptions {
   readonly store: JobStore
   readonly tools: CaptureTools
   readonly queue: CaptureQueue
-  /** Our own limit for one capture; the call itself carries none. */
+  /** The agent's own limit for one capture. The call to the runtime has no limit. */
   readonly maxDurationMs: number
   readonly onEnd?: (capture: ContainerCapture) => void
   readonly events?: CaptureEvents
 }
 
-/** What is told of a job while it goes on; the job is as it is then. */
+/** Events of a job under way. Each carries the job as it is at that time. */
 export interface CaptureEvents {
   readonly emitCapture: (job: CaptureJob) => void
   readonly emitProgress: (job: CaptureJob) => void
 }
 
-/** The node as it was a moment ago, for a capture that is about to be asked for. */
+/** State of the node just before a capture is requested. */
 export interface NodeSnapshot {
   readonly view: NodeView
-  /** What has been asked of the container by the id that it had before; nobody wants the answers where it has another. */
+  /**
+   * Queries about the container that were sent early, by its previous ID. Their answers are not used if the ID has
+   * changed.
+   */
   readonly ahead: AskedAhead | undefined
 }
 
 interface AskedAhead {
   readonly containerId: string
   readonly usage: Promise<Usage>
-  /** Taken once: who looks again wants to see what is new. */
+  /** Used once: a second check needs a new answer. */
   freeze: Promise<FreezeState> | undefined
 }
 
@@ -52,7 +55,7 @@ type Usage = ReadonlyMap<string, ContainerUsage>
 interface Selected {
   readonly identity: ContainerIdentity
   readonly facts: ContainerFacts
-  /** Undefined where another capture of it is under way: it is looked at when its turn comes. */
+  /** Undefined if another capture of the container is under way. The container is then checked when its turn comes. */
   readonly admission: Admission | undefined
 }
 
@@ -63,14 +66,14 @@ interface ActiveJob {
   readonly selected: readonly Selected[]
   readonly abort: AbortController
   readonly done: PromiseWithResolvers<void>
-  /** When it was last told of, on the monotonic clock. */
+  /** Time of the last event, on the monotonic clock. */
   toldAt: number
 }
 
-/** How often those who watch are told that more was written. */
+/** Minimum interval between progress events. */
 const PROGRESS_MS = 500
 
-/** Every capture of the node: admits, queues, runs, cancels and remembers them. */
+/** Admits, queues, runs, cancels and stores every capture of the node. */
 export class Captures implements CaptureServices {
   readonly #store: JobStore
   readonly #tools: CaptureTools
@@ -81,7 +84,7 @@ export class Captures implements CaptureServices {
   readonly #active = new Map<string, ActiveJob>()
   readonly #usageLooks: SharedLooks<string, Usage>
   readonly #freezeLooks: SharedLooks<string, FreezeState>
-  /** In the order of time even within one millisecond, and when the clock steps back: lists page by it. */
+  /** Creates IDs that increase even within one millisecond and when the clock steps back, because lists page by ID. */
   readonly #newUlid = monotonicFactory()
 
   constructor({ store, tools, queue, maxDurationMs, onEnd, events }: CapturesOptions) {
@@ -100,14 +103,17 @@ export class Captures implements CaptureServices {
     return this.#queue.counts
   }
 
-  /** Looks at the node ahead of a request; what will be asked of this container in any case is asked meanwhile. */
+  /**
+   * Reads the state of the node before a request. Meanwhile sends the queries about this container that are needed in
+   * any case.
+   */
   async look(target: Pick<CaptureRequest, 'namespace' | 'pod' | 'container'>): Promise<NodeSnapshot> {
     this.#tools.stagedCheck.warm?.()
     const ahead = this.#askAhead(target)
     return { view: await this.#tools.containers.read(), ahead }
   }
 
-  /** Refuses where one of the containers is being captured already. */
+  /** Requests a capture. Refuses if one of the containers is already being captured. */
   async request(wish: CaptureRequest): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = await this.look(wish)
@@ -118,7 +124,10 @@ export class Captures implements CaptureServices {
     return this.#begin(wish, admitted)
   }
 
-  /** Queues behind a capture of the same container that is under way. A caller who has just looked at the node says so. */
+  /**
+   * Requests a capture that queues behind another of the same container. Callers that have just read the state of the
+   * node pass it as `seen`.
+   */
   async requestBehind(wish: CaptureRequest, seen?: NodeSnapshot): Promise<CaptureJob> {
     this.#queue.assertRoom([])
     const sighting = seen ?? (await this.look(wish))
@@ -150,12 +159,12 @@ export class Captures implements CaptureServices {
     return { jobs: jobs.map((job) => this.#current(job)), remaining }
   }
 
-  /** Each that a job is of, once. */
+  /** Returns each namespace of a job once. */
   namespaces(): readonly string[] {
     return this.#store.namespaces()
   }
 
-  /** The job that waits for or works on this container. */
+  /** Returns the job that waits for or works on this container. */
   findInFlight(containerId: string): string | undefined {
     return this.#queue.findJob(containerId)
   }
@@ -174,12 +183,12 @@ export class Captures implements CaptureServices {
     return this.get(jobId)
   }
 
-  /** Keeps others off a container whose capture an earlier run of the agent left behind. */
+  /** Keeps other captures off a container that an earlier run of the agent left behind. */
   hold(containerId: string, jobId: string, until: Promise<unknown>): void {
     this.#queue.hold(containerId, jobId, until)
   }
 
-  /** Lets nothing new begin, waits for what runs, and cancels what is not done after the grace. */
+  /** Starts no more captures, waits for running ones, and cancels the rest after the grace period. */
   async shutDown(graceMs: number): Promise<void> {
     for (const { jobId } of this.#queue.close()) {
       const active = this.#active.get(jobId)
@@ -200,7 +209,7 @@ export class Captures implements CaptureServices {
     if (seen === undefined || this.#queue.findJob(seen.identity.containerId) !== undefined) return undefined
     const { containerId } = seen.identity
     const [usage, freeze] = [this.#usageLooks.look(containerId), this.#freezeLooks.look(containerId)]
-    // Nobody may ever want them.
+    // Prevents unhandled rejections, since the answers may never be used.
     for (const look of [usage, freeze]) look.catch(() => undefined)
     return { containerId, usage, freeze }
   }
@@ -228,7 +237,10 @@ export class Captures implements CaptureServices {
     )
   }
 
-  /** A crowd of callers asks the runtime no more than a few would: each question has its deadline from the beginning. */
+  /**
+   * Shares queries to the runtime between concurrent callers, so that many callers cause few queries. The deadline of
+   * each query starts when the query is sent.
+   */
   #admissionTools({ ahead }: NodeSnapshot): AdmissionTools {
     const takeFreeze = (id: string) => {
       if (ahead?.containerId !== id) return undefined
@@ -361,7 +373,7 @@ export class Captures implements CaptureServices {
   }
 }
 
-/** They are the same for as long as the container is there. */
+/** Returns facts that stay the same for the lifetime of the container. */
 function factsOf({ image, imageReference, podLabels }: NodeContainer): ContainerFacts {
   return {
     image,
@@ -370,7 +382,7 @@ function factsOf({ image, imageReference, podLabels }: NodeContainer): Container
   }
 }
 
-/** The answer of the store while the job is active would be older than what is in memory. */
+/** Returns the job from memory. While a job is active, its rows in the store may be older. */
 function snapshot({ head, records }: ActiveJob): CaptureJob {
   return { ...head, captures: records.map(({ capture }) => capture) }
 }
@@ -387,7 +399,7 @@ function inFlight(
   })
 }
 
-/** Resolves with the first of: the promise, the end of the time, the abort of the signal. */
+/** Resolves at the first of these: the promise settles, the time is up, the signal aborts. */
 async function firstOf(
   promise: Promise<unknown>,
   { timeoutMs, signal }: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },

@@ -4,7 +4,7 @@ import { PAUSED_HINT } from '../../runtime/failure-causes.ts'
 import { ConflictError, UnavailableError } from '../../shared/errors.ts'
 
 export interface FreezeLookTiming {
-  /** How long a state that nobody knows is asked for again. */
+  /** Time during which an unknown state is checked again. */
   readonly lookForMs: number
   readonly lookEveryMs: number
 }
@@ -12,10 +12,10 @@ export interface FreezeLookTiming {
 const TIMING: FreezeLookTiming = { lookForMs: 3_000, lookEveryMs: 100 }
 
 /**
- * Refuses a container that is paused already: a dump of it would fail, destroy the dump that somebody else is taking,
- * or make their pause look like ours. Returns false when it was seen to run, so that a later pause is the capture's;
- * undefined where this node cannot see pauses at all, or the container is gone. Throws a ConflictError
- * (`ContainerPaused`), or an UnavailableError (`FreezeUnknown`) when nobody could tell in time.
+ * Refuses a container that is already paused. A dump of it would fail, destroy another dump, or make that pause look
+ * like the agent's. Returns false if the container was seen to run, so that a later pause belongs to the capture.
+ * Returns undefined if the node cannot show pauses at all or the container is gone. Throws ConflictError
+ * (`ContainerPaused`), or UnavailableError (`FreezeUnknown`) if the state is not known in time.
  */
 export async function assertNotPaused(
   containerId: string,
@@ -24,14 +24,15 @@ export async function assertNotPaused(
 ): Promise<false | undefined> {
   const begun = performance.now()
   for (let looks = 1; ; looks += 1) {
-    // A look ends by itself, as every call to the runtime; it is not cut short, since a busy agent would cut good ones.
+    // Each check has the deadline of a call to the runtime. It gets no shorter one, which would cut off good answers on
+    // a busy node.
     const state = await control.look(containerId).catch(() => undefined)
     if (state === 'running') return false
     if (state === 'gone') return undefined
     if (state === 'frozen') throw paused()
     if (looks === 1 && state === 'unknown' && (await control.isBlind(containerId).catch(() => false))) return undefined
     const isOver = performance.now() - begun >= lookForMs
-    // An answer that came late says nothing of a second one.
+    // A late answer does not predict the next one.
     if (isOver && (looks > 1 || state === undefined)) throw unknown()
     await sleep(lookEveryMs)
   }

@@ -3,19 +3,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openNoFollow } from '../../shared/open-no-follow.ts'
 import { isSystemError } from '../../shared/errors.ts'
 
-/** How much may be written before it is sent to the disk: less costs more flushes, more leaves a longer wait at the end. */
+/** Bytes written before each sync. A smaller value causes more flushes, a larger one a longer last sync. */
 const SYNC_EVERY_BYTES = 16 * 1024 * 1024
 
 const LOOK_EVERY_MS = 10
 
 export interface GrowingFile {
-  /** Stops the look-out and returns once no sync is under way. */
+  /** Stops following the file and returns once no sync is under way. */
   stop(): Promise<void>
 }
 
 /**
- * Follows a file that somebody else writes: reports its size, and syncs what is there while the rest is still being
- * written, so that the last sync finds little left to do. Errors are left to that last sync, which reports them.
+ * Follows a file that another process writes. Reports its size and syncs its content during the write, so that the last
+ * sync has little to do. Errors are left to that last sync, which reports them.
  */
 export function followGrowingFile(path: string, onSize: (bytes: number) => void): GrowingFile {
   const stop = new AbortController()

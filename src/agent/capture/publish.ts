@@ -8,7 +8,10 @@ import { openDirectory } from '../directory/open-directory.ts'
 import { pinMarkerOf } from '../../checkpoint/pin-marker.ts'
 import type { StagedArchive, StagedCheck } from './staged-check.ts'
 
-/** Opens what the runtime left in staging. Throws a RuntimeFailureError when there is nothing, or something else. */
+/**
+ * Opens the archive that the runtime left in staging. Throws RuntimeFailureError if there is none or it is not a
+ * regular file.
+ */
 export async function openStaged(path: string): Promise<FileHandle> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch((error: unknown) => {
     if (isSystemError(error, 'ENOENT')) {
@@ -28,8 +31,8 @@ export async function openStaged(path: string): Promise<FileHandle> {
 }
 
 /**
- * Throws a RuntimeFailureError unless the tar ends as it should and nothing follows, and an UnavailableError
- * (`ArchiveUnchecked`) where that cannot be found out.
+ * Throws RuntimeFailureError unless the archive ends properly and nothing follows, and UnavailableError
+ * (`ArchiveUnchecked`) if that cannot be determined.
  */
 export async function assertWhole(archive: StagedArchive, { check }: StagedCheck): Promise<void> {
   const verdict = await check(archive)
@@ -48,24 +51,24 @@ export async function assertWhole(archive: StagedArchive, { check }: StagedCheck
 
 const UNCHECKED = 'ArchiveUnchecked'
 
-/** That nobody knows whether the archive is whole is no reason to take it away. */
+/** Returns whether the error says that an archive could not be checked. Such an archive is not removed. */
 export function isUnchecked(error: unknown): boolean {
   return error instanceof UnavailableError && error.code === UNCHECKED
 }
 
 export interface PublishOptions {
   readonly staged: string
-  /** The marker that keeps the archive, staged as well; it has its name before the archive has. */
+  /** Staged pin marker of the archive. It is linked to its final name before the archive. */
   readonly stagedMarker?: string
   readonly directory: string
   readonly parts: ArchiveNameParts
-  /** Told before a name is tried, so that a crash in between can be mended. */
+  /** Called before each name is tried, so that the next start can repair a crash in between. */
   readonly onName: (fileName: string) => void
 }
 
 /**
- * Gives the staged file its final name without ever overwriting another: a name that is taken gives way to the next
- * free second. Once this returns, the name survives a power cut; the staged one is still there.
+ * Links the staged file to its final name and never overwrites another file: if a name is taken, the next second is
+ * tried. After the return, the name survives a power failure. The staged name remains.
  */
 export async function publish(options: PublishOptions): Promise<string> {
   using directory = openDirectory(options.directory)
@@ -76,7 +79,7 @@ export async function publish(options: PublishOptions): Promise<string> {
   return fileName
 }
 
-/** A day of captures, one a second. */
+/** Seconds of a day: one name for each second. */
 const MAX_NAMES = 86_400
 
 async function linkUnderFreeName({ staged, stagedMarker, directory, parts, onName }: PublishOptions): Promise<string> {
@@ -85,7 +88,8 @@ async function linkUnderFreeName({ staged, stagedMarker, directory, parts, onNam
     const fileName = formatArchiveName({ ...parts, takenAt })
     onName(fileName)
     failPoint('capture.named')
-    // A marker of somebody else is theirs to take away: beside it, ours could not be told from it.
+    // A marker of another origin is left in place. The agent's own marker could not be told from it, so the next name
+    // is tried.
     if (stagedMarker !== undefined && !(await linkUnlessTaken(stagedMarker, join(directory, pinMarkerOf(fileName)))))
       continue
     failPoint('capture.marked')
@@ -100,7 +104,7 @@ async function linkUnderFreeName({ staged, stagedMarker, directory, parts, onNam
   throw new Error(`no free name within ${MAX_NAMES} seconds`)
 }
 
-/** False where another file has this name. */
+/** Links the file. Returns false if another file has this name. */
 async function linkUnlessTaken(file: string, name: string): Promise<boolean> {
   try {
     await link(file, name)
@@ -111,7 +115,7 @@ async function linkUnlessTaken(file: string, name: string): Promise<boolean> {
   }
 }
 
-/** Takes the marker away beside a name that its archive did not get in the end; one of somebody else stays. */
+/** Removes the agent's marker for a name that the archive did not get. A marker of another origin stays. */
 export async function removeOwnMarker({
   stagedMarker,
   directory,
@@ -140,7 +144,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   await handle.sync()
 }
 
-/** An error of the disk as one that says what to do; any other as it is. */
+/** Converts an error of a full disk to one with a hint. Returns other errors unchanged. */
 export function explainDiskError(error: unknown): unknown {
   if (!isSystemError(error, 'ENOSPC', 'EDQUOT')) return error
   return new OutOfSpaceError('Cannot keep the archive: the disk of the checkpoint directory is full', {

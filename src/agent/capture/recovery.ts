@@ -22,25 +22,26 @@ import { assertWhole, isUnchecked, openStaged, publish, removeOwnMarker, syncDir
 export interface RecoveryOptions {
   readonly store: JobStore
   readonly tools: CaptureTools
-  /** Keeps new captures off a container whose dump may still be going on. */
+  /** Keeps new captures off a container whose dump may still be running. */
   readonly hold: (containerId: string, jobId: string, until: Promise<unknown>) => void
 }
 
-/** Where the row says nothing about it. */
+/** Used if the row has no estimate. */
 const DUMP_MAY_TAKE_MS = 60_000
-/** Well formed, and of no container: for a question about the runtime itself. */
+/** A well-formed ID of no container, for a query about the runtime itself. */
 const NO_CONTAINER = '0'.repeat(64)
 
 /**
- * Ends what an earlier run of the agent left unfinished, however that run ended: whole archives are adopted, folders
- * cleaned, containers watched until they run. Resolves when all is done; call it without waiting, captures may begin.
+ * Ends the captures that an earlier run of the agent left unfinished, however that run ended. Adopts whole archives,
+ * cleans staging directories, and watches containers until they run. Resolves when all is done. Call it without
+ * waiting: new captures may begin.
  */
 export async function recoverCaptures({ store, tools, hold }: RecoveryOptions): Promise<void> {
   const unfinished = store.listUnfinished()
   const held = store.listHeld()
   const known = new Set([...unfinished, ...held].map(({ traces }) => traces.stagingId))
   for (const { traces } of held) if (traces.stagingId !== undefined) tools.staging.keep(traces.stagingId)
-  // Before the first await: the containers must be held before a request can come in.
+  // Runs before the first await, because the containers must be held before a request can arrive.
   const recoveries = unfinished.map((left) => recover(left, { store, tools, hold }))
   const publications = held.map((left) => publishHeld(left, { store, tools }))
   const unclaimed = (await tools.staging.listLeftovers()).filter((id) => !known.has(id))
@@ -52,8 +53,8 @@ export async function recoverCaptures({ store, tools, hold }: RecoveryOptions): 
 }
 
 /**
- * Removes what an ended capture has left, once the runtime cannot be writing to it any more. What no row speaks of may
- * be all that there is of an archive: it is kept.
+ * Removes the staging directory of an ended capture once the runtime can no longer write to it. A whole archive that no
+ * row mentions is kept, since it may be the only copy.
  */
 async function clearUnclaimed(stagingId: string, { store, tools, hold }: RecoveryOptions): Promise<void> {
   const { staging, logger, freezeGuard } = tools
@@ -75,7 +76,7 @@ async function clearUnclaimed(stagingId: string, { store, tools, hold }: Recover
   await staging.remove(stagingId)
 }
 
-/** Whether it is an archive that has no other name, and is whole as far as anybody can tell. */
+/** Returns whether the file has no other name and is whole, or could not be checked. */
 async function mayBeWhole(path: string, { stagedCheck }: CaptureTools): Promise<boolean> {
   try {
     await using file = await openStaged(path)
@@ -88,13 +89,13 @@ async function mayBeWhole(path: string, { stagedCheck }: CaptureTools): Promise<
   }
 }
 
-/** Asks the runtime; one that is away counts as one that goes on whatever its caller does. */
+/** Returns whether the runtime honors cancellation. A runtime that does not answer counts as one that ignores it. */
 async function heedsCancel(containerId: string, { runtime }: CaptureTools): Promise<boolean> {
   await runtime.taskState(containerId).catch(() => undefined)
   return runtime.heedsCancel === true
 }
 
-/** Tries again what could not be published when it was taken. */
+/** Retries the publication of an archive that could not be published when it was taken. */
 async function publishHeld(
   left: UnfinishedCapture,
   { store, tools }: Pick<RecoveryOptions, 'store' | 'tools'>,
@@ -133,14 +134,14 @@ async function recover(left: UnfinishedCapture, { store, tools, hold }: Recovery
     logger,
   })
   if (left.capture.state === 'queued') {
-    // At once: the first answer of this run already says so.
+    // Ended before the first await, so that the first answer of this run already says so.
     record.end('failed', RESTARTED_BEFORE_BEGIN)
     await tools.custody.fail(subjectOf(left), 'failed', RESTARTED_BEFORE_BEGIN)
     return
   }
   const { containerId } = left.capture.identity
   const dumpMayTakeMs = left.traces.dumpMayTakeMs ?? DUMP_MAY_TAKE_MS
-  // Once it is sealing, the runtime has answered: nothing of the dump can come any more.
+  // In the sealing state the runtime has already answered, so its dump is over.
   const isInDump = left.capture.state === 'running'
   const watch =
     isInDump && left.traces.wasPaused === false
@@ -169,7 +170,7 @@ async function recover(left: UnfinishedCapture, { store, tools, hold }: Recovery
 
 interface Finish {
   readonly tools: CaptureTools
-  /** Resolves when nothing more can come of the dump. */
+  /** Resolves once the dump can leave nothing more. */
   readonly awaitDump: (stagingId: string) => Promise<AbandonedDumpEnd>
 }
 
@@ -209,7 +210,7 @@ interface Found {
   readonly tools: CaptureTools
 }
 
-/** The archive has its name, on the disk. */
+/** Records the success of a capture whose archive has its final name on disk. */
 async function succeed(left: UnfinishedCapture, record: CaptureRecord, { archive, tools }: Found): Promise<void> {
   const unpinned = left.pin ? await findPinFailure(left, { archive, tools }) : undefined
   if (unpinned === undefined) record.succeed(archive)
@@ -218,7 +219,9 @@ async function succeed(left: UnfinishedCapture, record: CaptureRecord, { archive
   await tools.custody.succeed(subjectOf(left), archive, { inode: ino, modifiedAt: mtime }, dumpTimeOf(left.capture))
 }
 
-/** It had its name already: by inode, since the name alone could be another's. */
+/**
+ * Finds an archive that was already published. It is identified by inode because another file could have the same name.
+ */
 async function findPublished(
   left: UnfinishedCapture,
   { checkpointsDirectory }: CaptureTools,
@@ -249,8 +252,8 @@ async function adopt(
 }
 
 /**
- * Undefined where there is no whole archive in staging. Throws an ArchiveKeptError where there is one, or may be, and it
- * cannot be published.
+ * Publishes the archive in staging. Returns undefined if there is no whole one. Throws ArchiveKeptError if the archive
+ * is whole, or may be, and cannot be published.
  */
 async function publishStaged(
   left: UnfinishedCapture,
@@ -292,7 +295,10 @@ async function publishStaged(
   }
 }
 
-/** A marker has its name before its archive; a power cut may have taken it all the same. */
+/**
+ * Writes the pin again if it is missing, and returns the failure if that is impossible. The marker is linked before its
+ * archive, but a power failure may have removed it.
+ */
 async function findPinFailure(left: UnfinishedCapture, { archive, tools }: Found): Promise<CaptureFailure | undefined> {
   const { checkpointsDirectory: directory, logger } = tools
   const { checkpointId: id, fileName } = archive

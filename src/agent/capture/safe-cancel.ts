@@ -4,18 +4,18 @@ import type { FreezeControl } from '../../runtime/freeze-control.ts'
 export interface SafeCancelOptions {
   readonly containerId: string
   readonly control: Pick<FreezeControl, 'look'>
-  /** Aborted when the capture is not wanted any more. */
+  /** Aborts when the capture is no longer wanted. */
   readonly wanted: AbortSignal
 }
 
-/** `runc pause` takes some tens of milliseconds, longer on a busy node. */
+/** Longest time to wait for a pause. `runc pause` takes some tens of milliseconds, or more on a busy node. */
 const PAUSE_TAKES_AT_MOST_MS = 3_000
 const LOOK_EVERY_MS = 25
 
 /**
- * A signal for the runtime's call that follows `wanted`, but not while the runtime is about to pause the container:
- * containerd (2.1 and 2.4) promises itself the resume only after the pause has returned, so a caller who leaves in
- * between leaves the container frozen for good.
+ * Returns a signal for the call to the runtime. It follows `wanted`, but not while the runtime is about to pause the
+ * container. containerd (2.1 and 2.4) ensures the resume only after the pause has returned, so a caller that leaves
+ * earlier leaves the container frozen for good.
  */
 export function cancelSafely({ containerId, control, wanted }: SafeCancelOptions): AbortSignal {
   const begun = performance.now()
@@ -26,7 +26,7 @@ export function cancelSafely({ containerId, control, wanted }: SafeCancelOptions
       if (state !== 'running') break
       await sleep(LOOK_EVERY_MS)
     }
-    // The shim is through with the pause a moment before the runtime knows.
+    // The shim finishes the pause a moment before the runtime knows.
     await sleep(LOOK_EVERY_MS)
     cancel.abort()
   }

@@ -4,24 +4,24 @@ import type { TarEnd } from '../../archive/tar-end.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
 import type { ArchiveReader, CannotTell } from '../inspection/archive-reader.ts'
 
-/** What the runtime has left in staging. */
+/** Archive that the runtime left in staging. */
 export interface StagedArchive {
   readonly path: string
   readonly file: FileHandle
   readonly sizeBytes: number
 }
 
-/** That no answer could be had says nothing about the archive. */
+/** Result of a check. `CannotTell` says nothing about the archive. */
 export type StagedVerdict = TarEnd | CannotTell
 
-/** Whether a staged archive ends as it should. */
+/** Checks whether a staged archive ends properly. */
 export interface StagedCheck {
   readonly check: (archive: StagedArchive) => Promise<StagedVerdict>
-  /** A capture has been asked for: there will be something to check. */
+  /** Prepares for a check because a capture has been requested. */
   readonly warm?: () => void
 }
 
-/** By the reader: what is in the archive was chosen by the container that it was taken of. */
+/** Checks staged archives in the reader process, since the container chose the archive's content. */
 export function readerCheck(reader: Pick<ArchiveReader, 'findTarEnd' | 'warm'>, directory: string): StagedCheck {
   return {
     check: async ({ path, file, sizeBytes }) =>

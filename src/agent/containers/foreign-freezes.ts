@@ -8,16 +8,16 @@ import type { NodeContainer } from './node-containers.ts'
 export interface ForeignFreezesOptions {
   readonly listAlive: () => Promise<readonly NodeContainer[]>
   readonly control: Pick<FreezeControl, 'look' | 'resume'>
-  /** Containers that we capture or wind down ourselves. */
+  /** Returns whether this agent captures or winds down the container. */
   readonly isOurs: (containerId: string) => boolean
   readonly policy: 'report' | 'resume'
   readonly intervalMs: number
-  /** A pause shorter than this may be somebody's dump. */
+  /** Minimum duration. A shorter pause may be a dump by another client. */
   readonly afterMs: number
-  /** The longest dump this node has seen. */
+  /** Duration of the longest dump that this node has seen. */
   readonly longestDumpMs: () => number
   readonly onResumed: () => void
-  /** Told of each resume, before and after it. */
+  /** Called before and after each resume. */
   readonly record?: RecordResume
   readonly logger: Logger
 }
@@ -27,15 +27,15 @@ export interface FrozenContainer {
   readonly seenSince: Date
 }
 
-/** A runtime that is only just starting is seen soon. */
+/** Interval while freezes cannot be seen, so that a runtime that is starting is noticed soon. */
 const BLIND_INTERVAL_MS = 5_000
 
-/** Beyond the longest dump by so much, a pause is no dump. */
+/** Multiple of the longest dump. A longer pause is not a dump. */
 const LONGEST_DUMP_FACTOR = 2
 
 /**
- * Looks at every container of the node now and then. The kubelet itself leaves a container frozen for ever when its
- * deadline passes during a dump, and Kubernetes goes on showing it Running and Ready; so somebody has to say it.
+ * Checks every container of the node at intervals and reports the frozen ones. The kubelet leaves a container frozen
+ * for good if its deadline passes during a dump, and Kubernetes still shows it as Running and Ready.
  */
 export class ForeignFreezes {
   readonly #options: ForeignFreezesOptions
@@ -58,12 +58,15 @@ export class ForeignFreezes {
     })
   }
 
-  /** Those paused for longer than any dump, and not resumed. */
+  /** Containers that have been paused for longer than any dump and were not resumed. */
   get frozen(): readonly FrozenContainer[] {
     return [...this.#frozen.values()]
   }
 
-  /** False until a look has seen a container, or that there is none, and while there is no way to see a freeze. */
+  /**
+   * Whether freezes can be seen. False until a check has seen a container or that there is none, and while all checks
+   * fail.
+   */
   get canLook(): boolean {
     return this.#canLook
   }
@@ -99,7 +102,7 @@ export class ForeignFreezes {
       else if (state !== 'unknown') this.#forget(id)
       else unknown += 1
     }
-    // Where all are ours at the moment, nothing was learnt.
+    // If all containers belong to this agent now, the check has shown nothing.
     if (looks > 0 || containers.length === 0) this.#canLook = looks === 0 || unknown < looks
   }
 
@@ -132,7 +135,7 @@ export class ForeignFreezes {
     )
   }
 
-  /** One for each pause: however often it is tried, it is recorded once. */
+  /** Returns the resume of the current pause, so that repeated attempts are recorded once. */
   #resumeOf({ identity }: NodeContainer): RecordedResume {
     const { control, record = () => {} } = this.#options
     const { containerId } = identity

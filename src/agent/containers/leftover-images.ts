@@ -10,14 +10,14 @@ export interface LeftoverImages {
   readonly containerId: string
   readonly path: string
   readonly sizeBytes: number
-  /** When the last of them was written. */
+  /** Modification time of the newest image. */
   readonly modifiedAt: Date
 }
 
 export interface LeftoverImageWatchOptions {
-  /** Where CRI-O keeps its containers: `/var/lib/containers/storage/overlay-containers`. */
+  /** Directory of CRI-O's containers: `/var/lib/containers/storage/overlay-containers`. */
   readonly directory: string
-  /** Containers that are being dumped right now, as far as this agent knows. */
+  /** Returns whether the container is being dumped now, as far as this agent knows. */
   readonly isBusy: (containerId: string) => boolean
   readonly clock: Clock
   readonly logger: Logger
@@ -25,20 +25,20 @@ export interface LeftoverImageWatchOptions {
 }
 
 const INTERVAL_MS = 60_000
-/** Images that were written more recently may be of a dump that somebody else is taking. */
+/** Minimum age. Newer images may belong to a dump by another client. */
 const SETTLED_MS = 60_000
-/** CRIU writes some dozens; a directory with more is none of its making. */
+/** Maximum number of files that are read. CRIU writes a few dozen, so a directory with more is not from CRIU. */
 const MAX_FILES = 10_000
 
 /**
- * Finds the memory of containers that failed checkpoints left on the disk of the node. No inventory lists it, and it
- * stays until the next checkpoint of the container or its removal. The agent reads names and sizes only, and removes
- * nothing here.
+ * Finds memory images that failed checkpoints left on the disk of the node. No inventory lists them, and they stay
+ * until the next checkpoint of the container or its removal. The agent reads only names and sizes, and removes nothing
+ * here.
  */
 export class LeftoverImageWatch {
   readonly #options: LeftoverImageWatchOptions
   readonly #loop: PollLoop
-  /** Containers whose dump has been answered: what lies there is left over, however young it is. */
+  /** Containers whose dump has ended. Their images are leftovers whatever their age. */
   readonly #answered = new Set<string>()
   #found: readonly LeftoverImages[] | undefined
 
@@ -54,7 +54,10 @@ export class LeftoverImageWatch {
     })
   }
 
-  /** Undefined while the directory cannot be read: on containerd, or where it is not mounted. */
+  /**
+   * Leftover images of the last refresh. Undefined if the directory cannot be read, as on containerd or if it is not
+   * mounted.
+   */
   get found(): readonly LeftoverImages[] | undefined {
     return this.#found
   }
@@ -92,7 +95,7 @@ export class LeftoverImageWatch {
     this.#found = found
   }
 
-  /** Looks for those of one container, right after the runtime has answered that its checkpoint failed. */
+  /** Finds the images of one container right after the runtime has reported that its checkpoint failed. */
   async findAfterFailure(containerId: string): Promise<LeftoverImages | undefined> {
     const images = await this.#read(containerId).catch(() => undefined)
     if (images === undefined) return undefined
@@ -116,7 +119,7 @@ export class LeftoverImageWatch {
   }
 }
 
-/** What to do about them; they go by themselves with the container. */
+/** Returns the hint for removing the images. They are also removed with the container. */
 export function removalHint({ path, sizeBytes }: LeftoverImages): string {
   return `The failed checkpoint left ${sizeBytes} bytes of the container's memory in ${path} on the node. The next checkpoint of the container or its removal takes them away; as root on the node: rm -r ${path}`
 }

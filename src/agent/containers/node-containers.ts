@@ -3,20 +3,20 @@ import type { ContainerRuntime, RuntimeContainer, Sandbox } from '../../runtime/
 import { ConflictError, NotFoundError } from '../../shared/errors.ts'
 import { SharedLooks } from '../../shared/shared-looks.ts'
 
-/** A container with the pod it is in. */
+/** A container and the pod that it belongs to. */
 export interface NodeContainer {
   readonly identity: ContainerIdentity
   readonly image: string
-  /** What the image was resolved to when the container was made. */
+  /** Reference to which the image was resolved when the container was created. */
   readonly imageReference?: string
-  /** Undefined where the runtime keeps none. */
+  /** Undefined if the runtime stores no labels. */
   readonly podLabels?: Readonly<Record<string, string>>
   readonly isRunning: boolean
   readonly isAlive: boolean
   readonly createdAt: Date
 }
 
-/** Every container that the runtime knows, ended ones included, with its pod; read in two calls. */
+/** Reads every container known to the runtime, including ended ones, with its pod. Each read takes two calls. */
 export class NodeContainers {
   readonly #runtime: Pick<ContainerRuntime, 'listSandboxes' | 'listContainers'>
   readonly #looks = new SharedLooks<'node', NodeView>(() => this.#look())
@@ -26,12 +26,12 @@ export class NodeContainers {
     this.#runtime = runtime
   }
 
-  /** As it was at the last look, whenever that was. */
+  /** Result of the last read, whatever its age. */
   get lastView(): NodeView | undefined {
     return this.#lastView
   }
 
-  /** As it is after the call: never what was asked for before. */
+  /** Reads the node after the call. Never returns the answer to an earlier query. */
   read(): Promise<NodeView> {
     return this.#looks.look('node')
   }
@@ -43,7 +43,7 @@ export class NodeContainers {
   }
 }
 
-/** What runs on the node, at one moment. */
+/** State of the node's containers at one moment. */
 export class NodeView {
   readonly #sandboxes: readonly Sandbox[]
   readonly #containers: readonly RuntimeContainer[]
@@ -53,7 +53,10 @@ export class NodeView {
     this.#containers = containers
   }
 
-  /** Those that may have processes: a container that was frozen when its runtime died is `unknown` to the next one. */
+  /**
+   * Returns containers that may have processes. If the runtime dies while a container is frozen, the next runtime
+   * reports it as `unknown`.
+   */
   listAlive(): NodeContainer[] {
     return this.#sandboxes.flatMap((sandbox) => this.#inSandbox(sandbox).filter(({ isAlive }) => isAlive))
   }
@@ -76,14 +79,17 @@ export class NodeView {
     )
   }
 
-  /** As the kubelet picks it: in the newest sandbox that is ready. Undefined when none runs. */
+  /**
+   * Returns the container that the kubelet would pick: the one in the newest ready sandbox. Returns undefined if none
+   * runs.
+   */
   findRunning(namespace: string, pod: string, container: string): NodeContainer | undefined {
     return this.#runningIn(namespace, pod).find(({ identity }) => identity.container === container)
   }
 
   /**
-   * The containers that a capture of this pod, or of one container of it, means. Throws NotFoundError or ConflictError
-   * with what is in the way.
+   * Returns the containers that a capture of this pod, or of one of its containers, selects. Throws NotFoundError or
+   * ConflictError if there are none.
    */
   select(wanted: {
     readonly namespace: string
@@ -135,7 +141,10 @@ export class NodeView {
     return sandboxes.find(({ isReady }) => isReady) ?? sandboxes[0]
   }
 
-  /** Newest first. One that has ended and is empty is what the runtime still keeps of a deleted pod. */
+  /**
+   * Returns the sandboxes of a pod, newest first. An ended, empty sandbox is a remnant of a deleted pod and is left
+   * out.
+   */
   #sandboxesOf(namespace: string, pod: string): Sandbox[] {
     return this.#sandboxes
       .filter((sandbox) => sandbox.namespace === namespace && sandbox.pod === pod)
@@ -143,7 +152,9 @@ export class NodeView {
       .toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
   }
 
-  /** Newest first, so that a restarted container stands before its ended forerunners. */
+  /**
+   * Returns the containers of a sandbox, newest first, so that a restarted container precedes its ended predecessors.
+   */
   #inSandbox(sandbox: Sandbox): NodeContainer[] {
     return this.#containers
       .filter(({ sandboxId }) => sandboxId === sandbox.id)

@@ -12,7 +12,7 @@ export interface RunningContainersSources {
   readonly captureInFlight: (containerId: string) => string | undefined
 }
 
-/** What can be checkpointed on this node. Callers who ask at once share each call to the runtime. */
+/** Lists the containers that can be checkpointed on this node. Concurrent callers share each call to the runtime. */
 export class RunningContainers {
   readonly #sources: RunningContainersSources
   readonly #views = new SharedWork<readonly NodeContainer[]>()
@@ -34,7 +34,7 @@ export class RunningContainers {
   async #describe(visible: readonly NodeContainer[]): Promise<readonly RunningContainer[]> {
     if (visible.length === 0) return []
     const { runtime, store, captureInFlight } = this.#sources
-    // Figures are an extra: a runtime that has none still lists its containers.
+    // Figures are optional: containers are listed even if the runtime has none.
     const usage = this.#usages.join('', () => runtime.listUsage().catch(() => new Map<string, never>()))
     const described = await Promise.all(
       visible.map(async ({ identity, image }) => {

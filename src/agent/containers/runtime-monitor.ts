@@ -7,9 +7,9 @@ import { PollLoop } from '../../shared/poll-loop.ts'
 import type { Logger } from '../../shared/logger.ts'
 
 export interface RuntimeState {
-  /** The last that answered, even if it does not now. */
+  /** Version of the runtime that answered last, even if it does not answer now. */
   readonly version: RuntimeVersion | undefined
-  /** Why it cannot be asked at the moment. */
+  /** Reason why the runtime cannot be queried now. */
   readonly error: string | undefined
   readonly ability: CheckpointAbility
   readonly checkedAt: Date | undefined
@@ -20,7 +20,7 @@ export interface RuntimeMonitorOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly intervalMs?: number
-  /** How long a found ability holds: CRIU may be installed or removed meanwhile. */
+  /** Time for which a detected ability is trusted, since CRIU may be installed or removed meanwhile. */
   readonly abilityHoldsMs?: number
 }
 
@@ -30,7 +30,7 @@ const NOT_ASKED = {
   reason: 'the runtime has not been asked yet',
 } as const
 
-/** Knows who answers on the CRI socket and whether it can checkpoint, before anyone tries. */
+/** Monitors which runtime answers on the CRI socket and whether it can checkpoint, before a capture is requested. */
 export class RuntimeMonitor {
   readonly #runtime: ContainerRuntime
   readonly #clock: Clock
@@ -39,7 +39,9 @@ export class RuntimeMonitor {
   readonly #loop: PollLoop
   #state: RuntimeState = { version: undefined, error: NOT_ASKED.reason, ability: NOT_ASKED, checkedAt: undefined }
   #probedAt = Number.NEGATIVE_INFINITY
-  /** What a real checkpoint has shown, until one succeeds or the runtime is another one. */
+  /**
+   * Inability shown by a real checkpoint. Cleared once a checkpoint succeeds or the runtime is restarted or replaced.
+   */
   #shown: CheckpointAbility | undefined
   #looking: Promise<RuntimeState> | undefined
 
@@ -63,13 +65,16 @@ export class RuntimeMonitor {
     await this.#loop.stop()
   }
 
-  /** The state as it is now; asks the runtime unless it is known to be well. */
+  /** Returns the current state. Queries the runtime unless it is known to be healthy. */
   async freshState(): Promise<RuntimeState> {
     const isWell = this.#state.error === undefined && this.#state.ability.state !== 'unknown'
     return isWell ? this.#state : await this.look()
   }
 
-  /** A checkpoint that fails because of the node outweighs every probe: the runtime may not look before it dumps. */
+  /**
+   * Updates the ability from a finished capture. A failure caused by the node outweighs every probe, since the runtime
+   * may check nothing before it dumps.
+   */
   noteCapture({ state, failure }: Pick<ContainerCapture, 'state' | 'failure'>): void {
     if (state === 'succeeded') this.#shown = undefined
     else if (failure !== undefined && isNodeFailure(failure.code)) {
@@ -104,7 +109,7 @@ export class RuntimeMonitor {
         before.version.version === version.version
       const mustProbe =
         !isSame || before.ability.state === 'unknown' || performance.now() - this.#probedAt > this.#abilityHoldsMs
-      // A restarted runtime may have found what was missing.
+      // A restarted runtime may have found the missing part.
       if (!isSame && before.version !== undefined) this.#shown = undefined
       const probed = mustProbe ? await this.#probe() : this.#state.ability
       const ability = probed.state === 'yes' ? (this.#shown ?? probed) : probed

@@ -9,27 +9,27 @@ import { pathOf } from '../inventory/archive-file.ts'
 import { generationOf, inodeOf } from '../../checkpoint/generation.ts'
 import type { ArchiveFile } from '../inspection/archive-reader.ts'
 
-/** An archive held open for its bytes. */
+/** An archive that is held open for reading. */
 export interface ContentFile {
   readonly sizeBytes: number
-  /** Of the file as it was opened. */
+  /** Generation of the file when it was opened. */
   readonly generation: string
-  /** For the reader, which opens it itself. */
+  /** Description of the file for the reader, which opens the file itself. */
   readonly forReader: ArchiveFile
-  /** Ends with an error once the signal aborts. */
+  /** Opens the bytes of the file. Reading throws once the signal aborts. */
   readonly source: (signal: AbortSignal) => ByteSource
-  /** Throws ConflictError (`CheckpointChanged`) once it is another file, or gone. */
+  /** Throws ConflictError (`CheckpointChanged`) once the file is replaced or gone. */
   readonly assertSame: () => void
   readonly close: () => Promise<void>
 }
 
 export interface ContentFileOptions {
   readonly directory: string
-  /** Also one that is still being written: as much as is there now. */
+  /** Whether to accept an archive that is still being written, with the bytes that are there now. */
   readonly acceptsIncomplete: boolean
 }
 
-/** Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`). */
+/** Opens an archive for reading. Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`). */
 export async function openContentFile(
   checkpoint: Checkpoint,
   { directory, acceptsIncomplete }: ContentFileOptions,
@@ -69,7 +69,10 @@ function isSame(stat: BigIntStats, { generation }: Checkpoint): boolean {
   return generationOf(stat) === generation
 }
 
-/** What is being written is another generation each time one looks; the same file, not cut, is all one can ask of it. */
+/**
+ * Returns whether a growing file is still the same and not truncated. Its generation changes with each write, so it
+ * cannot be compared.
+ */
 function isGrown(stat: BigIntStats, { generation }: Checkpoint, sizeBytes: bigint): boolean {
   return inodeOf(generationOf(stat)) === inodeOf(generation) && stat.size >= sizeBytes
 }
@@ -88,7 +91,7 @@ async function openFile(checkpoint: Checkpoint, directory: string): Promise<File
   }
 }
 
-/** Much may be read before anything can be sent: a caller that has left must not keep us at it. */
+/** Stops reading when the caller disconnects. A lot may be read before the first byte can be sent. */
 function untilAborted(source: ByteSource, signal: AbortSignal): ByteSource {
   return {
     sizeBytes: source.sizeBytes,

@@ -1,21 +1,23 @@
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { Actor } from '../../checkpoint/actor.ts'
 
-/** What somebody is about to be given. */
+/** Content that is about to be sent to a user. */
 export interface ContentIntent {
   readonly actor: Actor
-  /** With generation and size of the file as it was opened. */
+  /** The checkpoint with the generation and size of the opened file. */
   readonly checkpoint: Checkpoint
   readonly what: 'archive' | 'member' | 'rootfs-diff'
   readonly member?: string
-  /** Of the plain content; exclusive at its end. Absent for a list. */
+  /** Range of the plain content; its end is exclusive. Absent for a list. */
   readonly range?: { readonly first: number; readonly end: number; readonly sizeBytes: number }
   readonly coding?: 'gzip' | 'zstd'
-  /** `age1…`; empty: it goes out plain. */
+  /** Recipients (`age1…`). If empty, the content is sent unencrypted. */
   readonly recipients: readonly string[]
 }
 
-/** How it ended. `sentBytes` counts the plain content that may have left: it was handed to the connection. */
+/**
+ * Describes how a download ended. `sentBytes` counts plain content handed to the connection, which may have been sent.
+ */
 export interface ContentOutcome {
   readonly intent: ContentIntent
   readonly result: 'sent' | 'left' | 'failed'
@@ -23,10 +25,10 @@ export interface ContentOutcome {
   readonly error?: string
 }
 
-/** Who writes down what was given to whom. */
+/** Records which content was sent to which user. */
 export interface ContentRecorder {
-  /** Resolves once an entry on the disk covers the intent; where it rejects nothing is given. */
+  /** Resolves once an entry on disk covers the intent. If it rejects, nothing is sent. */
   readonly begin: (intent: ContentIntent) => Promise<void>
-  /** What has been given cannot be taken back: an error here is only logged. */
+  /** Records the outcome. An error here is only logged because sent content cannot be recalled. */
   readonly end: (outcome: ContentOutcome) => Promise<void>
 }

@@ -35,7 +35,10 @@ import { type Seal, sealHere, SealingThreads } from './sealing-threads.ts'
 
 export interface ContentsOptions {
   readonly directory: string
-  /** Where archives are looked into. The bytes of one that is not packed are read here: nothing is made of them. */
+  /**
+   * Reader process that inspects archives. Bytes of uncompressed archives are read by the agent, which does not
+   * interpret them.
+   */
   readonly reader: Pick<ArchiveReader, 'findMember' | 'readRootfsDiff' | 'openPackedMember'>
   readonly admission: Admission
   readonly maxHoldMs: number
@@ -44,7 +47,10 @@ export interface ContentsOptions {
   readonly logger: Logger
 }
 
-/** Hands out the bytes of archives: to a few readers at once, on record, and never other bytes than were promised. */
+/**
+ * Sends the content of archives. Limits concurrent downloads, records each one, and never sends bytes of a file that
+ * has changed.
+ */
 export class Contents implements ContentServices {
   readonly readers: Readers
   readonly #options: ContentsOptions
@@ -56,7 +62,10 @@ export class Contents implements ContentServices {
     this.readers = new Readers(options.maxHoldMs)
   }
 
-  /** Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`), UnavailableError (`TooManyDownloads`), and for recipients. */
+  /**
+   * Opens a whole archive. Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`),
+   * UnavailableError (`TooManyDownloads`), and the errors of invalid recipients.
+   */
   async openArchive(checkpoint: Checkpoint, request: EncryptableRequest): Promise<OpenContent> {
     const recipients = chooseRecipients(this.#options.encryption, request.recipients)
     const reading = await this.#beginReading(checkpoint, request, 'streams')
@@ -71,7 +80,10 @@ export class Contents implements ContentServices {
     })
   }
 
-  /** The same, and UnavailableError (`TooManyInspections`), NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). */
+  /**
+   * Opens one member of an archive. Throws like `openArchive`, and also UnavailableError (`TooManyInspections`),
+   * NotFoundError (`MemberNotFound`) and ConflictError (`NotAFile`).
+   */
   async openMember(
     checkpoint: Checkpoint,
     request: EncryptableRequest & { readonly member: string },
@@ -122,14 +134,14 @@ export class Contents implements ContentServices {
       }
       if (request.isHeadOnly !== true) await this.#recordBegin(intent)
       const diff = request.isHeadOnly === true ? await read() : await this.#recorded(intent, signal, read)
-      // Only containerd compares the layers; the others leave out what their own helper does not find.
+      // Only containerd compares the layers. Other engines omit changes that their helper does not find.
       return { ...diff, isComplete: diff.isThere && diff.isWhole && checkpoint.engine === 'containerd' }
     } finally {
       await reading.close()
     }
   }
 
-  /** Resolves once nothing is being read any more. */
+  /** Resolves once no content is being read. */
   async close(): Promise<void> {
     await Promise.all(this.#open)
     await this.#sealing.close()
@@ -160,7 +172,7 @@ export class Contents implements ContentServices {
         actor,
         signal,
         place: () => place,
-        // Given back first: who held one kind while waiting for the other could keep both from everybody.
+        // Leaves the first place before it enters the next one. Holding both kinds could block all other callers.
         moveTo: async (next) => {
           place.leave()
           place = await admission[next].enter(actor.user, signal)
@@ -210,7 +222,7 @@ export class Contents implements ContentServices {
       const { first, end, coding } = order
       source = await open()
       const seal = end - first > SEALED_HERE_BYTES ? this.#sealing.seal : sealHere
-      // Counted before it is handed over: what was not written to its end may have left all the same.
+      // Counts bytes before they are handed over, since a write that did not finish may still have been sent.
       const started = countingSink(wrap(order.start(), { recipients, seal, coding }), (bytes) => {
         sentBytes += bytes
       })
@@ -281,7 +293,7 @@ interface Reading {
   readonly actor: Actor
   readonly signal: AbortSignal
   readonly place: () => Place
-  /** Throws like `enter`; the place before is given back. */
+  /** Moves to a place of another kind and leaves the current one. Throws like `enter`. */
   readonly moveTo: (kind: PlaceKind) => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -290,13 +302,13 @@ type PlaceKind = 'streams' | 'inspections'
 
 interface ContentToSend extends Reading {
   readonly sizeBytes: number
-  /** Called once it is certain that bytes are wanted, and before the first of them is promised. */
+  /** Opens the bytes. Called once bytes are certainly wanted and before the first of them is promised. */
   readonly open: () => Promise<ByteSource>
   readonly recipients: readonly AgeRecipient[]
   readonly about: Pick<ContentIntent, 'what' | 'member'>
 }
 
-/** A thread takes about as long to start. */
+/** Content up to this size is encrypted on the main thread, which takes about as long as starting another thread. */
 const SEALED_HERE_BYTES = 4 * 1024 * 1024
 
 interface Form {
@@ -321,14 +333,17 @@ function countingSink(sink: ByteSink, onBytes: (bytes: number) => void): ByteSin
   }
 }
 
-/** What is known of the file that was opened: one that grows is another generation than the one in the index. */
+/**
+ * Returns the checkpoint with the data of the opened file. A growing file has another generation than the one in the
+ * index.
+ */
 function asOpened(checkpoint: Checkpoint, { generation, sizeBytes }: ContentFile): Checkpoint {
   if (generation === checkpoint.generation) return checkpoint
   const { sha256: _, ...rest } = checkpoint
   return { ...rest, generation, sizeBytes }
 }
 
-/** A file that was cut while it was read ends too early: then it is another one by now, and that is what to say. */
+/** Explains an error of a download. If the file was truncated while it was read, the error says that it has changed. */
 function explain(error: unknown, file: ContentFile): unknown {
   if (error instanceof ProblemError) {
     return new ConflictError(`Cannot read the archive to the end of this member: ${error.problem.detail}`, {

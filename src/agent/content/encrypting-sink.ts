@@ -8,19 +8,21 @@ export interface EncryptingSinkOptions {
   readonly seal: Seal
 }
 
-/** Encrypts what is written on its way to `next`, as an age file for these recipients. */
+/** Encrypts written bytes to an age file for these recipients and passes it to `next`. */
 export function encryptingSink(next: ByteSink, { recipients, seal }: EncryptingSinkOptions): ByteSink {
   const file = startAgeFile(recipients)
   const slots: Slot[] = []
-  /** What may still turn out to be the last chunk: never empty once anything was written. */
+  /** Bytes that may belong to the last chunk. Never empty once anything was written. */
   const held = Buffer.allocUnsafeSlow(AGE_CHUNK_BYTES)
   let heldBytes = 0
   let chunks = 0
-  /** That all before has been given to `next`, in its order; and that all before the last of it has gone out. */
+  /**
+   * `given` settles once all parts so far were passed to `next` in order, and `gone` once the last of them was written.
+   */
   let given: Promise<unknown> = Promise.resolve()
   let gone: Promise<unknown> = Promise.resolve()
 
-  /** Resolves when what came before this has gone out: one piece is on its way while the next one is encrypted. */
+  /** Resolves once the previous part was sent, so that one part is sent while the next is encrypted. */
   const give = (sealing: Promise<Buffer>, release: () => void): Promise<void> => {
     const before = gone
     let isGone: Promise<unknown> = Promise.resolve()
@@ -70,7 +72,7 @@ export function encryptingSink(next: ByteSink, { recipients, seal }: EncryptingS
   }
 }
 
-/** Memory that is shared with the thread that encrypts, used again and again. */
+/** Reusable memory that is shared with the encrypting thread. */
 interface Slot {
   readonly plain: Buffer
   readonly sealed: Buffer

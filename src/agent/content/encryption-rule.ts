@@ -2,21 +2,21 @@ import { parseAgeRecipient, type AgeRecipient } from '../../encryption/age-recip
 import { InvalidInputError, NotAllowedError } from '../../shared/errors.ts'
 
 export interface EncryptionRule {
-  /** Content leaves the node encrypted to `recipients`, or not at all. */
+  /** Whether content may leave the node only encrypted to `recipients`. */
   readonly isRequired: boolean
-  /** `age1…`, checked when the configuration was read. */
+  /** Recipients (`age1…`), validated when the configuration was read. */
   readonly recipients: readonly string[]
 }
 
-/** Each costs a key agreement, and nobody reads a request with more of them. */
+/** Maximum number of recipients of a request. Each one costs a key agreement. */
 export const MAX_RECIPIENTS = 20
 
 /**
- * Whom to encrypt to; nobody where it goes out plain. Throws InvalidInputError (`InvalidRecipient`,
+ * Returns the recipients to encrypt to, or none for unencrypted content. Throws InvalidInputError (`InvalidRecipient`,
  * `TooManyRecipients`) or NotAllowedError (`EncryptionRequired`, `RecipientNotAllowed`).
  */
 export function chooseRecipients(rule: EncryptionRule, wanted: readonly string[]): readonly AgeRecipient[] {
-  // Before anything is parsed: each costs a key agreement to check.
+  // Checked before anything is parsed, since the check of each recipient costs a key agreement.
   const count = new Set(wanted).size
   if (count > MAX_RECIPIENTS) {
     throw new InvalidInputError(`Cannot encrypt to ${count} recipients: at most ${MAX_RECIPIENTS} are possible`, {
@@ -36,7 +36,7 @@ export function chooseRecipients(rule: EncryptionRule, wanted: readonly string[]
   return distinct
 }
 
-/** For what has no encrypted form. */
+/** Throws NotAllowedError if content without an encrypted form may not be sent. */
 export function assertPlainAllowed(rule: EncryptionRule): void {
   if (rule.isRequired) throw encryptionRequired(rule, 'Download the archive with')
 }

@@ -1,14 +1,14 @@
-/** Who reads which archive: what is being read is not removed, for a while. */
+/** Tracks which archives are being read. Such an archive is protected from removal for a limited time. */
 export class Readers {
   readonly #maxHoldMs: number
   readonly #holds = new Map<string, Set<{ readonly since: number }>>()
 
-  /** A reader holds its archive for this long at most: one that never ends must not keep it for ever. */
+  /** Limits each hold to `maxHoldMs`, so that a reader that never ends cannot protect its archive forever. */
   constructor(maxHoldMs: number) {
     this.#maxHoldMs = maxHoldMs
   }
 
-  /** Returns what ends the hold; to call it twice does no harm. */
+  /** Holds an archive and returns a function that ends the hold. Calling that function twice is safe. */
   hold(checkpointId: string): () => void {
     const hold = { since: performance.now() }
     const holds = this.#holds.get(checkpointId) ?? new Set()

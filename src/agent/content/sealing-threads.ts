@@ -11,16 +11,16 @@ export interface SealingAnswer {
   readonly length: number
 }
 
-/** Encrypts some chunks; what is plain and what is sealed lies in shared memory. Gives the sealed length. */
+/** Encrypts chunks from one shared buffer into another and resolves with the encrypted length. */
 export type Seal = (order: ChunkRequest) => Promise<number>
 
-/** On this thread: for what is over before a thread has started. */
+/** Encrypts on this thread, for content that is encrypted before another thread could start. */
 export const sealHere: Seal = (order) => Promise.resolve(sealChunks(order))
 
-/** One leaves the processor to reading and sending, where there are no more than two. */
+/** Maximum number of threads. On two processors only one is used, which leaves the other for reading and sending. */
 const MAX_THREADS = 2
 
-/** An idle thread takes some 15 MB. */
+/** Idle threads are ended after this time. Each takes about 15 MB. */
 const IDLE_MS = 5_000
 
 interface Waiting {
@@ -33,7 +33,7 @@ interface Thread {
   readonly waiting: Map<number, Waiting>
 }
 
-/** Threads that encrypt for every download. They start when they are needed. */
+/** Runs threads that encrypt for all downloads. They start on demand. */
 export class SealingThreads {
   readonly #size: number
   #threads: Thread[] = []
@@ -73,9 +73,10 @@ export class SealingThreads {
   #startThread(): Thread {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const worker = new Worker(new URL(`./sealing-worker.${extension}`, import.meta.url), {
-      // What was preloaded is for the process, not for its threads.
+      // Modules preloaded for the process are not needed in its threads.
       execArgv: [],
-      // What encrypting leaves behind is mostly outside of the heap: with little room in there the collector comes soon enough.
+      // Encryption leaves garbage mostly outside the heap. A small young generation makes the collector run soon
+      // enough.
       resourceLimits: { maxYoungGenerationSizeMb: 1 },
     })
     const thread: Thread = { worker, waiting: new Map() }

@@ -2,8 +2,8 @@ import { parentPort } from 'node:worker_threads'
 import { sealChunks } from '../../encryption/age-payload.ts'
 import type { SealingAnswer, SealingRequest } from './sealing-threads.ts'
 
-// A thread of its own, with next to nothing in its heap: each chunk leaves one buffer behind, and to collect them beside
-// everything else that the agent knows takes as long as to encrypt them.
+// Encrypts in a thread with an almost empty heap. Each chunk leaves one buffer behind, and collecting these in the
+// agent's full heap takes as long as the encryption.
 
 parentPort?.on('message', ({ id, ...order }: SealingRequest) => {
   parentPort?.postMessage({ id, length: sealChunks(order) } satisfies SealingAnswer)

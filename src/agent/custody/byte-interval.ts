@@ -1,10 +1,10 @@
-/** Bytes of an archive; `end` is exclusive. */
+/** An interval of an archive's bytes; `end` is exclusive. */
 export interface ByteInterval {
   readonly first: number
   readonly end: number
 }
 
-/** What a first announcement covers at least, so that a download by small ranges is few entries. */
+/** Minimum size of the first announcement, so that a download in small ranges needs few entries. */
 const LEAST_ANNOUNCED_BYTES = 64 * 1024 * 1024
 
 export function covers(outer: ByteInterval | undefined, inner: ByteInterval): boolean {
@@ -12,8 +12,8 @@ export function covers(outer: ByteInterval | undefined, inner: ByteInterval): bo
 }
 
 /**
- * What to announce next: the hull of what was announced and what is needed, at least 64 MiB and at least twice as long
- * as before, within the archive. So 64 GiB take at most 12 entries, whatever the order of the ranges.
+ * Returns the next interval to announce. It covers the announced and the needed interval, within the archive, and has
+ * at least 64 MiB and twice the previous length. Therefore 64 GiB take at most 12 entries in any order of ranges.
  */
 export function growAnnounced(
   announced: ByteInterval | undefined,
@@ -26,7 +26,7 @@ export function growAnnounced(
   const hull = { first: Math.min(announced.first, needed.first), end: Math.max(announced.end, needed.end) }
   const missing = Math.max(LEAST_ANNOUNCED_BYTES, 2 * (announced.end - announced.first)) - (hull.end - hull.first)
   if (missing <= 0) return hull
-  // In the direction in which its reader goes, and in the other where the archive ends there.
+  // Grows in the direction of the reads, and in the other direction if the archive ends there.
   if (needed.first < announced.first) {
     const first = Math.max(0, hull.first - missing)
     return { first, end: Math.min(sizeBytes, hull.end + missing - (hull.first - first)) }
@@ -35,7 +35,7 @@ export function growAnnounced(
   return { first: Math.max(0, hull.first - (missing - (end - hull.end))), end }
 }
 
-/** Adds a range to those that are there, in their order; ranges that touch become one. */
+/** Adds a range to a sorted list and merges ranges that touch. */
 export function addRange(ranges: ByteInterval[], { first, end }: ByteInterval): void {
   const isBefore = (range: ByteInterval) => range.end < first
   let from = 0
@@ -50,7 +50,7 @@ export function addRange(ranges: ByteInterval[], { first, end }: ByteInterval): 
   ranges.splice(from, to - from, merged)
 }
 
-/** At most `most` ranges that cover the same bytes and more: those with the least between them become one. */
+/** Returns at most `most` ranges that cover at least the same bytes. Merges the ranges with the smallest gaps. */
 export function mergeNearest(ranges: readonly ByteInterval[], most: number): readonly ByteInterval[] {
   if (ranges.length <= most) return ranges
   const gaps = ranges.slice(1).map((range, index) => ({ index, bytes: range.first - (ranges[index]?.end ?? 0) }))
@@ -65,7 +65,7 @@ export function mergeNearest(ranges: readonly ByteInterval[], most: number): rea
   return merged
 }
 
-/** As in HTTP: the last byte is included. */
+/** Formats the interval as HTTP does, with an inclusive last byte. */
 export function rangeText({ first, end }: ByteInterval): string {
   return `${first}-${end - 1}`
 }

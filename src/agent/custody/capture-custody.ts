@@ -6,7 +6,7 @@ import type { Custody } from './custody.ts'
 import { readNodeFacts } from './node-facts.ts'
 import { withoutHostPaths } from '../../shared/host-paths.ts'
 
-/** One capture, as it goes on record. */
+/** Capture to be recorded. */
 export interface CaptureSubject {
   readonly jobId: string
   readonly identity: ContainerIdentity
@@ -14,17 +14,20 @@ export interface CaptureSubject {
   readonly reason: string | undefined
 }
 
-/** What the runtime says of the container and its pod before it is touched. */
+/** Facts from the runtime about the container and its pod, read before the container is touched. */
 export type ContainerFacts = Pick<CaptureFacts, 'image' | 'imageReference' | 'podLabels'>
 
-/** What is known besides of a capture that has succeeded. */
+/** Additional facts about a successful capture. */
 export type ObservedFacts = ContainerFacts & Pick<CaptureFacts, 'dumpMillis'>
 
-/** The entries of a capture. None of them ever stops it: taking evidence is worth more than the entry about it. */
+/**
+ * Records the entries of a capture. A failed entry never stops the capture, because the evidence is worth more than its
+ * entry.
+ */
 export interface CaptureCustody {
-  /** Before the runtime is asked. */
+  /** Records the intent before the runtime is called. */
   readonly intend: (subject: CaptureSubject) => Promise<void>
-  /** Its archive is about to appear under a name: when it is seen it has not been discovered. */
+  /** Announces an archive of this agent that is about to appear, so that it is not recorded as discovered. */
   readonly expect: (checkpointId: string) => void
   readonly succeed: (
     subject: CaptureSubject,

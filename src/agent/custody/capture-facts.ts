@@ -1,6 +1,9 @@
 import { z } from 'zod'
 
-/** What is known for certain of an archive that we took: it stands in its entry of the custody log, and nowhere else. */
+/**
+ * Schema of the certain facts about an archive of this agent. They are stored only in the archive's entry of the
+ * custody log.
+ */
 export const captureFactsShape = z.object({
   job: z.string(),
   identity: z.object({
@@ -17,7 +20,7 @@ export const captureFactsShape = z.object({
   image: z.string().optional(),
   imageReference: z.string().optional(),
   podLabels: z.record(z.string(), z.string()).optional(),
-  /** How long the runtime took for the dump. */
+  /** Duration of the runtime's dump in milliseconds. */
   dumpMillis: z.int().nonnegative().optional(),
   place: z.object({
     kernel: z.string(),
@@ -29,7 +32,7 @@ export const captureFactsShape = z.object({
 
 export type CaptureFacts = z.infer<typeof captureFactsShape>
 
-/** Undefined for what is none. */
+/** Parses the detail of an entry. Returns undefined if it has no capture facts. */
 export function captureFacts(detail: unknown): CaptureFacts | undefined {
   return captureFactsShape.safeParse(detail).data
 }

@@ -11,16 +11,16 @@ export interface ContentCustodyOptions {
   readonly custody: Pick<Custody, 'recordContent' | 'note'>
   readonly node: string
   readonly logger: Logger
-  /** How long after its last request a window ends. */
+  /** Time after its last request at which a window ends. */
   readonly idleMs?: number
-  /** How long a window takes new requests. */
+  /** Time during which a window accepts new requests. */
   readonly maxAgeMs?: number
   readonly maxWindows?: number
 }
 
 /**
- * What one user at one address may be sent of one archive: an interval that is on the disk before its first byte leaves.
- * Requests inside it write nothing; it ends with an entry about what was sent.
+ * Bytes of one archive that one user at one address may be sent. The interval is on disk before its first byte is sent,
+ * so requests inside it write nothing. A window ends with an entry about the sent bytes.
  */
 interface Window {
   readonly key: string
@@ -28,28 +28,31 @@ interface Window {
   readonly openedMs: number
   readonly sent: SentContent
   readers: number
-  /** On the disk. */
+  /** Interval that is recorded on disk. */
   announced: ByteInterval | undefined
-  /** Number of the entry that announced it first. */
+  /** Number of the entry that first announced the interval. */
   intentSeq: number | undefined
-  /** On its way to the disk. */
+  /** Interval whose entry is being written. */
   announcing: { readonly interval: ByteInterval; readonly done: Promise<void> } | undefined
   idleTimer: NodeJS.Timeout | undefined
 }
 
 const IDLE_MS = 60_000
-/** Who reads all day is told of several times. */
+/** Maximum age, so that a long download is recorded in several windows. */
 const MAX_AGE_MS = 10 * 60_000
-/** Each may owe the log one more entry, which must fit into its reserve. */
+/** Maximum number of open windows. Each may need one more entry, which must fit into the reserve of the log. */
 const MAX_WINDOWS = 1_000
 
-/** Keeps the record of who was given which bytes: it always covers what may have left, also after a kill. */
+/**
+ * Records which bytes each user received. The record always covers all bytes that may have been sent, even after a
+ * kill.
+ */
 export class ContentCustody implements ContentRecorder {
   readonly #options: ContentCustodyOptions
-  /** Those that take requests, the one that was used last at the end. */
+  /** Windows that accept requests, ordered by last use. */
   readonly #windows = new Map<string, Window>()
   readonly #byIntent = new WeakMap<ContentIntent, Window>()
-  /** Those whose end is not on record yet. */
+  /** Windows whose end is not recorded yet. */
   readonly #open = new Set<Window>()
   readonly #ending = new Set<Promise<void>>()
 
@@ -80,7 +83,7 @@ export class ContentCustody implements ContentRecorder {
     await Promise.resolve()
   }
 
-  /** Ends everything that is still open. */
+  /** Ends all open windows. */
   async close(): Promise<void> {
     for (const window of this.#open) this.#finish(window)
     while (this.#ending.size > 0) await Promise.all(this.#ending)
@@ -114,12 +117,15 @@ export class ContentCustody implements ContentRecorder {
     return window
   }
 
-  /** Resolves once what is needed is on the disk. One entry at a time: the next one may be spared by it. */
+  /**
+   * Resolves once the needed interval is on disk. Writes one entry at a time, since an entry may make the next one
+   * unnecessary.
+   */
   async #announce(window: Window, needed: ByteInterval): Promise<void> {
     while (!covers(window.announced, needed)) {
       if (window.announcing === undefined) this.#beginAnnouncing(window, needed)
       const { interval, done } = window.announcing ?? {}
-      // Where it covers what is needed its failure is ours.
+      // If the entry covers the needed interval, its failure applies to this request too.
       if (covers(interval, needed)) await done
       else await done?.catch(() => undefined)
     }
@@ -206,13 +212,16 @@ export class ContentCustody implements ContentRecorder {
   }
 }
 
-/** The same user at the same address, and the same file for the same recipients. */
+/** Returns the key of a window: the same user and address, the same file, and the same recipients. */
 function keyOf({ actor, checkpoint, recipients }: ContentIntent): string {
   const { user, address } = actor
   return JSON.stringify([user, address, checkpoint.id, checkpoint.generation, recipients.toSorted()])
 }
 
-/** Which bytes of the archive are behind a member or a list is not known beforehand: up to the whole. */
+/**
+ * Returns the interval that must be announced. Which bytes a member or list needs is not known in advance, so it is the
+ * whole archive.
+ */
 function neededOf(intent: ContentIntent): ByteInterval {
   const { what, range } = intent
   if (what !== 'archive' || range === undefined) return { first: 0, end: sizeOf(intent) }

@@ -4,13 +4,13 @@ import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { ContentIntent, ContentOutcome } from '../content/content-recorder.ts'
 import { addRange, mergeNearest, rangeText, type ByteInterval } from './byte-interval.ts'
 
-/** Ranges and member names in the entry that ends a window, where they fit. */
+/** Maximum numbers of ranges and member names in the entry that ends a window, if they fit. */
 const MAX_RANGES = 200
 const MAX_NAMES = 200
-/** Ranges kept while a window is open; beyond it the nearest ones are merged early. */
+/** Maximum number of ranges held while a window is open. Beyond it, the nearest ranges are merged. */
 const MAX_KEPT_RANGES = 1_000
 
-/** What was sent to one client of one archive, as it will be told when its window ends. */
+/** Collects the content sent to one client of one archive, for the entry that ends the window. */
 export class SentContent {
   #ranges: ByteInterval[] = []
   #isApproximate = false
@@ -27,7 +27,7 @@ export class SentContent {
     return this.#result
   }
 
-  /** A request that was let through; what it is sent comes with `add`. */
+  /** Counts an accepted request. Its sent bytes follow with `add`. */
   begin({ what, member }: ContentIntent): void {
     this.#requests += 1
     if (what === 'rootfs-diff') this.#rootfsDiffs += 1
@@ -49,7 +49,10 @@ export class SentContent {
     this.#isApproximate = true
   }
 
-  /** Everything that is told of it, in at most `maxBytes` of JSON. Ranges that do not fit are merged: they cover more, never less. */
+  /**
+   * Describes the sent content in at most `maxBytes` of JSON. Ranges that do not fit are merged, which covers more
+   * bytes but never fewer.
+   */
   describe(maxBytes: number): Readonly<Record<string, unknown>> {
     const about = {
       requests: this.#requests,
@@ -74,7 +77,7 @@ export class SentContent {
     }
     const requests = this.#memberRequests
     if (names.length === this.#names.size && this.#names.size < MAX_NAMES) return { requests, names }
-    // Of all names in the order of their requests, each followed by a NUL.
+    // Digest of all names in the order of their requests, each followed by a NUL.
     return { requests, names, sha256: this.#digest.copy().digest('hex') }
   }
 
@@ -91,7 +94,7 @@ export class SentContent {
 }
 
 const MAX_ERROR_CHARACTERS = 300
-/** `"ranges":`, `"approximate":true`, `"members":` and the commas. */
+/** Length of `"ranges":`, `"approximate":true`, `"members":` and the commas. */
 const FIELD_NAMES_BYTES = 64
-/** `{"requests":…,"names":[],"sha256":"…"}` */
+/** Length of `{"requests":…,"names":[],"sha256":"…"}`. */
 const MEMBER_FRAME_BYTES = 130

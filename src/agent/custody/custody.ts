@@ -38,36 +38,38 @@ export interface CustodyOptions {
   readonly disk?: CustodyDisk
 }
 
-/** A disk that hangs must not hold up what happens all the same. */
+/** Longest wait for a note, so that a disk that hangs does not hold up the noted action. */
 const NOTE_WITHIN_MS = 10_000
 
-/** The record of everything that happens to an archive and who asked for it. */
+/** Records everything that happens to an archive and the user who requested it. */
 export class Custody implements Omit<CustodyServices, 'manifest'> {
   readonly key: SigningKey
   readonly #options: CustodyOptions
   readonly #log: CustodyLog
   readonly #known = new KnownArchives()
   readonly #leaving = new LeavingFiles()
-  /** Files whose tampering is about to be recorded. */
+  /** Files whose tampering is being recorded. */
   readonly #reporting = new Set<string>()
   /** Captures whose archive may be seen before their entry is written. */
   readonly #own = new Set<string>()
-  /** Resolves when its end is known; before that it would seem to be empty. */
+  /** Resolves once the end of the log is known. Before that, the log would seem empty. */
   readonly #wasOpened = Promise.withResolvers<void>()
-  /** Resolves when the entries of earlier runs have been read. */
+  /** Resolves once the entries of earlier runs have been read. */
   readonly #wasRead = Promise.withResolvers<void>()
-  /** Resolves when the start of this run is on record, and the end of what earlier runs left open. */
+  /** Resolves once this run's start is recorded, and the end of contents that earlier runs left open. */
   readonly #wasStarted = Promise.withResolvers<void>()
-  /** By the head that they compare with. */
+  /** Verifications under way, by the head that they compare with. */
   readonly #verifying = new Map<string, Promise<CustodyReport>>()
-  /** Of earlier runs. */
+  /** Removals that earlier runs left open. */
   #interrupted: readonly OpenRemoval[] = []
-  /** What earlier runs announced to be given out, and did not tell the end of. */
+  /** Contents that earlier runs announced without recording their end. */
   #openContents: readonly OpenContent[] = []
-  /** Entries of this run, until those of earlier ones have been read. */
+  /** Entries of this run, collected until those of earlier runs have been read. */
   #early: CustodyEntry[] | undefined = []
 
-  /** Throws an UnavailableError when the signing key cannot be used; `state.directory` must be there. */
+  /**
+   * Opens the signing key in `state.directory`, which must exist. Throws UnavailableError if the key cannot be used.
+   */
   constructor(options: CustodyOptions) {
     const { stateDirectory, node, maxBytes, clock, logger, disk } = options
     this.#options = options
@@ -93,7 +95,10 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     return this.#log.state
   }
 
-  /** Opens the log and reads what it knows of the archives. Never rejects: a log that cannot be written says so itself. */
+  /**
+   * Opens the log and reads its entries about archives. Never rejects: a log that cannot be written reports that in its
+   * state.
+   */
   async start(): Promise<void> {
     const { agentVersion, logger } = this.#options
     await this.#log.start()
@@ -111,7 +116,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
         outcome: 'done',
       })
     }
-    // Before the start: the next run looks for what this one leaves open after it.
+    // Recorded before the start entry, because the next run searches for open contents only after that entry.
     await this.noteAll(this.#openContents.map(endOfOpenContent))
     this.#openContents = []
     const detail = { version: agentVersion, keyId: this.key.id, ...readNodeFacts() }
@@ -124,28 +129,35 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     await this.#log.close()
   }
 
-  /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`): then nothing may be done. */
+  /**
+   * Resolves once the entry is on disk. Throws UnavailableError (`CustodyUnavailable`), in which case the action must
+   * not be performed.
+   */
   async record(draft: CustodyDraft): Promise<CustodyEntry> {
     return await this.#log.append(draft, 'open')
   }
 
-  /** The same for content that is about to leave, after the entry about the start of this run. */
+  /** Records content that is about to be sent, after the start entry of this run. */
   async recordContent(draft: CustodyDraft): Promise<CustodyEntry> {
     await this.#wasStarted.promise
     return await this.record(draft)
   }
 
-  /** Removals that are about to be done, with one wait for the disk. Where it throws, part of them may be on the disk all the same. */
+  /**
+   * Records several planned removals with one wait for the disk. If it throws, some of them may be on disk
+   * nevertheless.
+   */
   async recordRemovals(drafts: readonly CustodyDraft[]): Promise<void> {
-    // Before that, an archive that we remove would be missed as one that somebody else took.
+    // Waits for the entries of earlier runs. Otherwise an archive removed by the agent would be reported as removed by
+    // another program.
     await this.#wasRead.promise
     const isOurs = drafts.every(({ actor }) => actor === AGENT_ACTOR)
     await this.#log.appendAll(drafts, isOurs ? 'always' : 'reserve')
   }
 
   /**
-   * For what has happened, or is done whether it can be recorded or not: taking evidence is worth more than the entry
-   * about it. Resolves once it is on the disk, or kept in memory for when the disk is well again.
+   * Records what has happened, or happens whether or not it can be recorded. Evidence is worth more than its entry.
+   * Resolves once the entry is on disk or queued until the disk works again, and at the latest after `NOTE_WITHIN_MS`.
    */
   async note(draft: CustodyDraft): Promise<void> {
     await this.noteAll([draft])
@@ -158,7 +170,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     over.abort()
   }
 
-  /** What people do with an archive. How it ended is noted in any case; that it is about to be done must be recorded. */
+  /** Records a user's action on an archive. An outcome is noted in any case, but an intent must be recorded. */
   async recordAction({ actor, action, checkpoint, outcome, detail }: ActionEntry): Promise<void> {
     const draft = {
       actor,
@@ -177,7 +189,9 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     else await this.record(draft)
   }
 
-  /** Records tampering with this very file once, however many callers and looks find it at the same time. */
+  /**
+   * Records tampering with this generation of a file once, even if several callers and checks find it at the same time.
+   */
   async #reportOnce(checkpoint: Checkpoint, draft: CustodyDraft): Promise<void> {
     if (this.#isReported(checkpoint)) return
     const file = reportKey(checkpoint)
@@ -190,12 +204,12 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     return this.#known.find(id)?.wrongGeneration === generation || this.#reporting.has(reportKey(checkpoint))
   }
 
-  /** An archive of our own is about to appear under its name. */
+  /** Announces an archive of this agent that is about to appear under its name. */
   expectOwn(checkpointId: string): void {
     this.#own.add(checkpointId)
   }
 
-  /** The inventory sees an archive for the first time. */
+  /** Records an archive that the inventory sees for the first time. */
   async discovered(checkpoint: Checkpoint): Promise<void> {
     if (this.#leaving.has(checkpoint)) return
     const known = this.#known.find(checkpoint.id)
@@ -212,8 +226,8 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
   }
 
   /**
-   * The inventory has looked at an archive again. Another digest than the one on record is tampering, and so is what
-   * once had a digest and is not whole any more.
+   * Compares a rechecked archive with the log. A digest other than the recorded one is tampering. So is a missing
+   * digest if the log has one and the archive is no longer whole.
    */
   async looked(checkpoint: Checkpoint): Promise<void> {
     if (this.#leaving.has(checkpoint)) return
@@ -236,7 +250,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     await this.#reportOnce(checkpoint, { ...about, action: 'tampering', detail })
   }
 
-  /** The inventory misses an archive. */
+  /** Records that an archive is missing from the inventory. */
   async gone(id: string): Promise<void> {
     const known = this.#known.find(id)
     if (known === undefined || known.isRemoved === true) return
@@ -256,12 +270,12 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     })
   }
 
-  /** Everything the log knows to be there; what is not went while nobody looked. */
+  /** Reports every archive in the log that no longer exists, which was removed while the agent was not running. */
   async missing(isThere: (id: string) => boolean): Promise<void> {
     for (const id of this.#known.ids) if (!isThere(id)) await this.gone(id)
   }
 
-  /** The agent took rights away that others had on an archive. */
+  /** Records that the agent removed other users' permissions on an archive. */
   async permissionRepaired(
     checkpoint: CustodyCheckpoint,
     detail: { readonly from: string; readonly to: string },
@@ -277,12 +291,12 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     return this.#known.findCapture(file)
   }
 
-  /** Whether it is on record that this agent took it, whatever became of the file. */
+  /** Returns whether the log says that this agent took the archive, even if the file is gone. */
   knowsCaptureOf(checkpointId: string): boolean {
     return this.#own.has(checkpointId) || this.#known.find(checkpointId)?.capture !== undefined
   }
 
-  /** Removals that an earlier run announced and did not tell the end of. */
+  /** Removals that an earlier run announced without recording their end. */
   get interruptedRemovals(): readonly OpenRemoval[] {
     return this.#interrupted
   }
@@ -291,12 +305,14 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     return this.#known.find(id)?.sha256
   }
 
-  /** When it was put on record, in milliseconds: what has changed since may have other bytes. */
+  /**
+   * Returns the time at which the digest was recorded, in milliseconds. A file that changed later may have other bytes.
+   */
   findDigestTime(id: string): number | undefined {
     return this.#known.find(id)?.digestAt
   }
 
-  /** Undefined before the log was opened. */
+  /** End of the log. Undefined until the log is opened. */
   get end(): ChainEnd | undefined {
     return this.#log.end
   }
@@ -305,7 +321,10 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     return this.#log.signedHead()
   }
 
-  /** The same, once the log was opened. Throws an UnavailableError (`CustodyUnavailable`) where it could not be. */
+  /**
+   * Returns the signed head once the log is opened. Throws UnavailableError (`CustodyUnavailable`) if it could not be
+   * opened.
+   */
   async head(): Promise<DsseEnvelope> {
     await this.#wasOpened.promise
     if (this.#log.end === undefined) {
@@ -325,8 +344,8 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
   }
 
   /**
-   * Up to the end as this process knows it, and against its own key. `head` is one that was kept elsewhere. Callers who
-   * ask the same at the same time share one reading of the log.
+   * Verifies the log up to the end known to this process, with its own key. `head` is a head stored elsewhere.
+   * Concurrent callers with the same head share one read of the log.
    */
   async verify(head: ChainEnd | undefined): Promise<CustodyReport> {
     const key = JSON.stringify(head ?? null)
@@ -359,7 +378,7 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
     let lastStart = { segment: segments[0]?.number ?? 0, offset: 0 }
     for (const segment of segments) {
       for await (const line of readLines(segmentPath(this.#log.folder, segment))) {
-        // Most lines are about who read what; they need not be parsed.
+        // Most lines record downloads and need not be parsed here.
         if (!MATTERS.some((action) => line.bytes.includes(action))) continue
         const reading = judgeLine(line)
         if (!reading.isGood || reading.entry.seq > end) continue
@@ -375,12 +394,12 @@ export class Custody implements Omit<CustodyServices, 'manifest'> {
   }
 }
 
-/** The log keeps the name that this field had when the first entries were written. */
+/** Returns the identity as the log stores it: the log still uses the original name of the field `isTrusted`. */
 function identityOnRecord({ isTrusted, ...identity }: Checkpoint['identity']): object {
   return { ...identity, isBelieved: isTrusted }
 }
 
-/** One file of one checkpoint. */
+/** Returns a key for one generation of an archive. */
 function reportKey({ id, generation }: Checkpoint): string {
   return `${id} ${generation}`
 }

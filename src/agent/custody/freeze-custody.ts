@@ -4,8 +4,8 @@ import { withoutHostPaths } from '../../shared/host-paths.ts'
 import type { Custody } from './custody.ts'
 
 /**
- * Records that a container is about to be resumed, and how that ended. Returns at once: whatever the disk does, the
- * container is resumed. Entries are written in the order in which they come.
+ * Records that a container is about to be resumed, and the result. Returns at once because the container is resumed
+ * whatever the disk does. Entries keep their order.
  */
 export function recordResume(custody: Pick<Custody, 'note'>, entry: ResumeEntry): void {
   const { containerId, origin, outcome, reason, frozenMs, error, about } = entry

@@ -7,13 +7,13 @@ interface InventoryChange {
   readonly checkpointId?: string
 }
 
-/** Puts on record what the inventory finds out by itself: new archives, their digests, what was changed or is gone. */
+/** Records the findings of the inventory: new archives, digests, changes and missing archives. */
 export function recordInventoryChange(
   custody: Pick<Custody, 'discovered' | 'looked' | 'gone'>,
   { type, checkpoint, checkpointId }: InventoryChange,
 ): void {
   if (type === 'removed' && checkpointId !== undefined) void custody.gone(checkpointId)
-  // The capture of one of ours is its entry; what is seen of it while it is being published is nothing new.
+  // The capture of the agent's own archive already has an entry, so its discovery is not recorded.
   else if (checkpoint !== undefined && checkpoint.identity.source !== 'observed') void record(custody, checkpoint)
   else if (checkpoint !== undefined) void custody.looked(checkpoint)
 }

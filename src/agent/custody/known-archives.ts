@@ -1,25 +1,28 @@
 import type { CustodyEntry } from '../../custody/custody-entry.ts'
 import { captureFacts, type CaptureFacts } from './capture-facts.ts'
 
-/** What the custody log says of one archive. */
+/** Facts that the custody log holds about one archive. */
 interface KnownArchive {
   readonly fileName: string
   readonly sizeBytes?: number
-  /** The first digest: one that the file was given later does not take its place. */
+  /** First digest. A later one does not replace it. */
   readonly sha256?: string
-  /** When that was written down, in milliseconds. */
+  /** Time at which the digest was recorded, in milliseconds. */
   readonly digestAt?: number
   readonly capture?: CaptureFacts
-  /** We removed it, or are about to. */
+  /** Whether this agent has removed the archive or is about to. */
   readonly isRemoved?: boolean
-  /** The last state of the file that was reported as a wrong one. */
+  /** Last generation of the file that was reported as tampered. */
   readonly wrongGeneration?: string
 }
 
-/** The newest of them; an older archive is then taken for one that was found. */
+/** Maximum number of archives, newest first. An older archive is treated as discovered. */
 const MAX_KNOWN = 50_000
 
-/** Archives by what the log says of them: read from it once at the start, and kept up with every entry. */
+/**
+ * Indexes archives by the entries about them. The entries are read from the log at the start, and each new one is
+ * added.
+ */
 export class KnownArchives {
   readonly #byId = new Map<string, KnownArchive>()
 
@@ -31,7 +34,7 @@ export class KnownArchives {
     return this.#byId.get(id)
   }
 
-  /** The capture that left this very file behind. */
+  /** Returns the capture that created this file. */
   findCapture(file: {
     readonly checkpointId: string
     readonly inode: number

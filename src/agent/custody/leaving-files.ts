@@ -1,11 +1,11 @@
 import type { CustodyEntry } from '../../custody/custody-entry.ts'
 
-/** So many are remembered: what the inventory has to tell of a file is rarely later than that. */
+/** Maximum number of files. The inventory seldom reports on a file after this many others. */
 const MAX_FILES = 10_000
 
 /**
- * Files that we remove, or have removed a moment ago. What the inventory found out about them before comes late, and an
- * entry of it after the last one would bring them back to life.
+ * Remembers files that the agent is removing or has just removed. The inventory may report on them late, and an entry
+ * after the final one would make them reappear.
  */
 export class LeavingFiles {
   readonly #generations = new Map<string, string>()
@@ -20,7 +20,7 @@ export class LeavingFiles {
     if (this.#generations.size > MAX_FILES && oldest !== undefined) this.#generations.delete(oldest)
   }
 
-  /** A new file of the same name is another one. */
+  /** Returns whether this generation of the file is leaving. A new file of the same name is not. */
   has({ id, generation }: { readonly id: string; readonly generation: string }): boolean {
     return this.#generations.get(id) === generation
   }

@@ -15,7 +15,7 @@ export interface ManifestSources {
   readonly clock: Clock
 }
 
-/** A signed statement about an archive that travels with it. Throws ConflictError while the digest is not known. */
+/** Signs a statement that is sent with the archive. Throws ConflictError until the digest is known. */
 export function signManifest(checkpoint: Checkpoint, sources: ManifestSources): DsseEnvelope {
   const { id, fileName, sha256 } = checkpoint
   if (sha256 === undefined) {
@@ -53,14 +53,14 @@ function predicateOf(checkpoint: Checkpoint, { custody, node, agentVersion, runt
       createdAt: summary.createdAt,
       startedAt: summary.startedAt,
     },
-    // Where the archive lies now; for one that came from elsewhere this says nothing of where it was taken.
+    // Node where the archive is now. An archive that was copied here may have been taken elsewhere.
     node: {
       name: node,
       agentVersion,
       ...readNodeFacts(),
       ...(version !== undefined && { runtime: `${version.name} ${version.version}` }),
     },
-    // Only what the agent saw itself when it took the checkpoint.
+    // Included only if this agent took the checkpoint.
     ...(capture !== undefined && {
       capture: {
         job: capture.job,

@@ -13,10 +13,13 @@ export interface MissedOutcomeSources {
   readonly checkpointsDirectory: string
 }
 
-/** An outcome is missing where the agent died a moment before it was written, or was lost with the memory of an earlier run. */
+/**
+ * Captures to check. An outcome is missing if the agent died just before it was written, or if it was queued in memory
+ * then.
+ */
 const JOBS_TO_LOOK_AT = 1_000
 
-/** Puts on record what the index knows of captures and the custody log does not. */
+/** Records captures that the index knows and the custody log does not. */
 export async function recordMissedOutcomes(sources: MissedOutcomeSources): Promise<void> {
   const { store, custody, captures, checkpointsDirectory } = sources
   for (const { id, requestedBy, reason, captures: taken } of store.list({ limit: JOBS_TO_LOOK_AT }).jobs) {

@@ -1,13 +1,13 @@
 import { arch, cpus, release } from 'node:os'
 
-/** The machine, as far as it decides whether a checkpoint can be restored elsewhere. */
+/** Properties of the machine that decide whether a checkpoint can be restored elsewhere. */
 export interface NodeFacts {
   readonly kernel: string
   readonly architecture: string
   readonly cpuModel: string
 }
 
-/** They last as long as the process; the processors are read from a file. */
+/** Cached for the lifetime of the process, because the processors are read from a file. */
 let known: NodeFacts | undefined
 
 export function readNodeFacts(): NodeFacts {

@@ -2,17 +2,17 @@ import type { CustodyActor, CustodyCheckpoint, CustodyDraft, CustodyEntry } from
 import { judgeLine, readLines, segmentPath, segmentsAmong } from '../../custody/custody-segments.ts'
 import { nodeDisk } from '../../custody/custody-disk.ts'
 
-/** Content that was announced, and of which the log does not say what was sent. */
+/** Content that was announced without a record of the bytes sent. */
 export interface OpenContent {
-  /** Number of the first entry that announced it. */
+  /** Number of the first entry that announced the content. */
   readonly intent: number
   readonly actor: CustodyActor
   readonly checkpoint: CustodyCheckpoint | undefined
-  /** Of the last entry that announced it: what it covers is the most that can have left. */
+  /** Detail of the last entry that announced the content. No more than its range can have been sent. */
   readonly detail: Readonly<Record<string, unknown>>
 }
 
-/** Entry by entry, the content under way; after a crash, what nobody will tell the end of. */
+/** Tracks the content under way from the entries of the log. After a crash, its entries are those without an end. */
 export class OpenContents {
   readonly #byIntent = new Map<number, OpenContent>()
 
@@ -28,7 +28,7 @@ export class OpenContents {
   }
 }
 
-/** Reads the log from this place on, up to the entry `upTo`. */
+/** Reads the log from this position up to the entry `upTo`. */
 export async function readOpenContents(
   folder: string,
   from: { readonly segment: number; readonly offset: number },
@@ -49,7 +49,9 @@ export async function readOpenContents(
 
 const CONTENT = Buffer.from('"action":"content"')
 
-/** The entry that says of it that nobody knows how much was sent, up to what was announced. */
+/**
+ * Returns the entry that ends the content. It says that the number of sent bytes is unknown, up to the announced range.
+ */
 export function endOfOpenContent({ intent, actor, checkpoint, detail }: OpenContent): CustodyDraft {
   const { what, member, recipients, range, upTo } = detail
   return {

@@ -1,14 +1,14 @@
 import type { CustodyCheckpoint, CustodyEntry } from '../../custody/custody-entry.ts'
 
-/** A removal that was announced, and of which the log does not say how it ended. */
+/** A removal that was announced without a record of its end. */
 export interface OpenRemoval {
   readonly action: 'delete' | 'prune'
   readonly checkpoint: CustodyCheckpoint
-  /** Of the file that was to go; older entries do not name it. */
+  /** Generation of the file to remove. Older entries do not have it. */
   readonly generation: string | undefined
 }
 
-/** Entry by entry, the removals under way; after a crash, those that nobody will tell the end of. */
+/** Tracks the removals under way from the entries of the log. After a crash, its entries are those without an end. */
 export class OpenRemovals {
   readonly #byId = new Map<string, OpenRemoval>()
 

@@ -7,7 +7,7 @@ export interface DirectoryLock {
   release(): void
 }
 
-/** The setting that names a directory which one agent alone may use. */
+/** Setting of a directory that only one agent may use. */
 export type LockedSetting = 'checkpoints.directory' | 'state.directory'
 
 const WHAT: Readonly<Record<LockedSetting, string>> = {
@@ -15,7 +15,10 @@ const WHAT: Readonly<Record<LockedSetting, string>> = {
   'state.directory': 'state directory',
 }
 
-/** Locks the directories of one agent, both or neither: the staging one of `checkpoints.directory`, and `state.directory`. */
+/**
+ * Locks both directories of an agent or neither: the staging directory in `checkpoints.directory`, and
+ * `state.directory`.
+ */
 export function lockDirectories({
   staging,
   state,
@@ -39,9 +42,9 @@ export function lockDirectories({
 }
 
 /**
- * Locks a directory for this agent alone. In the checkpoint directory, two agents would take each other's staging for
- * leftovers; in the state directory, they would write one custody log. The lock is SQLite's own file locks, which the
- * kernel drops when the process dies, however it dies, and which hold across containers.
+ * Locks a directory for one agent. In the checkpoint directory, two agents would take each other's staging for
+ * leftovers. In the state directory, they would write to the same custody log. The lock consists of SQLite's file
+ * locks. They work across containers, and the kernel drops them when the process dies.
  */
 export function lockDirectory(directory: string, setting: LockedSetting = 'checkpoints.directory'): DirectoryLock {
   let database: Sqlite.Database | undefined
@@ -71,7 +74,7 @@ function alreadyLocked(directory: string, setting: LockedSetting): UnavailableEr
   })
 }
 
-/** SQLite says no more than that it could not open the file. */
+/** Returns the error with its cause, since SQLite says only that it could not open the file. */
 function cannotLock(directory: string, setting: LockedSetting, error: unknown): UnavailableError {
   const reason = whyNotWritable(directory)
   return new UnavailableError(

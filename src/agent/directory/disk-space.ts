@@ -7,13 +7,16 @@ export interface DiskSpace {
   readonly freeBytes: number
 }
 
-/** What must stay free, whatever is captured: the larger of the two counts. */
+/** Space that must stay free. The larger of the two values applies. */
 export interface DiskFloor {
   readonly fraction: number
   readonly minFreeBytes: number
 }
 
-/** What may be used without being root is what counts as free: the rest is the file system's own reserve. */
+/**
+ * Reads the size of the file system. Free space is the space available without root, which leaves out the file system's
+ * reserve.
+ */
 export async function readDiskSpace(directory: string): Promise<DiskSpace> {
   const { blocks, bavail, bsize } = await statfs(directory)
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
@@ -24,14 +27,15 @@ export function floorBytes(floor: DiskFloor, { totalBytes }: DiskSpace): number 
 }
 
 /**
- * Peak of disk use while dumping, in sizes of the dump: containerd keeps images, content blobs and an unpacked copy beside
- * the archive, CRI-O the images. Part of it lies under the runtime's root, which may be another disk: then this is careful.
+ * Returns the peak disk use of a dump as a multiple of its size. Besides the archive, containerd holds images, content
+ * blobs and an unpacked copy, and CRI-O holds images. Part of this may be on another disk under the runtime's root. The
+ * factor is then an overestimate.
  */
 export function sizeFactor(runtimeName: string | undefined): number {
   return runtimeName === 'cri-o' ? 2 : 4
 }
 
-/** Throws an OutOfSpaceError when a capture that needs so much would leave less than the floor. */
+/** Throws OutOfSpaceError if a capture that needs this many bytes would leave less than the floor. */
 export function assertRoom(needBytes: number, floor: DiskFloor, disk: DiskSpace): void {
   const keepBytes = floorBytes(floor, disk)
   if (disk.freeBytes - needBytes >= keepBytes) return

@@ -3,19 +3,20 @@ import { promisify } from 'node:util'
 
 const flush = promisify(fsync)
 
-/** A directory held open: what is done in it happens in that one, whatever its path leads to by then. */
+/** A directory that is held open. Operations use this directory even if its path later leads elsewhere. */
 export interface OpenDirectory extends Disposable {
-  /** The path of a name in it; a name need not be UTF-8. */
+  /** Returns the path of a name in the directory. The name need not be UTF-8. */
   readonly pathOf: (rawName: Uint8Array) => Buffer
-  /** Returns once the names in it are on the disk. */
+  /** Returns once the names in the directory are on disk. */
   readonly sync: () => void
-  /** The same without holding up others meanwhile. */
+  /** Works like `sync` without blocking the event loop. */
   readonly flush: () => Promise<void>
 }
 
 export function openDirectory(path: string): OpenDirectory {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
-  // Node has no unlinkat; on Linux the open directory has a path of its own. Elsewhere is for development only.
+  // Node.js has no unlinkat, but on Linux the open directory has a path of its own. Other systems are for development
+  // only.
   const own = `/proc/self/fd/${descriptor}`
   const base = Buffer.from(existsSync(own) ? `${own}/` : `${path}/`)
   return {

@@ -1,23 +1,25 @@
 import { chmodSync, fchmodSync, fchownSync, lchownSync, lstatSync, type BigIntStats } from 'node:fs'
 import type { Problem } from '../../checkpoint/problem.ts'
 
-/** `enforce`: rights that others than root have are taken away, where we may. `report`: they are only named. */
+/**
+ * Policy for the permissions of other users than root. `enforce` removes them if possible, `report` only reports them.
+ */
 export type PermissionsPolicy = 'enforce' | 'report'
 
-/** What was taken away from others; kept for the record. */
+/** Permissions that were removed from other users, as recorded. */
 export interface PermissionRepair {
   readonly what: 'archive' | 'directory' | 'index'
   readonly path: string
-  /** Of an archive. */
+  /** Set for an archive. */
   readonly checkpointId?: string
-  /** As they were. */
+  /** Mode before the repair. */
   readonly mode: string
   readonly owner: number
 }
 
 const OTHERS = 0o077n
 
-/** Of an archive: nothing is left to others, and its owner keeps no more than to read and write. */
+/** Permissions that an archive may have: only its owner may read and write it. */
 const ARCHIVE_RIGHTS = 0o600n
 
 export interface ArchivePermissions {
@@ -25,13 +27,13 @@ export interface ArchivePermissions {
   readonly repair?: Pick<PermissionRepair, 'mode' | 'owner'>
 }
 
-/** Of an open archive. Rights are only ever taken away: what was `0440` becomes `0400`. */
+/** Checks an open archive. The agent only ever tightens permissions: `0440` becomes `0400`. */
 export function checkArchive(descriptor: number, stat: BigIntStats, policy: PermissionsPolicy): ArchivePermissions {
   const isForeign = stat.uid !== 0n && stat.uid !== us()
   const isTooWide = (stat.mode & OTHERS) !== 0n
   if (!isForeign && !isTooWide) return { problems: [] }
   const mayRepair = policy === 'enforce'
-  // First the owner: only root may then do anything to the file, and its rights are ours to set.
+  // The owner is changed first. After that only root can use the file, and the agent may set its mode.
   const isOwned = !isForeign || (mayRepair && succeeds(() => fchownSync(descriptor, Number(us()), -1)))
   const isTight =
     !isTooWide || (mayRepair && succeeds(() => fchmodSync(descriptor, Number(stat.mode & ARCHIVE_RIGHTS))))
@@ -44,8 +46,8 @@ export function checkArchive(descriptor: number, stat: BigIntStats, policy: Perm
 }
 
 /**
- * Of an archive that we cannot even open. A link is not followed: at worst it is the link that becomes ours. Undefined
- * where nothing was changed.
+ * Takes ownership of an archive that cannot be opened. Links are not followed, so at worst the link itself changes its
+ * owner. Returns undefined if nothing was changed.
  */
 export function takeOwnership(path: Uint8Array): ArchivePermissions['repair'] {
   const stat = lstatSync(Buffer.from(path), { bigint: true, throwIfNoEntry: false })
@@ -54,7 +56,7 @@ export function takeOwnership(path: Uint8Array): ArchivePermissions['repair'] {
   return isOurs ? { mode: octal(stat), owner: Number(stat.uid) } : undefined
 }
 
-/** Of the checkpoint directory. Undefined where nothing was changed. */
+/** Tightens the permissions of the checkpoint directory. Returns undefined if nothing was changed. */
 export function tightenDirectory(directory: string): PermissionRepair | undefined {
   const stat = lstatSync(directory, { bigint: true, throwIfNoEntry: false })
   if (stat?.isDirectory() !== true || (stat.mode & OTHERS) === 0n) return undefined

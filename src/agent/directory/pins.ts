@@ -16,7 +16,7 @@ export interface PinNote {
 
 const MARKER = Buffer.from(PIN_SUFFIX)
 
-/** Writes `<archive>.keep`, the marker that retention and the checkpoint-restore operator leave alone. */
+/** Writes `<archive>.keep`, a marker that retention and the checkpoint-restore operator respect. */
 export async function writePin(
   directory: string,
   archive: string | Uint8Array,
@@ -31,10 +31,10 @@ export async function writePin(
   folder.sync()
 }
 
-/** Writes what stands in a marker to this file; it is on the disk when this returns. */
+/** Writes the content of a marker to this file and returns once it is on disk. */
 export async function writeMarker(path: string | Buffer, { reason, by, at }: PinNote): Promise<void> {
   const note = { pinnedBy: 'checkpoint-agent', user: by, at: at.toISOString(), ...(reason !== undefined && { reason }) }
-  // A draft that a crash left behind is begun anew; a link in its place is not followed.
+  // A draft left by a crash is overwritten, and a link in its place is not followed.
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW
   await using file = await open(path, flags, 0o600)
   await file.writeFile(`${JSON.stringify(note)}\n`)
@@ -42,8 +42,8 @@ export async function writeMarker(path: string | Buffer, { reason, by, at }: Pin
 }
 
 /**
- * Takes away our own marker, or one that a person made. One that its operator manages, or that is no plain file and
- * cannot be read as a whole, is not ours to take: throws ConflictError. False where there is none.
+ * Removes a marker that the agent or a person wrote. Throws ConflictError for a marker that the operator manages, and
+ * for one that is not a plain file or is too large. Returns false if there is no marker.
  */
 export function removePin(archivePath: Buffer): boolean {
   const marker = Buffer.concat([archivePath, MARKER])
@@ -60,7 +60,7 @@ export function removePin(archivePath: Buffer): boolean {
   return true
 }
 
-/** Throws ConflictError for a marker that the checkpoint-restore operator writes and removes as it sees fit. */
+/** Throws ConflictError if the marker is managed by the checkpoint-restore operator. */
 export function assertNotManaged(pin: CheckpointPin | undefined): void {
   if (pin?.by !== 'operator') return
   throw new ConflictError('Cannot change the pin: the checkpoint-restore operator manages it', {
@@ -69,13 +69,16 @@ export function assertNotManaged(pin: CheckpointPin | undefined): void {
   })
 }
 
-/** Larger markers are taken for what a person wrote there. */
+/** Maximum size of a marker that is parsed. A larger one counts as written by a person. */
 const MAX_MARKER_BYTES = 64 * 1024
 
-/** Who pinned the archive; undefined when nobody has. A marker that cannot be read still pins: keeping is the safe side. */
+/**
+ * Returns the pin of an archive, or undefined if it is not pinned. A marker that cannot be read still pins the archive,
+ * which errs on the side of keeping.
+ */
 export function readPin(archivePath: Buffer): CheckpointPin | undefined {
   const path = Buffer.concat([archivePath, MARKER])
-  // Most archives have none, and an error is dearer than a look.
+  // Most archives have no marker, and this check costs less than an error.
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   let descriptor: number
   try {

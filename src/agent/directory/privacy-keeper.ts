@@ -13,7 +13,7 @@ export interface PrivacyKeeperOptions {
   readonly logger: Logger
 }
 
-/** Looks now and then whether the folders and the index are still for root alone. Archives are looked at by the inventory. */
+/** Checks at intervals that the directories and the index are private to root. The inventory checks the archives. */
 export class PrivacyKeeper {
   readonly #options: PrivacyKeeperOptions
   readonly #loop: PollLoop
@@ -24,7 +24,7 @@ export class PrivacyKeeper {
     this.#loop = new PollLoop({ poll: () => this.lookOnce(), intervalMs: options.intervalMs })
   }
 
-  /** Somebody removed or replaced the index while it is in use. */
+  /** Whether another program removed or replaced the index while it is in use. */
   get isIndexGone(): boolean {
     return this.#isIndexGone
   }

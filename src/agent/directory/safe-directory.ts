@@ -4,16 +4,20 @@ import { isSystemError, UnavailableError } from '../../shared/errors.ts'
 import { systemErrorReason } from '../../shared/system-error.ts'
 
 /**
- * Throws unless every folder from the root down to this one belongs to root or to us and can be changed by nobody else.
- * The runtime opens the path that we give it as root and follows links: whoever can swap a folder on the way decides
- * which file it overwrites. A sticky folder (as /tmp) is fine: others cannot rename or remove what is ours in it.
+ * Throws unless every directory from the root down to this one belongs to root or the agent's user, and no other user
+ * can change it. The runtime opens the path as root and follows links, so a user who can replace a directory on the
+ * path chooses the file that it overwrites. A sticky directory such as /tmp is safe, because other users cannot rename
+ * or remove the agent's files in it.
  */
 export function assertSafeDirectory(directory: string): void {
   assertExists(directory)
   assertSafe(directory, directory)
 }
 
-/** Links are followed one by one: each folder that one leads through counts. That they end somewhere is known. */
+/**
+ * Follows links one at a time, because each directory that they lead through must be safe. The caller has checked that
+ * they resolve.
+ */
 function assertSafe(directory: string, path: string): void {
   for (const folder of withParents(path)) {
     const stat = lstatSync(folder)

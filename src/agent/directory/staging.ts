@@ -7,13 +7,16 @@ import { makeDirectory, whyNotMade } from '../../shared/make-directory.ts'
 import { failPoint } from '../../shared/fail-point.ts'
 import { assertSafeDirectory } from './safe-directory.ts'
 
-/** A hidden folder beside the archives, on their file system, so that publishing is a link and never a copy. */
+/** Hidden directory beside the archives. It is on their file system, so publishing needs a link and never a copy. */
 export const STAGING_FOLDER = '.checkpoint-agent'
 
 const ARCHIVE = 'archive.tar'
 const MARKER = pinMarkerOf(ARCHIVE)
 
-/** What is inside: one folder a capture in flight, and the lock. Nobody but us can reach into it. */
+/**
+ * Manages the staging directory, which holds one directory for each capture under way and the lock. Only the agent's
+ * user can access it.
+ */
 export class Staging {
   readonly #directory: string
   readonly #root: string
@@ -29,7 +32,7 @@ export class Staging {
     return this.#root
   }
 
-  /** Makes the root where it is missing. Throws an UnavailableError while the place is not safe. */
+  /** Creates the root if it is missing. Throws UnavailableError while the location is not safe. */
   prepare(): void {
     assertSafeDirectory(this.#directory)
     try {
@@ -50,17 +53,17 @@ export class Staging {
     }
   }
 
-  /** Where the runtime is told to write. */
+  /** Returns the path that the runtime writes to. */
   archivePath(id: string): string {
     return join(this.#root, id, ARCHIVE)
   }
 
-  /** Where the marker of an archive that is to be kept is written first. */
+  /** Returns the path at which the marker of a pinned archive is written first. */
   markerPath(id: string): string {
     return join(this.#root, id, MARKER)
   }
 
-  /** Throws when the folder is already there: nothing of an older capture may get into this one. */
+  /** Creates the directory of a capture. Throws if it exists, so that it holds no files of an older capture. */
   async create(id: string): Promise<string> {
     this.prepare()
     await mkdir(join(this.#root, id), { mode: 0o700 })
@@ -68,18 +71,19 @@ export class Staging {
   }
 
   /**
-   * Keeps a folder that the runtime may still write to until the promise resolves with true; with false it is left to
-   * the next start of the agent. Where its folder goes, CRI-O's export fails and its memory images stay on the node.
+   * Defers the removal of a directory that the runtime may still write to. If the promise resolves with true, removal
+   * is allowed. With false, it is left to the next start of the agent. Removing the directory during CRI-O's export
+   * makes the export fail, and its memory images stay on the node.
    */
   hold(id: string, until: Promise<boolean>): void {
     this.#held.set(id, until)
   }
 
-  /** At once, or for a folder that is held: later, without waiting for it. */
+  /** Removes the directory. A held directory is removed later, without waiting for it. */
   async remove(id: string): Promise<void> {
     const held = this.#held.get(id)
     if (held === undefined) return await this.#remove(id)
-    // Where it fails, the next start tries again.
+    // If the removal fails, the next start tries again.
     void this.#removeLater(id, held).catch(() => undefined)
   }
 
@@ -92,7 +96,7 @@ export class Staging {
   async #remove(id: string): Promise<void> {
     const folder = join(this.#root, id)
     try {
-      // All that a capture leaves there as a rule; a walk takes longer.
+      // A capture usually leaves only this file, and a recursive removal takes longer.
       await unlink(this.archivePath(id))
       failPoint('capture.unlinked')
       await rmdir(folder)
@@ -101,7 +105,7 @@ export class Staging {
     }
   }
 
-  /** Ids of captures that an earlier run of the agent left here, but for those that are kept. */
+  /** Lists the IDs of captures that an earlier run of the agent left here, except kept ones. */
   async listLeftovers(): Promise<string[]> {
     const entries = await readdir(this.#root, { withFileTypes: true }).catch((error: unknown) => {
       if (isSystemError(error, 'ENOENT')) return []
@@ -110,7 +114,7 @@ export class Staging {
     return entries.filter((entry) => entry.isDirectory() && !this.#kept.has(entry.name)).map((entry) => entry.name)
   }
 
-  /** Its archive is whole, or may be, and could not be published: nothing but its publication takes it away. */
+  /** Keeps an archive that is whole, or may be, and could not be published. Only its publication removes it. */
   keep(id: string): void {
     this.#kept.add(id)
   }
@@ -119,13 +123,13 @@ export class Staging {
     this.#kept.delete(id)
   }
 
-  /** How many archives are kept, as far as they are still there: a person may have taken them out. */
+  /** Number of kept archives that still exist. A person may have moved them away. */
   get keptCount(): number {
     const isThere = (id: string) => lstatSync(this.archivePath(id), { throwIfNoEntry: false }) !== undefined
     return [...this.#kept].filter(isThere).length
   }
 
-  /** The size of what the runtime has written so far; undefined before it has begun. */
+  /** Returns the number of bytes that the runtime has written, or undefined if it has not started. */
   async bytesWritten(id: string): Promise<number | undefined> {
     try {
       return (await lstat(this.archivePath(id))).size
@@ -144,7 +148,10 @@ function cannotPrepare(root: string, error: unknown): UnavailableError {
   })
 }
 
-/** The kubelet makes the directory only while its feature gate is on; on other nodes we do. */
+/**
+ * Prepares the checkpoint directory and its staging. The kubelet creates the directory only if its feature gate is on,
+ * so on other nodes the agent creates it.
+ */
 export function prepareStaging(checkpointsDirectory: string): Staging {
   const staging = new Staging(checkpointsDirectory)
   try {

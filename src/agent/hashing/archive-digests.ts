@@ -9,45 +9,48 @@ import { HashQueue, isLarge } from './hash-queue.ts'
 export interface ArchiveDigestsOptions {
   readonly directory: string
   readonly store: CheckpointStore
-  /** Its row is another one now. */
+  /** Called when the row of an archive has changed. */
   readonly onRow: (checkpoint: Checkpoint) => void
-  /** The file is not the one that was asked for. */
+  /** Called if the file is not the expected one. */
   readonly onOtherFile: (rawName: Uint8Array) => void
   readonly logger: Logger
 }
 
-/** A file in one state of it. */
+/** Key of one generation of a file. */
 type FileKey = Pick<Checkpoint, 'id' | 'generation'>
 
-/** Archives that are new wait for their digest until all are known, but no more of them than this: some megabytes. */
+/** Maximum number of new archives that wait for hashing until all are known. They take a few megabytes. */
 const HASHED_LATER = 20_000
 
-/** These say nothing about the bytes, and may be otherwise in a minute. */
+/** Errors that say nothing about the bytes and may soon disappear. */
 const PASSING: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM'])
 
-/** Gives each whole archive its digest, and with it its last state. */
+/** Computes the digest of each whole archive, which also completes its state. */
 export class ArchiveDigests {
   readonly #options: ArchiveDigestsOptions
   readonly #queue = new HashQueue()
-  /** Known to be whole, and not yet handed over: large ones are not in the way of the others. */
+  /** Whole archives that are not handed over yet. Large ones have their own backlog and do not delay the others. */
   readonly #waiting = {
     large: new HashBacklog((file) => this.#hash(file)),
     others: new HashBacklog((file) => this.#hash(file)),
   }
   readonly #expected = new Set<string>()
-  /** Files of this run that could not be read to their end. */
+  /** Files that could not be read to their end in this run. */
   readonly #failed = new Set<string>()
 
   constructor(options: ArchiveDigestsOptions) {
     this.#options = options
   }
 
-  /** The one under way included. */
+  /** Number of archives without a digest, including the one being hashed. */
   get length(): number {
     return this.#waiting.large.length + this.#waiting.others.length + this.#queue.length
   }
 
-  /** Hashed after `startWaiting`, or when there are many. Asking for the same file again changes nothing. */
+  /**
+   * Adds an archive. It is hashed after `startWaiting`, or once many are waiting. Adding the same file again has no
+   * effect.
+   */
   add({ id, rawName, generation }: Checkpoint): void {
     const file = { id, name: Buffer.from(rawName).toString('latin1'), generation }
     const key = keyOf(file)
@@ -67,12 +70,14 @@ export class ArchiveDigests {
     return this.#expected.has(keyOf(file))
   }
 
-  /** A disk that fails is not asked for gigabytes again and again, but at the next start. */
+  /**
+   * Returns whether the file could not be read. Such a file is retried only at the next start, to spare a failing disk.
+   */
   hasFailed(file: FileKey): boolean {
     return this.#failed.has(keyOf(file))
   }
 
-  /** Reads an archive once more whose digest is known already. */
+  /** Hashes an archive again and compares the result with its known digest. */
   compare(checkpoint: Checkpoint, onOtherBytes: () => void): void {
     const { id, rawName, generation, sha256 } = checkpoint
     const { directory, logger, onOtherFile } = this.#options

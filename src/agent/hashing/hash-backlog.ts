@@ -2,18 +2,18 @@
 export interface UnhashedFile {
   readonly id: string
   readonly generation: string
-  /** Its bytes as latin1 text: thousands of buffers would leave holes in the memory behind. */
+  /** Name as latin1 text. Thousands of buffers would fragment the memory. */
   readonly name: string
 }
 
-/** So many are handed over at once: the thread never waits, and those that are left take little memory. */
+/** Maximum number of files handed over at once. The thread never waits, and the rest takes little memory. */
 const HANDED_OVER = 16
 
-/** Archives that wait until their digest is due, and then until the thread has time for them. */
+/** Holds archives until their hashing is due and the thread has time for them. */
 export class HashBacklog {
   readonly #hash: (file: UnhashedFile) => Promise<void>
   readonly #waiting: UnhashedFile[] = []
-  /** How many of those that wait may go. */
+  /** Number of waiting files that may be handed over. */
   #due = 0
   #handedOver = 0
 
@@ -29,7 +29,7 @@ export class HashBacklog {
     this.#waiting.push(file)
   }
 
-  /** Those that are there now are due. */
+  /** Makes all files that wait now due. */
   release(): void {
     this.#due = this.#waiting.length
     this.#handOver()

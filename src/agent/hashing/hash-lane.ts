@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { HashAnswer, HashRequest } from './hash-order.ts'
 
-/** An idle worker takes some 15 MB, so it ends when there is nothing to do for a while. */
+/** Time after which an idle worker ends. It takes about 15 MB. */
 const IDLE_MS = 5_000
 
 interface Waiting {
@@ -9,7 +9,7 @@ interface Waiting {
   readonly resolve: (answer: HashAnswer) => void
 }
 
-/** Hashes files one after the other in a thread of its own. */
+/** Hashes files one after another in its own thread. */
 export class HashLane {
   readonly #waiting: Waiting[] = []
   readonly #stopFlag = new SharedArrayBuffer(4)
@@ -22,7 +22,10 @@ export class HashLane {
     return this.#waiting.length + (this.#current === undefined ? 0 : 1)
   }
 
-  /** Never rejects: a worker that dies fails the order it was at. `stopped` once the signal aborts. */
+  /**
+   * Hashes a file. Never rejects: if the worker dies, its current request fails. Answers `stopped` once the signal
+   * aborts.
+   */
   hash(order: HashRequest, signal?: AbortSignal): Promise<HashAnswer> {
     if (this.#isClosed || signal?.aborted === true) return Promise.resolve({ kind: 'stopped' })
     const { promise, resolve } = Promise.withResolvers<HashAnswer>()
@@ -51,7 +54,7 @@ export class HashLane {
     this.#answer({ kind: 'stopped' })
   }
 
-  /** What is under way ends where the worker next looks whether it is still wanted. */
+  /** Stops a request. The current request ends at the next check of the worker. */
   #stop(waiting: Waiting): void {
     if (waiting === this.#current) {
       Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
@@ -80,7 +83,7 @@ export class HashLane {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const worker = new Worker(new URL(`./hash-worker.${extension}`, import.meta.url), {
       workerData: this.#stopFlag,
-      // What was preloaded is for the process, not for its threads.
+      // Modules preloaded for the process are not needed in its threads.
       execArgv: [],
       resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16, stackSizeMb: 1 },
       env: {},
@@ -109,7 +112,7 @@ export class HashLane {
     this.#current = undefined
     current?.resolve(answer)
     if (this.#isClosed) return
-    // It was for the order that has ended now; the worker has no other yet.
+    // The flag was set for the request that has ended. The worker has no other request yet.
     Atomics.store(new Int32Array(this.#stopFlag), 0, 0)
     this.#next()
   }

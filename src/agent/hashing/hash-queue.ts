@@ -2,14 +2,14 @@ import { sizeOf } from '../../checkpoint/generation.ts'
 import { HashLane } from './hash-lane.ts'
 import type { HashAnswer, HashRequest } from './hash-order.ts'
 
-/** From this size on a digest takes seconds, or minutes. */
+/** Size above which a digest takes seconds or minutes. */
 const LARGE_BYTES = 1024 ** 3
 
 export function isLarge(generation: string): boolean {
   return sizeOf(generation) >= LARGE_BYTES
 }
 
-/** Hashes files, the large ones one after the other, and beside them the others: those do not wait for a giant. */
+/** Hashes files in two lanes, one for large files, so that other files do not wait for them. */
 export class HashQueue {
   readonly #large = new HashLane()
   readonly #others = new HashLane()
@@ -18,7 +18,10 @@ export class HashQueue {
     return this.#large.length + this.#others.length
   }
 
-  /** Never rejects: a thread that dies fails the order it was at. `stopped` once the signal aborts. */
+  /**
+   * Hashes a file. Never rejects: if the thread dies, its current request fails. Answers `stopped` once the signal
+   * aborts.
+   */
   hash(order: HashRequest, signal?: AbortSignal): Promise<HashAnswer> {
     return (isLarge(order.generation) ? this.#large : this.#others).hash(order, signal)
   }

@@ -6,24 +6,24 @@ import { openNoFollowSync } from '../../shared/open-no-follow.ts'
 import { generationOf } from '../../checkpoint/generation.ts'
 import type { HashAnswer, HashRequest } from './hash-order.ts'
 
-// A thread of its own: hashing gigabytes must not hold up an answer. It reads by itself, in order, so the kernel reads
-// ahead for it, and one buffer is all the memory it needs.
+// Runs in its own thread so that hashing gigabytes delays no answer. It reads in order, so the kernel reads ahead, and
+// one buffer is all the memory it needs.
 
 const BUFFER_BYTES = 1024 * 1024
 
-/** Between looks at whether the file is still the one that was asked for, and at whether to stop. */
+/** Bytes between checks of the file and of the stop flag. */
 const BYTES_BETWEEN_LOOKS = 64 * 1024 * 1024
 
 const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
 
-/** Shared with the queue: not 0 when the order under way is not wanted any more. */
+/** Shared with the queue. Not 0 if the current request is no longer wanted. */
 const stopFlag = new Int32Array(workerData as SharedArrayBuffer)
 
 try {
-  // On Linux 0 is this thread alone; the kernel derives the priority of its reads from it.
+  // On Linux, 0 means this thread only. The kernel derives the priority of its reads from it.
   setPriority(0, 19)
 } catch {
-  // Not allowed somewhere: then it competes as everybody else.
+  // If this is not allowed, the thread runs at normal priority.
 }
 
 parentPort?.on('message', (order: HashRequest) => {
@@ -46,7 +46,7 @@ function hash(order: HashRequest): HashAnswer {
 function hashDescriptor(descriptor: number, { generation }: HashRequest): HashAnswer {
   const isStill = () => {
     const stat = fstatSync(descriptor, { bigint: true })
-    // Once its last name is gone, only this descriptor keeps its gigabytes on the disk.
+    // A file without a name stays on the disk only as long as it is open here.
     return stat.nlink > 0n && generationOf(stat) === generation
   }
   const digest = createHash('sha256')

@@ -3,12 +3,12 @@ import type { Readable } from 'node:stream'
 import { isSystemError } from '../../shared/errors.ts'
 import { encodeFrame, encodeJson, type Frame, FrameDecoder } from './frame-codec.ts'
 
-/** The descriptor of the answers. */
+/** Descriptor of the answers. */
 const ANSWERS = 1
 
 export interface AgentChannel {
   readonly sendJson: (value: unknown) => void
-  /** JSON already. */
+  /** Sends text that is already JSON. */
   readonly sendText: (text: string) => void
   readonly sendBytes: (bytes: Buffer) => void
 }
@@ -16,13 +16,13 @@ export interface AgentChannel {
 export interface AgentChannelOptions {
   readonly requests: Readable
   readonly onFrame: (frame: Frame) => void
-  /** The agent has closed its end, or sent what is no frame: nothing is of use any more. */
+  /** Called once the agent has closed its end or has sent an invalid frame. */
   readonly onEnd: () => void
 }
 
 /**
- * The reader's side of its two pipes. The end of the agent is noticed whenever the event loop gets its turn. An answer
- * has left before anything else is done: where the agent is slow to take it, the reader waits.
+ * Opens the reader's side of its two pipes. The end of the agent is noticed at each turn of the event loop. Each answer
+ * is written completely before anything else is done, so the reader waits for a slow agent.
  */
 export function openAgentChannel({ requests, onFrame, onEnd }: AgentChannelOptions): AgentChannel {
   const decoder = new FrameDecoder()
@@ -56,7 +56,7 @@ function writeAll(frame: Buffer): void {
       at += writeSync(ANSWERS, frame, at)
     } catch (error) {
       if (!isSystemError(error, 'EAGAIN')) throw error
-      // The pipe is full.
+      // The pipe is full, so wait before the next attempt.
       Atomics.wait(sleeper, 0, 0, RETRY_MS)
     }
   }

@@ -1,7 +1,7 @@
 import type { Problem, ProblemWeight } from '../../checkpoint/problem.ts'
 import { escapeUnreadable } from '../../shared/readable-text.ts'
 
-/** The reader sent what is no answer: it is not to be trusted any more. */
+/** Reports an invalid answer from the reader, which is not trusted any more. */
 export class AnswerError extends Error {
   constructor(field: string) {
     super(`an answer with a bad ${field}`)
@@ -21,7 +21,7 @@ export function toList<T>(value: unknown, field: string, toItem: (item: unknown)
   return value.map((item) => toItem(item))
 }
 
-/** Text that can be shown anywhere: nothing in it but what `readable-text.ts` lets through. */
+/** Returns text that is safe to show anywhere: it has only characters that `readable-text.ts` allows. */
 export function toText(value: unknown, field: string, maxCharacters = MAX_CHARACTERS): string {
   if (typeof value !== 'string' || value.length > maxCharacters) throw new AnswerError(field)
   if (PLAIN.test(value)) return value
@@ -30,7 +30,7 @@ export function toText(value: unknown, field: string, maxCharacters = MAX_CHARAC
   return value
 }
 
-/** The longest text of an archive that is kept, each of its bytes escaped. */
+/** Length of the longest stored text of an archive if each of its bytes is escaped. */
 const MAX_CHARACTERS = 40_960
 const PLAIN = /^[\x20-\x7e]*$/
 
@@ -49,7 +49,7 @@ export function toFlag(value: unknown, field: string): boolean {
   return value
 }
 
-/** Nanoseconds since 1970. */
+/** Returns nanoseconds since 1970. */
 export function toInstant(value: unknown, field: string): bigint {
   if (typeof value !== 'string' || !/^\d{1,19}$/.test(value)) throw new AnswerError(field)
   return BigInt(value)
@@ -61,15 +61,15 @@ export function toOneOf<T extends string>(value: unknown, field: string, values:
   return found
 }
 
-/** A field that may be absent. */
+/** Returns undefined for an absent field. */
 export function maybe<T>(value: unknown, field: string, to: (value: unknown, field: string) => T): T | undefined {
   return value === undefined ? undefined : to(value, field)
 }
 
 const WEIGHTS: readonly ProblemWeight[] = ['damage', 'cut', 'note']
-/** Details are short: texts of the archive in them are cut. */
+/** Maximum length of a detail. Texts of the archive in details are truncated. */
 const MAX_DETAIL = 4096
-/** Three of each code that there is. */
+/** Maximum number of findings: three for each known code. */
 const MAX_PROBLEMS = 500
 
 export function toProblem(value: unknown): Problem {

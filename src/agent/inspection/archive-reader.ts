@@ -7,23 +7,26 @@ import type { TarMember } from '../../archive/tar-member.ts'
 import type { Problem } from '../../checkpoint/problem.ts'
 import type { ArchiveSummary } from './archive-summary.ts'
 
-/** A file below the checkpoint directory, and what the agent saw it to be. */
+/** A file in the checkpoint directory, as the agent last saw it. */
 export interface ArchiveFile {
-  /** Relative to the checkpoint directory; need not be UTF-8. Staged archives are `.checkpoint-agent/<job>/archive.tar`. */
+  /**
+   * Path relative to the checkpoint directory. It need not be UTF-8. Staged archives are
+   * `.checkpoint-agent/<job>/archive.tar`.
+   */
   readonly path: Buffer
-  /** The reader opens with O_NOFOLLOW and compares this with fstat; another file is answered as `changed`. */
+  /** Generation to compare with fstat after opening with O_NOFOLLOW. A different file is answered as `changed`. */
   readonly generation: string
-  /** Bytes beyond this are not read: the file may be growing. */
+  /** Maximum number of bytes to read, because the file may be growing. */
   readonly sizeBytes: number
-  /** Accepts the same inode where it is at least as long as `sizeBytes`: for an archive that is still being written. */
+  /** Accepts the same inode if it has at least `sizeBytes`, for an archive that is still being written. */
   readonly mayGrow?: boolean
 }
 
 export type SummaryOutcome =
   | { readonly kind: 'summary'; readonly summary: ArchiveSummary }
-  /** Replaced, removed or no regular file any more. */
+  /** The file was replaced or removed, or is not a regular file. */
   | { readonly kind: 'changed' }
-  /** CPU or memory budget exceeded, alone, twice; or the reader died on it by its own doing, alone, twice. */
+  /** The file exceeded its CPU or memory budget, or made the reader die, in two attempts on its own. */
   | { readonly kind: 'too-expensive'; readonly problem: Problem }
   | { readonly kind: 'unreadable'; readonly code: string }
 
@@ -35,7 +38,7 @@ export interface PageOptions {
   readonly signal: AbortSignal
 }
 
-/** A check that could not be made; never a reason to discard the archive. */
+/** Result of a check that could not be made. It is never a reason to discard the archive. */
 export interface CannotTell {
   readonly kind: 'cannot-tell'
   readonly why: string
@@ -46,27 +49,36 @@ export interface FoundMember {
   readonly compression: Compression
 }
 
-/** Reads archives outside of the agent's process: their bytes are hostile. */
+/** Reads archives outside the agent's process, because their content is untrusted. */
 export interface ArchiveReader {
-  /** The agent's own work. Outcomes in the order given, told one by one as they come in; batches are formed inside. */
+  /**
+   * Summarizes files for the inventory. Outcomes are reported one at a time in the order of `files`. The reader forms
+   * batches itself.
+   */
   summarizeAll(
     files: readonly ArchiveFile[],
     onOutcome: (index: number, outcome: SummaryOutcome) => void,
   ): Promise<void>
-  /** One, now (verify, an awaited look). Throws the signal's reason. */
+  /** Summarizes one file immediately, for a verification or an awaited refresh. Throws the signal's reason. */
   summarize(
     file: ArchiveFile,
     options: { readonly lane: ReaderLane; readonly signal?: AbortSignal },
   ): Promise<SummaryOutcome>
-  /** Whether a staged tar ends as it should. */
+  /** Returns whether a staged archive ends properly. */
   findTarEnd(file: ArchiveFile): Promise<TarEnd | CannotTell>
-  /** Answers are bounded whatever the limit. Throws ConflictError (`CheckpointChanged`), UnprocessableError (`TooExpensive`), the signal's reason. */
+  /**
+   * Lists members. The size of an answer is bounded whatever the limit. Throws ConflictError (`CheckpointChanged`),
+   * UnprocessableError (`TooExpensive`), or the signal's reason.
+   */
   listMembers(file: ArchiveFile, page: PageOptions): Promise<MemberList>
   findMember(file: ArchiveFile, name: string, signal: AbortSignal): Promise<FoundMember | undefined>
   readRootfsDiff(file: ArchiveFile, page: PageOptions): Promise<RootfsDiff>
-  /** The unpacked bytes of one member of a packed archive: a process of its own, back-pressured, at most two at once. */
+  /**
+   * Opens the uncompressed bytes of one member of a compressed archive, in a process of its own and with back-pressure.
+   * At most two are open at once.
+   */
   openPackedMember(file: ArchiveFile, member: TarMember, signal: AbortSignal): Promise<ByteSource>
-  /** Starts the reader ahead of need, for example when a capture is asked for. */
+  /** Starts the reader early, for example when a capture is requested. */
   warm(): void
   close(): Promise<void>
 }

@@ -9,22 +9,25 @@ import { readInventory } from '../../criu/inventory.ts'
 import type { PageCompression } from '../../criu/page-compression.ts'
 import { type ProcessTree, readProcessTree } from '../../criu/process-tree.ts'
 
-/** All that one reading of an archive tells: the engine's metadata, and what CRIU's images add. */
+/** Result of reading an archive once: the engine's metadata and the data of CRIU's images. */
 export interface ArchiveSummary extends Omit<ArchiveFacts, 'problems' | 'images' | 'imageProcesses' | 'end'> {
-  /** `incomplete`: its end is missing, it may still be being written. `damaged`: the problems say why. */
+  /**
+   * State of the archive. `incomplete`: its end is missing and it may still be being written. `damaged`: the findings
+   * say why.
+   */
   readonly state: 'whole' | 'incomplete' | 'damaged'
   readonly problems: readonly Problem[]
   readonly criuVersion?: string
   readonly processCount?: number
   readonly dumpStatistics?: DumpStatistics
   readonly memberCount: number
-  /** Where the tar ends, unpacked. Absent while the end is missing. */
+  /** Offset of the end of the uncompressed tar. Absent if the end is missing. */
   readonly endOffset?: number
 }
 
 /**
- * Reads an archive once, seeking over its memory, and says what it is. Whatever is in it, the answer is a summary: only
- * a source that cannot be read throws.
+ * Reads an archive once, skips its memory pages, and summarizes it. Returns a summary for any content. Throws only if
+ * the source cannot be read.
  */
 export async function summarizeArchive(source: ByteSource, signal?: AbortSignal): Promise<ArchiveSummary> {
   const { problems, images, imageProcesses, end, ...facts } = await readArchiveFacts(source, signal)
@@ -33,7 +36,7 @@ export async function summarizeArchive(source: ByteSource, signal?: AbortSignal)
   const hasImages = facts.kind === 'criu-images' || (facts.kind === 'container' && facts.checkpointBytes > 0)
   const look = lookAtImages(directory, { problems, isWhole, hasImages })
   if (look.tree !== undefined) reportStaleImages(look.tree, imageProcesses, problems)
-  // What is compressed takes as many bytes as it takes.
+  // The size of compressed pages cannot be predicted.
   const isPlain = look.pageCompression === undefined || look.pageCompression.kind === 'none'
   if (look.statistics !== undefined && isWhole && isPlain) reportOddMemory(look.statistics, facts.memoryBytes, problems)
   const criuVersion = readCriuVersion(directory)
@@ -64,7 +67,7 @@ interface Look {
 
 function lookAtImages(directory: ImageDirectory, { problems, isWhole, hasImages }: LookOptions): Look {
   const add = (problem: Problem) => {
-    // What is missing may lie behind the cut.
+    // A missing part may follow the truncated end.
     if (isWhole || !MISSING.has(problem.code)) problems.add(problem)
   }
   const pageCompression = hasImages ? attempt(() => readInventory(directory), add)?.pageCompression : undefined
@@ -90,7 +93,7 @@ function attempt<T>(read: () => T, onProblem: (problem: Problem) => void): T | u
   }
 }
 
-/** Its memory counts as stored, not as it was: worth knowing, and no damage. */
+/** Reports compressed memory pages, whose stored size differs from their size in memory. This is a note, not damage. */
 function reportCompression(compression: PageCompression, add: (problem: Problem) => void): void {
   if (compression.kind === 'lz4') {
     add(
@@ -104,14 +107,17 @@ function reportCompression(compression: PageCompression, add: (problem: Problem)
   }
 }
 
-/** Podman keeps the images of processes that ended since an earlier checkpoint of the same container. */
+/** Reports images of ended processes, which Podman keeps from an earlier checkpoint of the same container. */
 function reportStaleImages(tree: ProcessTree, imageProcesses: readonly number[], problems: ProblemList): void {
   const stale = imageProcesses.filter((pid) => !tree.parents.has(pid))
   if (stale.length === 0) return
   problems.add(imageProblem('StaleImages', `images of ${stale.length} processes that were not running any more`))
 }
 
-/** A dump that stands alone holds exactly the pages that CRIU counted; leftovers of an earlier one add to them. */
+/**
+ * Reports memory that differs from CRIU's count. A dump without a parent has exactly the counted pages; leftovers of an
+ * earlier dump add to them.
+ */
 function reportOddMemory(statistics: DumpStatistics, memoryBytes: number, problems: ProblemList): void {
   const { pagesWritten, sharedPagesWritten = 0 } = statistics
   const isPart = [statistics.pagesSkippedParent, statistics.sharedPagesSkippedParent, statistics.pagesLazy]
@@ -123,7 +129,7 @@ function reportOddMemory(statistics: DumpStatistics, memoryBytes: number, proble
   )
 }
 
-/** Of the machines that CRIU runs on. */
+/** Page sizes of the machines that CRIU supports. */
 const PAGE_SIZES = [4096, 16_384, 65_536]
 
 function stateOf(problems: readonly Problem[], isWhole: boolean): ArchiveSummary['state'] {

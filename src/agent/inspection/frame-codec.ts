@@ -2,7 +2,7 @@ import { MAX_FRAME_BYTES } from './reader-limits.ts'
 
 const LENGTH_BYTES = 4
 
-/** What the other side sent is no sequence of frames, or a frame is beyond its bound. */
+/** Reports invalid frames from the other side, or a frame above the maximum size. */
 export class FrameError extends Error {
   constructor(what: string) {
     super(what)
@@ -10,18 +10,18 @@ export class FrameError extends Error {
   }
 }
 
-/** A frame: the length in four bytes, then a kind in one, then the content. */
+/** Kind of a frame. A frame consists of its length in four bytes, its kind in one byte, and its content. */
 export type FrameKind = 'json' | 'bytes'
 
 const KINDS: readonly FrameKind[] = ['json', 'bytes']
 
 export interface Frame {
   readonly kind: FrameKind
-  /** Valid until the next frame is asked for. */
+  /** Content of the frame, valid until the next frame is requested. */
   readonly content: Buffer
 }
 
-/** Throws a FrameError where the content does not fit. */
+/** Encodes a frame. Throws FrameError if the content is too large. */
 export function encodeFrame(kind: FrameKind, content: Buffer): Buffer {
   const length = content.length + 1
   if (length > MAX_FRAME_BYTES) throw new FrameError(`a frame of ${length} bytes`)
@@ -36,12 +36,14 @@ export function encodeJson(value: unknown): Buffer {
   return encodeFrame('json', Buffer.from(JSON.stringify(value), 'utf8'))
 }
 
-/** Puts frames together from the pieces in which they come. Holds one frame at most; its length is judged before its bytes come. */
+/**
+ * Assembles frames from pieces of a stream. Holds at most one frame and checks its length before its content arrives.
+ */
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0)
   #filled = 0;
 
-  /** Gives the frames that are complete with this piece. Throws a FrameError; after that it is of no use. */
+  /** Yields the frames that this piece completes. Throws FrameError, after which the decoder must not be used. */
   *add(piece: Buffer): Generator<Frame> {
     let at = 0
     while (at < piece.length) {
@@ -61,7 +63,7 @@ export class FrameDecoder {
     }
   }
 
-  /** Takes what belongs to the frame that has begun. Gives how much that was. */
+  /** Appends the bytes of the current frame and returns their number. */
   #keep(piece: Buffer, at: number): number {
     const end = frameEnd(this.#pending.subarray(0, this.#filled), 0) ?? LENGTH_BYTES
     if (this.#pending.length < end) {
@@ -75,7 +77,7 @@ export class FrameDecoder {
   }
 }
 
-/** Where the frame that begins here ends; undefined while its length is not there. */
+/** Returns the end of the frame that starts at `at`, or undefined if its length has not arrived yet. */
 function frameEnd(bytes: Buffer, at: number): number | undefined {
   if (bytes.length - at < LENGTH_BYTES) return undefined
   const length = bytes.readUInt32LE(at)

@@ -5,7 +5,10 @@ import type { ReaderRefusal, SentSummary } from './reader-messages.ts'
 const MAX_HELD = 16
 const MAX_HELD_MS = 5
 
-/** Summaries on their way to the agent, some at once: one by one they would cost it more than it costs to make them. */
+/**
+ * Collects summaries and sends several at once. Single messages would cost the agent more than the summaries cost the
+ * reader.
+ */
 export class HeldOutcomes {
   readonly #channel: AgentChannel
   #texts: string[] = []

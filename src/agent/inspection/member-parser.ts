@@ -6,7 +6,7 @@ import { maybe, toCount, toFields, toFlag, toInteger, toList, toOneOf, toProblem
 import type { FoundMember } from './archive-reader.ts'
 import { toCompression } from './summary-parser.ts'
 
-/** Answers about members, as the reader sent them. All throw an AnswerError. */
+/** Parses an answer about members. This parser and the following ones throw AnswerError. */
 export function parseMemberList(value: unknown): MemberList {
   const { members, remaining, problems } = toFields(value, 'list of members')
   return {

@@ -10,7 +10,7 @@ export interface OpenArchive extends Disposable {
   readonly source: ByteSource
 }
 
-/** Opens it without following a link, and sees that it is the one that was meant. */
+/** Opens the file without following links and checks that it is the expected one. */
 export function openArchive(
   directory: string,
   order: FileRequest,

@@ -1,12 +1,12 @@
 import type { ByteSource } from '../../streams/byte-source.ts'
 
-/** How long the reader works before it lets the event loop have a turn, in which the end of its agent is noticed. */
+/** Time that the reader works before it yields to the event loop, which notices the end of the agent. */
 const TURN_MS = 20
 
-/** Archives mostly are read in less than a millisecond: the clock is looked at now and then. */
+/** Reads between checks of the clock. Most archives are read in less than a millisecond. */
 const READS_BETWEEN_LOOKS = 16
 
-/** The same file, which waits for a turn of the event loop now and then. */
+/** Wraps a source so that it yields to the event loop at intervals. */
 export function pacedSource(source: ByteSource): ByteSource {
   let reads = 0
   let turnMs = performance.now()
@@ -25,7 +25,7 @@ export function pacedSource(source: ByteSource): ByteSource {
   }
 }
 
-/** Resolves once the event loop has had its turn. */
+/** Resolves in the next turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)

@@ -13,7 +13,7 @@ import { refusalError } from './refusal-error.ts'
 import { readerUnavailable, tooExpensive } from './too-expensive.ts'
 
 export interface PackedMembersOptions {
-  /** Its size is how many members are unpacked at once. */
+  /** Lane whose size limits the number of members that are open at once. */
   readonly lane: ReaderLane
   readonly watch: ReaderWatch
   readonly largeWindow: Permits
@@ -21,8 +21,8 @@ export interface PackedMembersOptions {
 }
 
 /**
- * Members of packed archives, unpacked while they are sent: each has a process of its own until it is closed, so that who
- * takes the bytes slowly holds up nobody but others like it. A piece is unpacked when it is asked for.
+ * Decompresses members of compressed archives while they are sent. Each member has its own process until it is closed,
+ * so a slow caller delays only other callers of this kind. A piece is decompressed on demand.
  */
 export class PackedMembers {
   readonly #options: PackedMembersOptions
@@ -31,7 +31,7 @@ export class PackedMembers {
     this.#options = options
   }
 
-  /** Waits until there is room. Throws as a look into the archive does, and the signal's reason. */
+  /** Opens a member once there is room. Throws the errors of an inspection and the signal's reason. */
   async open(file: ArchiveFile, member: TarMember, signal: AbortSignal): Promise<ByteSource> {
     const stream = new PackedMember({ ...this.#options, file, member, signal })
     await stream.open()
@@ -94,7 +94,7 @@ class PackedMember {
     this.#releaseWindow?.()
   }
 
-  /** Begins anew where the reader was ended: it unpacks up to the same place once more. */
+  /** Runs the work and starts again if the reader was ended. A new reader decompresses up to the same position. */
   async #try<T>(work: (reader: ReaderChild) => Promise<T | 'large-window'>): Promise<T> {
     const { signal, largeWindow } = this.#options
     for (;;) {
@@ -131,7 +131,7 @@ class PackedMember {
       if (result.kind !== 'done') throw refusalError(result, signal)
       opened.resolve(child)
       await closed.promise
-      // What it has unpacked and nobody asked for goes with it.
+      // Ends the process and discards decompressed bytes that were not requested.
       child.end('closed')
     }, signal)
     using.catch(opened.reject)

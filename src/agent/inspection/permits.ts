@@ -1,4 +1,4 @@
-/** Some permits; who waits gets the next one in order. */
+/** Grants a fixed number of permits. Waiting callers get them in order. */
 export class Permits {
   readonly #onTaken: () => void
   #free: number
@@ -9,7 +9,7 @@ export class Permits {
     this.#free = count
   }
 
-  /** Resolves with what gives it back, to be called once. Throws the signal's reason. */
+  /** Resolves with a function that returns the permit and must be called once. Throws the signal's reason. */
   async take(signal?: AbortSignal): Promise<() => void> {
     signal?.throwIfAborted()
     if (this.#free > 0) this.#free -= 1

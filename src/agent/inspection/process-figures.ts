@@ -1,17 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 
-/** What the kernel says of a process; undefined where there is none any more. */
+/** Memory of a process, as the kernel reports it. */
 export interface ProcessMemory {
-  /** In memory, of its own. */
+  /** Resident memory of the process alone. */
   readonly ownBytes: number
-  /** Mapped from files: the same for all processes of one program. */
+  /** Resident memory mapped from files, which all processes of a program share. */
   readonly sharedBytes: number
 }
 
-/** Pages are of 4 KiB on x64, and on arm64 as a rule; the chart's limit holds where they are not. */
+/** Page size on x64, and usually on arm64. On other nodes, the limit of the chart's container still applies. */
 const PAGE_BYTES = 4096
-/** `getconf CLK_TCK`: 100 wherever Linux runs Node. */
+/** Duration of a clock tick. `getconf CLK_TCK` is 100 on every Linux system that runs Node.js. */
 const MILLIS_PER_TICK = 10
 
 export function readMemory(pid: number): ProcessMemory | undefined {
@@ -23,15 +23,15 @@ export function readMemory(pid: number): ProcessMemory | undefined {
 }
 
 export interface ProcessTimes {
-  /** Of all its threads, in the kernel and outside. */
+  /** CPU time of all threads, in user and kernel mode. */
   readonly cpuMs: number
-  /** In clock ticks since the machine started: with the id it names one process for good. */
+  /** Start time in clock ticks since boot. Together with the PID, it identifies a process uniquely. */
   readonly startTicks: string
 }
 
 export function readTimes(pid: number): ProcessTimes | undefined {
   const stat = readProc(`${pid}/stat`)
-  // Its name stands in brackets and may hold anything.
+  // The name is in parentheses and may have any characters.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
   // A zombie has ended.
   if (fields === undefined || fields[0] === 'Z') return undefined
@@ -39,17 +39,17 @@ export function readTimes(pid: number): ProcessTimes | undefined {
   return { cpuMs: (Number(utime) + Number(stime)) * MILLIS_PER_TICK, startTicks: startTicks ?? '' }
 }
 
-/** The command line, to tell what a process is. */
+/** Reads the command line, which shows which program a process runs. */
 export function readCommandLine(pid: number): readonly string[] | undefined {
   return readProc(`${pid}/cmdline`)?.split('\0')
 }
 
-/** Each thread by itself: on Linux a priority is a thread's, and those that are there keep theirs. */
+/** Sets the priority of each thread. On Linux a priority belongs to a thread, and existing threads keep theirs. */
 export function setPriorityOfThreads(pid: number, priority: number): void {
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), priority)
   } catch {
-    // It has ended, or may not be set: then it competes as everybody else.
+    // The process has ended, or its priority may not be set. It then runs at normal priority.
   }
 }
 

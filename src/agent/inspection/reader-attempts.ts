@@ -4,21 +4,24 @@ import { ReaderEndedError } from './reader-child.ts'
 import { FIRST_PAUSE_MS, MAX_INTERRUPTIONS, MAX_PAUSE_MS } from './reader-limits.ts'
 import type { Problem } from '../../checkpoint/problem.ts'
 
-/** What to do after a reader has ended over an archive. */
+/** Next step after a reader ended while it read an archive. */
 export type NextStep =
   | { readonly kind: 'again' }
   | { readonly kind: 'too-expensive'; readonly problem: Problem }
   | { readonly kind: 'give-up' }
 
 export interface AttemptsOptions {
-  /** How often it is begun again when nothing speaks against the archive. */
+  /** Maximum number of new attempts after ends that were not caused by the archive. */
   readonly maxInterruptions: number
 }
 
-/** One may be chance, or another's memory. */
+/**
+ * Number of ends that the archive must cause. A single one may be a coincidence or the effect of another archive's
+ * memory.
+ */
 const MAX_STRIKES = 2
 
-/** The tries to read one archive: whose fault it was each time that a reader ended over it. */
+/** Counts the attempts to read one archive and the cause of each reader's end. */
 export class Attempts {
   readonly #maxInterruptions: number
   #strikes = 0
@@ -29,7 +32,7 @@ export class Attempts {
     this.#maxInterruptions = maxInterruptions
   }
 
-  /** Throws what is no end of a reader. */
+  /** Counts the end of a reader and returns the next step. Throws all other errors again. */
   async note(error: unknown): Promise<NextStep> {
     if (!(error instanceof ReaderEndedError) || error.end === 'closed') throw error
     if (isExpense(error.end)) {

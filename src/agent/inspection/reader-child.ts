@@ -8,16 +8,16 @@ import type { CancelRequest, ReaderRequest } from './reader-messages.ts'
 import type { ReaderProgram } from './reader-program.ts'
 
 /**
- * Why a reader is no more. `itself`: it died of its own doing, or sent what is no answer. `elsewhere`: somebody else
- * ended it. `start`: it was never ready. `memory`, `cpu`: its watch ended it for what it took; `room`: for what it took
- * beside others. `closed`: nobody needs it.
+ * Cause of a reader's end. `itself`: it crashed or sent an invalid answer. `elsewhere`: another program ended it.
+ * `start`: it never became ready. `memory`, `cpu`: its watch ended it for its own use. `room`: its watch ended it for
+ * the use of all readers together. `closed`: it was no longer needed.
  */
 export type ReaderEnd = 'itself' | 'elsewhere' | 'start' | 'memory' | 'room' | 'cpu' | 'closed'
 
-/** An end that nobody wanted. */
+/** Cause of an unexpected end. */
 export type ReaderLoss = Exclude<ReaderEnd, 'closed'>
 
-/** The reader ended before it had answered. */
+/** Reports that a reader ended before it answered. */
 export class ReaderEndedError extends Error {
   readonly end: ReaderEnd
 
@@ -29,18 +29,18 @@ export class ReaderEndedError extends Error {
 }
 
 export interface AskOptions {
-  /** For each frame before the last: gives whether there are more to come. Throws where it is not what was asked for. */
+  /** Called for each frame. Returns whether more frames follow. Throws if the frame is invalid. */
   readonly onFrame: (frame: Frame) => 'more' | 'done'
 }
 
-/** A cancelled reader gets this long to answer before it is ended. */
+/** Time in which a cancelled reader must answer before it is ended. */
 const CANCEL_MS = 300
 
-/** One process that reads archives, as the agent sees it. It has one request at a time. */
+/** Represents one reader process in the agent. It handles one request at a time. */
 export class ReaderChild {
   readonly pid: number
   readonly startTicks: string
-  /** Resolves once the process is gone, with why. */
+  /** Resolves with the cause once the process has ended. */
   readonly ended: Promise<ReaderEndedError>
   readonly #process: ChildProcess
   readonly #input: Writable
@@ -58,7 +58,7 @@ export class ReaderChild {
       cwd: '/',
       env: program.environment,
       stdio: ['pipe', 'pipe', 'pipe'],
-      // In a group of its own: what is sent to the agent's group is for the agent.
+      // The process has its own group, so that signals to the agent's group reach only the agent.
       detached: true,
     })
     this.#process = child
@@ -76,7 +76,7 @@ export class ReaderChild {
       const how = `it ended with ${signal ?? `exit code ${code}`}${this.#lastWords}`
       ended.resolve(this.#finish(endOf(signal, this.#isReady), how))
     })
-    // What cannot be written is told by the end of the process.
+    // Write errors are ignored because the end of the process reports them.
     child.stdin.on('error', () => undefined)
     child.stdout.on('data', (piece: Buffer) => {
       this.#take(piece)
@@ -95,7 +95,7 @@ export class ReaderChild {
     return this.#current !== undefined
   }
 
-  /** Resolves once it takes requests. Throws a ReaderEndedError. */
+  /** Resolves once the reader accepts requests. Throws ReaderEndedError. */
   async ready(): Promise<void> {
     this.#hold(true)
     try {
@@ -105,7 +105,10 @@ export class ReaderChild {
     }
   }
 
-  /** Resolves with the last frame of the answer. Throws a ReaderEndedError. Once the signal aborts, the answer comes soon. */
+  /**
+   * Sends a request and resolves with the last frame of the answer. Throws ReaderEndedError. Once the signal aborts,
+   * the answer comes soon.
+   */
   async ask(request: ReaderRequest | object, { onFrame }: AskOptions, signal?: AbortSignal): Promise<void> {
     if (this.#ending !== undefined) throw this.#ending
     if (this.#current !== undefined) throw new Error('the reader has a request already')
@@ -130,7 +133,7 @@ export class ReaderChild {
     }
   }
 
-  /** Ends it at once. The request under way fails with this reason. */
+  /** Ends the process immediately. The current request fails with this reason. */
   end(reason: ReaderEnd): void {
     if (!this.isAlive) return
     this.#reason = reason
@@ -152,7 +155,7 @@ export class ReaderChild {
     try {
       for (const frame of this.#decoder.add(piece)) this.#takeFrame(frame)
     } catch {
-      // What it sends is worth nothing: whatever was in the archive has come to write the answers.
+      // Invalid output means that content of the archive may control the reader, so its output is not trusted any more.
       this.end('itself')
     }
   }
@@ -175,7 +178,7 @@ export class ReaderChild {
     return this.#ending
   }
 
-  /** Whether the agent's own end waits for it. */
+  /** Sets whether the agent's event loop stays alive for this process. */
   #hold(isHeld: boolean): void {
     if (isHeld) this.#process.ref()
     else this.#process.unref()
@@ -196,5 +199,8 @@ function endOf(signal: NodeJS.Signals | null, wasReady: boolean): ReaderEnd {
   return wasReady ? 'itself' : 'start'
 }
 
-/** The others are what a process does to itself. The kernel's OOM killer is one of the others: what it hits need not be the cause. */
+/**
+ * Signals sent by other programs. All other signals are caused by the process itself. The kernel's OOM killer is in
+ * this set because its victim is not always the cause.
+ */
 const SENT_BY_OTHERS: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGSTOP'])

@@ -11,23 +11,23 @@ export interface ReaderLaneOptions {
   readonly watch: ReaderWatch
   readonly leftovers: ReaderLeftovers
   readonly logger: Logger
-  /** Told when one has ended before it was sent away. */
+  /** Called when a reader ended unexpectedly. */
   readonly onLost: (end: ReaderLoss) => void
-  /** Of processes at once; each is started when it is needed. */
+  /** Maximum number of processes. Each is started on demand. */
   readonly size: number
-  /** As of `nice`. */
+  /** Priority as a `nice` value. */
   readonly priority?: number
   readonly restMs?: number
 }
 
-/** What a reader may keep after its work; one that holds more is begun anew when it is needed. */
+/** Memory that an idle reader may hold. A reader with more is ended, and another is started on demand. */
 const MAX_IDLE_BYTES = 64 * 1024 * 1024
 
 interface Waiting {
   readonly begin: () => void
 }
 
-/** Readers for one kind of work. Who waits is served in order. */
+/** Runs the readers for one kind of work. Waiting work is served in order. */
 export class ReaderLane {
   readonly #options: ReaderLaneOptions
   readonly #waiting: Waiting[] = []
@@ -45,12 +45,12 @@ export class ReaderLane {
     return [...this.#all].map(({ pid }) => pid)
   }
 
-  /** Whether somebody who comes now need not wait for another's work to end. */
+  /** Whether new work can start without waiting. */
   get hasRoom(): boolean {
     return this.#inUse < this.#options.size
   }
 
-  /** Has a reader for itself while it works. Throws the signal's reason, or what the work throws. */
+  /** Runs the work with a reader of its own. Throws the signal's reason or the error of the work. */
   async use<T>(work: (reader: ReaderChild) => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.#enter(signal)
     try {
@@ -67,7 +67,7 @@ export class ReaderLane {
     }
   }
 
-  /** Ends those that have nothing to do. */
+  /** Ends all idle readers. */
   endIdle(): void {
     for (const reader of this.#idle.splice(0)) reader.end('closed')
   }
@@ -102,7 +102,7 @@ export class ReaderLane {
     this.#waiting.push(waiting)
     signal?.addEventListener('abort', leave)
     try {
-      // Its place is handed over with its turn.
+      // The turn includes the place of the previous work.
       await turn.promise
     } finally {
       signal?.removeEventListener('abort', leave)
@@ -125,7 +125,7 @@ export class ReaderLane {
     void this.#forgetAtEnd(reader)
     if (priority !== undefined) {
       setPriorityOfThreads(reader.pid, priority)
-      // Its threads took that of the first one, unless they were quicker.
+      // Threads inherit the priority of the first one unless they started before it was set.
       reader.ready().then(
         () => setPriorityOfThreads(reader.pid, priority),
         () => undefined,

@@ -7,12 +7,15 @@ import { readCommandLine, readTimes } from './process-figures.ts'
 
 const FOLDER = 'readers'
 
-/** A process that has this in its command line, and began when the note says, is one of ours. */
+/**
+ * Matches the command line of a reader. A process with this program and the recorded start time is a reader of an
+ * agent.
+ */
 const PROGRAM = /\/reader-[a-z-]+\.[jt]s$/
 
 /**
- * Which readers there are, on disk: one that spins does not notice that its agent was killed, and the next agent ends
- * it. In a container the kernel does, for they end with its first process.
+ * Records reader processes on disk. A busy reader does not notice that its agent was killed, so the next agent ends it.
+ * In a container the kernel does this, since all processes end with the first one.
  */
 export class ReaderLeftovers {
   readonly #folder: string
@@ -36,7 +39,7 @@ export class ReaderLeftovers {
     rmSync(join(this.#folder, String(pid)), { force: true })
   }
 
-  /** Ends what an agent before this one left behind. */
+  /** Ends the readers that an earlier agent left running. */
   end(): void {
     for (const name of this.#names()) {
       const pid = Number(name)

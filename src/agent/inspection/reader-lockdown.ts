@@ -5,13 +5,13 @@ import process from 'node:process'
 import v8 from 'node:v8'
 
 /**
- * Takes away what Node's permission model leaves open (decision 15), for the case that bytes of an archive come to run
- * code: signals and priorities of other processes, V8's flags (one of them writes files), links inside of the directory,
- * and every module that is not loaded by now. What stays is reading plain files of the directory.
+ * Closes the gaps of Node.js's permission model in case content of an archive executes code. Removes access to other
+ * processes' signals and priorities, V8's flags (one of them writes files), links in the directory, and unloaded
+ * modules. The process can still read regular files of the directory.
  */
 export function lockDown(directory: string): void {
   keepOnly(process, KEPT_OF_PROCESS)
-  // A module of its own: it is changed before the way to it is gone.
+  // `fs.promises` is a separate module, so it is changed before access to it is removed.
   keepOnly(fs.promises, new Set(['constants']))
   keepOnly(fs, KEPT_OF_FS)
   fs.openSync = plainOpen(fs.openSync, fs.lstatSync.bind(fs), directory)
@@ -28,7 +28,7 @@ export function lockDown(directory: string): void {
   module.syncBuiltinESMExports()
 }
 
-/** What Node itself asks of it while it runs, and facts. */
+/** Members that Node.js itself needs at run time, and constants. */
 const KEPT_OF_PROCESS = new Set([
   'version',
   'versions',
@@ -79,7 +79,7 @@ const KEPT_OF_FS = new Set([
   'constants',
 ])
 
-/** Denied by the permission model as well; and `gc`, which can be asked to write a heap snapshot. */
+/** Globals that the permission model denies as well, and `gc`, which can write a heap snapshot. */
 const GLOBALS = [
   'gc',
   'fetch',
@@ -97,7 +97,9 @@ function keepOnly(target: object, kept: ReadonlySet<string>): void {
   }
 }
 
-/** Where it cannot be taken away the process must not go on. */
+/**
+ * Replaces a member with a function that throws. Throws if that is impossible, so that the process does not continue.
+ */
 function forbid(target: object, name: string): void {
   const what = Reflect.getOwnPropertyDescriptor(target, name)
   if (what === undefined) return
@@ -118,13 +120,13 @@ function forbid(target: object, name: string): void {
 
 type Open = typeof fs.openSync
 
-/** Opens for reading alone, below the directory, and nothing that a link leads to. */
+/** Returns an `openSync` that opens files in the directory for reading only and follows no links. */
 function plainOpen(open: Open, lstat: typeof fs.lstatSync, directory: string): Open {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants
   const base = Buffer.from(`${directory}/`)
   return (path) => {
     if (!Buffer.isBuffer(path) || !path.subarray(0, base.length).equals(base)) throw denied('openSync')
-    // A copy: the one who asks could change it between the look and the opening.
+    // Uses a copy, because the caller could change the path between the check and the opening.
     const own = Buffer.from(path)
     for (let slash = own.indexOf(SLASH, base.length); slash >= 0; slash = own.indexOf(SLASH, slash + 1)) {
       if (!lstat(own.subarray(0, slash)).isDirectory()) throw denied('openSync through a link')

@@ -3,8 +3,9 @@ import { collectWhenIdle } from '../../shared/idle-collection.ts'
 import { lockDown } from './reader-lockdown.ts'
 import { serveAgent } from './reader-service.ts'
 
-// A process of its own (decision 15), with Node's permission model: whatever the bytes of an archive make of it, it can
-// read the checkpoint directory and answer the agent, and nothing else. All that it needs is loaded by now.
+// Entry point of the reader process, which runs under Node.js's permission model (decision 15). Even if content of an
+// archive takes control, the process can only read the checkpoint directory and answer the agent. All modules are
+// loaded before this point.
 
 const [, , directory = ''] = process.argv
 const requests = process.stdin

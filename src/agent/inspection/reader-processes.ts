@@ -33,27 +33,27 @@ import { SummaryQueue } from './summary-queue.ts'
 import { readerUnavailable, tooExpensive } from './too-expensive.ts'
 
 export interface ReaderProcessesOptions {
-  /** The checkpoint directory. */
+  /** Path of the checkpoint directory. */
   readonly directory: string
   readonly stateDirectory: string
   readonly logger: Logger
-  /** Told when a reader has ended before it was sent away, and why. */
+  /** Called with the cause when a reader ended unexpectedly. */
   readonly onLost?: (end: ReaderLoss) => void
-  /** Another entry than the agent's own, bounds and rest: for tests. */
+  /** Entry, limits and idle time that replace the defaults in tests. */
   readonly entry?: string
   readonly maxBytes?: number
   readonly restMs?: number
   readonly cpuBudgetMs?: (sizeBytes: number) => number
 }
 
-/** As of `nice`. The index waits for whoever has something to do; no reader holds up the agent itself. */
+/** Priorities as `nice` values. The inventory yields to other work, and no reader delays the agent itself. */
 const PRIORITIES = { index: 10, others: 5 }
 
-/** What somebody waits for may be looked at two at once. */
+/** Maximum number of inspections for callers that run at once. */
 const CALLERS_SIZE = 2
 
 type Look = Extract<ReaderRequest, { readonly mayOpenLargeWindow: boolean; readonly file: unknown }>
-/** A request before it is known which file, and what it may open. */
+/** A request without its file and its permission for a large window. */
 type LookRequest = Look extends infer Each
   ? Each extends Look
     ? Omit<Each, 'file' | 'mayOpenLargeWindow'>
@@ -66,7 +66,7 @@ interface LookOptions<T> {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Reads archives in processes that may do nothing else (decision 15): starts them, watches them, and ends them. */
+/** Reads archives in processes that can do nothing else (decision 15). Starts, watches and ends these processes. */
 export class ReaderProcesses implements ArchiveReader {
   readonly watch: ReaderWatch
   readonly #lanes: {
@@ -75,7 +75,7 @@ export class ReaderProcesses implements ArchiveReader {
     readonly seal: ReaderLane
     readonly streams: ReaderLane
   }
-  /** Readers without work make room for the window. */
+  /** Idle readers are ended to make room for a large window. */
   readonly #largeWindow = new Permits(1, () => {
     for (const lane of Object.values(this.#lanes)) lane.endIdle()
   })
@@ -124,12 +124,12 @@ export class ReaderProcesses implements ArchiveReader {
     })
   }
 
-  /** Of every reader that there is. */
+  /** PIDs of all readers. */
   get pids(): readonly number[] {
     return Object.values(this.#lanes).flatMap(({ pids }) => pids)
   }
 
-  /** What they share counts once. */
+  /** Number and memory of all readers. Shared memory counts once. */
   get figures(): { readonly processes: number; readonly bytes: number } {
     const memories = this.pids.flatMap((pid) => readMemory(pid) ?? [])
     const shared = Math.max(0, ...memories.map(({ sharedBytes }) => sharedBytes))
@@ -151,7 +151,7 @@ export class ReaderProcesses implements ArchiveReader {
   }
 
   async findTarEnd(file: ArchiveFile): Promise<TarEnd | CannotTell> {
-    // A capture must not wait for what somebody looks up.
+    // A capture must not wait for the inspections of callers.
     const lane = this.#lanes.callers.hasRoom ? this.#lanes.callers : this.#lanes.seal
     try {
       return await this.#look(file, { kind: 'tar-end' }, { parse: parseTarEnd, lane })

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
-/** How the reader's process is begun: which program, and with what it may do. */
+/** Command that starts the reader process: program, arguments and environment. */
 export interface ReaderProgram {
   readonly file: string
   readonly arguments: readonly string[]
@@ -15,8 +15,8 @@ const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 
 /**
- * Nothing is allowed but to read the directory and the program's own code: no writing, no network, no sockets, no
- * processes, no threads, no add-ons. What the permission model leaves open is closed by `reader-lockdown.ts`.
+ * Flags that allow only reads of the directory and of the program's own code: no writes, network, sockets, processes,
+ * threads or add-ons. `reader-lockdown.ts` closes the remaining gaps of the permission model.
  */
 const FLAGS = [
   '--permission',
@@ -26,14 +26,17 @@ const FLAGS = [
   '--no-experimental-ffi',
   '--no-addons',
   '--no-global-search-paths',
-  // Where node_modules is a link, or a package in it: the way to its real place would have to be readable, too.
+  // Without this flag, links to node_modules or to a package in it would need read access to the path of their target.
   '--preserve-symlinks',
   '--disable-sigusr1',
   '--disable-proto=delete',
   '--no-warnings',
 ]
 
-/** What a parser needs at the most: half a million processes, 200,000 names. What is beyond the heap is watched from outside. */
+/**
+ * Heap limits for the largest archive: half a million processes and 200,000 names. Memory outside the heap is watched
+ * by the agent.
+ */
 const MEMORY_FLAGS = [
   '--max-old-space-size=96',
   '--max-semi-space-size=2',
@@ -43,7 +46,10 @@ const MEMORY_FLAGS = [
   '--stack-size=700',
 ]
 
-/** For glibc: what is freed goes back to the node. The pool has one thread that waits for requests and one that unpacks. */
+/**
+ * Environment that makes glibc return freed memory to the node. The pool has one thread that waits for requests and one
+ * that decompresses.
+ */
 const ENVIRONMENT = {
   UV_THREADPOOL_SIZE: '2',
   MALLOC_ARENA_MAX: '2',
@@ -52,9 +58,9 @@ const ENVIRONMENT = {
 }
 
 export interface ReaderProgramOptions {
-  /** The real path of the checkpoint directory: a link is allowed under its own name alone. */
+  /** Real path of the checkpoint directory, because a link is allowed only under its own name. */
   readonly directory: string
-  /** Another entry than `reader-process`: tests have one that runs code of theirs. */
+  /** Entry that replaces `reader-process` in tests, to run their own code. */
   readonly entry?: string
 }
 
@@ -69,12 +75,15 @@ export function readerProgram({ directory, entry }: ReaderProgramOptions): Reade
   }
 }
 
-/** Node asks it whether the files beside it are modules. */
+/** Returns the path of package.json, which Node.js reads to find out whether the files are modules. */
 function packageFile(directory: string): string {
   return realpathSync(join(directory, '../package.json'))
 }
 
-/** The one package that the parsers stand on, where Node finds it: a link is allowed under its own name alone. */
+/**
+ * Returns the path of the only package that the parsers use, as Node.js finds it. A link is allowed only under its own
+ * name.
+ */
 function tarPackage(): string {
   const { resolve } = createRequire(import.meta.url)
   const found = (resolve.paths('tar') ?? []).map((directory) => join(directory, 'tar')).find((path) => existsSync(path))

@@ -8,12 +8,12 @@ export type ReaderResult<T> = { readonly kind: 'done'; readonly value: T } | Rea
 
 export interface RequestOptions<T> {
   readonly parse: (value: unknown) => T
-  /** For what comes as bytes; where it is absent, none may come. */
+  /** Called for frames of bytes. If it is absent, such frames are invalid. */
   readonly onBytes?: (bytes: Buffer) => void
   readonly signal?: AbortSignal | undefined
 }
 
-/** One request, one answer. Throws a ReaderEndedError. */
+/** Sends one request and returns its answer. Throws ReaderEndedError. */
 export async function askReader<T>(
   reader: ReaderChild,
   request: ReaderRequest | object,
@@ -42,7 +42,10 @@ export function parseJson({ kind, content }: Frame): unknown {
 
 const REFUSALS = ['changed', 'unreadable', 'large-window', 'cancelled', 'problem'] as const
 
-/** A bug of the reader is among what throws: its process is begun anew, and the archive tried once more. */
+/**
+ * Parses a refusal. Throws for everything else, including a bug in the reader. The process is then started anew, and
+ * the archive is tried again.
+ */
 export function parseRefusal(answer: Readonly<Record<string, unknown>>): ReaderRefusal {
   const kind = toOneOf(answer['kind'], 'kind', REFUSALS)
   if (kind === 'unreadable') return { kind, code: toText(answer['code'], 'code', 64) }

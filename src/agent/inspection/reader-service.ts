@@ -23,24 +23,24 @@ import type {
 } from './reader-messages.ts'
 
 export interface ReaderServiceOptions {
-  /** The real path of the checkpoint directory. */
+  /** Real path of the checkpoint directory. */
   readonly directory: string
-  /** What comes from the agent. */
+  /** Stream of messages from the agent. */
   readonly requests: Readable
-  /** The end of the process, without waiting for anything. */
+  /** Ends the process immediately. */
   readonly endSelf: () => void
-  /** For requests of other kinds: tests try from here what the process may do. */
+  /** Handles other kinds of requests. Tests use it to try what the process may do. */
   readonly onOther?: (request: object) => Promise<unknown>
 }
 
-/** Answers the agent's requests, one at a time, until the agent closes its end. */
+/** Answers the agent's requests one at a time until the agent closes its end. */
 export function serveAgent(options: ReaderServiceOptions): void {
   let current: AbortController | undefined
   const channel = openAgentChannel({
     requests: options.requests,
     onEnd: options.endSelf,
     onFrame: ({ content }) => {
-      // The agent wrote it: what it holds needs no second look.
+      // The message comes from the agent, so its content needs no checks.
       const request: ReaderRequest | CancelRequest = JSON.parse(content.toString('utf8'))
       if (request.kind === 'cancel') {
         current?.abort()

@@ -2,10 +2,10 @@ import type { ReaderChild } from './reader-child.ts'
 import { readMemory, readTimes } from './process-figures.ts'
 import { ALONE_SHARE, MAX_READERS_BYTES, WATCH_MS } from './reader-limits.ts'
 
-/** What a reader may take for what it is at; a new one for each archive. */
+/** CPU time that a reader may use for one archive. */
 interface CpuBudget {
   readonly budgetMs: number
-  /** What its process had taken when it began. */
+  /** CPU time that the process had used at the start. */
   readonly begunMs: number
 }
 
@@ -14,14 +14,14 @@ export interface ReaderWatchOptions {
 }
 
 /**
- * Looks at the readers from outside while one of them works: Node bounds neither the memory outside of its heap nor the
- * time that something takes. Who takes too much is ended.
+ * Watches the readers from outside while one of them works, since Node.js limits neither memory outside its heap nor
+ * CPU time. A reader above its limit is ended.
  */
 export class ReaderWatch {
   readonly #maxBytes: number
   readonly #readers = new Map<ReaderChild, CpuBudget | undefined>()
   #timer: NodeJS.Timeout | undefined
-  /** The most that was seen, for tests and figures. */
+  /** Largest memory seen, for tests and figures. */
   peakBytes = 0
 
   constructor({ maxBytes = MAX_READERS_BYTES }: ReaderWatchOptions = {}) {
@@ -34,7 +34,7 @@ export class ReaderWatch {
     this.#start()
   }
 
-  /** From now on the reader has so much processor time. */
+  /** Starts a CPU budget for the reader. */
   begin(reader: ReaderChild, budgetMs: number): void {
     this.#readers.set(reader, { budgetMs, begunMs: readTimes(reader.pid)?.cpuMs ?? 0 })
     this.#start()
@@ -61,7 +61,7 @@ export class ReaderWatch {
   #look(): void {
     const isAtWork = [...this.#readers].some(([reader, budget]) => reader.isBusy || budget !== undefined)
     this.#lookAtMemory()
-    // One that has just finished may still hold what it took; its next request brings the watch back.
+    // A reader that has just finished may still hold memory. Its next request starts the watch again.
     if (!isAtWork) {
       this.#stop()
       return
@@ -73,7 +73,7 @@ export class ReaderWatch {
     }
   }
 
-  /** The largest goes, until the others have room. */
+  /** Ends the largest readers until the others are within the limit. */
   #lookAtMemory(): void {
     const all = [...this.#readers.keys()].flatMap((reader) => {
       const memory = reader.isAlive ? readMemory(reader.pid) : undefined

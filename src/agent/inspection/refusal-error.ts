@@ -3,7 +3,7 @@ import { ProblemError } from '../../checkpoint/problem.ts'
 import type { ReaderRefusal } from './reader-messages.ts'
 import { notReadable } from './too-expensive.ts'
 
-/** What a refusal is for a caller. */
+/** Converts a refusal to an error for a caller. */
 export function refusalError(refusal: ReaderRefusal, signal?: AbortSignal): Error {
   signal?.throwIfAborted()
   switch (refusal.kind) {

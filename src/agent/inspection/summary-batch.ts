@@ -6,22 +6,22 @@ import type { ReaderRefusal, ReaderRequest } from './reader-messages.ts'
 import { parseJson, parseRefusal, toOrder } from './reader-request.ts'
 import { parseSummary } from './summary-parser.ts'
 
-/** An outcome, or why there is none yet. */
+/** An outcome, or the reason why there is none yet. */
 export type TriedSummary = SummaryOutcome | 'large-window' | 'cancelled'
 
 export interface SummaryBatch {
   readonly files: readonly ArchiveFile[]
   readonly mayOpenLargeWindow: boolean
-  /** Whether each archive is named before it is touched. */
+  /** Whether the reader names each archive before it reads it. */
   readonly isCareful: boolean
-  /** Told when the archives from this one on are next, of which the first is being read. */
+  /** Called with the index of the archive that is read next. */
   readonly onNext: (index: number) => void
-  /** In order. */
+  /** Called with the outcomes in order. */
   readonly onOutcome: (index: number, outcome: TriedSummary) => void
   readonly signal?: AbortSignal | undefined
 }
 
-/** Asks for some summaries at once. Throws a ReaderEndedError; what was told until then counts. */
+/** Requests several summaries at once. Throws ReaderEndedError. Outcomes reported before that are valid. */
 export async function askSummaries(reader: ReaderChild, batch: SummaryBatch): Promise<void> {
   const { files, mayOpenLargeWindow, isCareful, onNext, onOutcome, signal } = batch
   let told = 0

@@ -17,7 +17,7 @@ import {
 } from './answer-fields.ts'
 import type { ArchiveSummary } from './archive-summary.ts'
 
-/** A summary as the reader sent it. Nothing is taken that has no place in one. Throws an AnswerError. */
+/** Parses a summary from the reader and keeps only known fields. Throws AnswerError. */
 export function parseSummary(value: unknown): ArchiveSummary {
   const sent = toFields(value, 'summary')
   const runtime = maybe(sent['runtime'], 'runtime', toText)

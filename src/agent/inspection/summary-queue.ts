@@ -18,12 +18,14 @@ export interface SummaryQueueOptions {
 interface AloneOptions {
   readonly lane: LaneName
   readonly signal?: AbortSignal | undefined
-  /** An earlier end of a reader over this archive, in company. */
+  /** Earlier end of a reader while it read this archive with others. */
   readonly before?: ReaderEndedError | undefined
   readonly isLarge?: boolean
 }
 
-/** Summaries, many at once and one by one. Which archive a reader ended over is known: the others lose nothing by it. */
+/**
+ * Summarizes archives in batches or alone. Finds the archive that ended a reader, so that the others are not affected.
+ */
 export class SummaryQueue {
   readonly #options: SummaryQueueOptions
   #isClosed = false
@@ -36,12 +38,12 @@ export class SummaryQueue {
     this.#isClosed = true
   }
 
-  /** The agent's own work: only its end keeps it from being done. */
+  /** Summarizes the files of the inventory. Only the end of the agent stops this. */
   async summarizeAll(
     files: readonly ArchiveFile[],
     onOutcome: (index: number, outcome: SummaryOutcome) => void,
   ): Promise<void> {
-    // Up to here a reader has ended over one of them, and it is not known over which.
+    // A reader ended while it read an archive before this index, and that archive is not known yet.
     let carefulUntil = 0
     for (let first = 0; first < files.length;) {
       const isCareful = first < carefulUntil
@@ -69,7 +71,7 @@ export class SummaryQueue {
     return await this.#alone(file, options)
   }
 
-  /** Gives how many were told of, and what is to be known of the next one where it must be looked at alone. */
+  /** Tries a batch. Returns the number of outcomes, and the facts about the next archive if it must be read alone. */
   async #tryBatch(
     files: readonly ArchiveFile[],
     isCareful: boolean,
@@ -87,7 +89,7 @@ export class SummaryQueue {
           onNext: (index) =>
             watch.begin(reader, this.#budgetFrom(files.slice(index, isCareful ? index + 1 : undefined))),
           onOutcome: (_, outcome) => {
-            // What follows one that must be tried again is asked for again: there is little of it.
+            // Outcomes after an archive that must be tried again are requested again, since there are few.
             isLarge ||= typeof outcome === 'string'
             if (isLarge || typeof outcome === 'string') return
             onOutcome(told, outcome)
@@ -102,7 +104,7 @@ export class SummaryQueue {
     }
   }
 
-  /** It is not known which of them is being read: as much as the largest may take. */
+  /** Returns the budget of the largest file, since the file being read is not known. */
   #budgetFrom(files: readonly ArchiveFile[]): number {
     return this.#options.cpuBudgetMs(Math.max(0, ...files.map(({ sizeBytes }) => sizeBytes)))
   }

@@ -1,7 +1,7 @@
 import type { Problem } from '../../checkpoint/problem.ts'
 import { ConflictError, UnavailableError, UnprocessableError } from '../../shared/errors.ts'
 
-/** What was too much about an archive. */
+/** Resource that an archive used too much of. `itself`: its reader crashed. */
 export type Expense = 'memory' | 'cpu' | 'itself'
 
 const DETAILS: Readonly<Record<Expense, string>> = {
@@ -10,7 +10,10 @@ const DETAILS: Readonly<Record<Expense, string>> = {
   itself: 'the process that looks into it dies of it',
 }
 
-/** A note, not damage: nobody knows what is inside, and it is hashed, kept and handed out like any other. */
+/**
+ * Returns the finding as a note, not damage. The content is unknown, but the archive is hashed, kept and sent like any
+ * other.
+ */
 export function problemOfExpense(expense: Expense): Problem {
   return { code: 'TooExpensive', weight: 'note', detail: DETAILS[expense] }
 }

@@ -12,21 +12,21 @@ import type { SummaryOutcome } from '../inspection/archive-reader.ts'
 import type { ArchiveSummary } from '../inspection/archive-summary.ts'
 import { READER_VERSION } from '../inspection/reader-limits.ts'
 
-/** What one look at a file of the directory gave. */
+/** Result of examining and reading a file in the directory. */
 export interface ArchiveLook {
-  /** `whole`: its end is there and it is as it should be. */
+  /** State of the archive's end. `whole`: the end is present and valid. */
   readonly end: 'whole' | 'incomplete' | 'damaged'
-  /** Everything but the digest; its state is that of `end`, to be corrected by who knows more. */
+  /** The archive's row without a digest. Its state is that of `end`, and callers that know more correct it. */
   readonly checkpoint: Checkpoint
   readonly stat: BigIntStats
-  /** When the agent itself changed its permissions, which is no sign of its writer. */
+  /** Time at which the agent itself changed the permissions. Such a change does not come from the writer. */
   readonly repairedNs?: bigint
 }
 
-/** How the reading of a file ended, whatever is in it. */
+/** Result of reading a file, whatever its content. */
 export type ReadOutcome = Exclude<SummaryOutcome, { readonly kind: 'changed' }>
 
-/** Judges a file by what the agent sees of it and what the reader found in it. */
+/** Assesses a file from its metadata and from the result of the reader. */
 export function assessArchive(file: ExaminedFile, outcome: ReadOutcome, now: Date): ArchiveLook {
   const { stat, repairedNs } = file
   const { end, ...found } = findingsOf(file, outcome)
@@ -57,8 +57,8 @@ export function assessArchive(file: ExaminedFile, outcome: ReadOutcome, now: Dat
 }
 
 /**
- * What is known before anything is read. What this reader has given up is not tried again until the file, or the reader,
- * is another one; that it has grown since makes it no cheaper.
+ * Returns the outcome that is known before the file is read. An archive that this reader gave up is not tried again
+ * until the file or the reader changes. A file that has only grown is not cheaper to read.
  */
 export function outcomeOnRecord(row: Checkpoint | undefined, file: ExaminedFile): ReadOutcome | undefined {
   if (file.refusal !== undefined) return { kind: 'unreadable', code: file.refusal }
@@ -73,12 +73,12 @@ export function outcomeOnRecord(row: Checkpoint | undefined, file: ExaminedFile)
   return problem && { kind: 'too-expensive', problem }
 }
 
-/** Whether a reader of another version gave it up: then this one tries. */
+/** Returns whether a reader of another version gave up the archive, so that this one tries it. */
 export function isForThisReader(row: Checkpoint): boolean {
   return wasGivenUp(row) && row.summary.givenUpBy !== READER_VERSION
 }
 
-/** Too expensive to be read: nobody knows what is in it. */
+/** Returns whether the archive is too expensive to read, so that its content is unknown. */
 export function wasGivenUp(row: Checkpoint): boolean {
   return hasProblem(row, TOO_EXPENSIVE)
 }
@@ -99,7 +99,7 @@ function findingsOf({ stat, refusal }: ExaminedFile, outcome: ReadOutcome): Find
     return { ...NOTHING_FOUND, end: 'damaged', problems: [unreadable(outcome.code, stat)] }
   }
   if (outcome.kind === 'too-expensive') {
-    // A note, no damage: it is hashed, handed out and kept like any other.
+    // A note, not damage: the archive is hashed, sent and kept like any other.
     const summary = { ...UNKNOWN, givenUpBy: READER_VERSION }
     return { ...NOTHING_FOUND, end: 'whole', problems: [outcome.problem], summary }
   }
@@ -116,7 +116,7 @@ const NOTHING_FOUND = {
   summary: UNKNOWN,
 } as const satisfies Partial<Findings>
 
-/** Listed all the same: one unreadable archive must not be a hole in the inventory. */
+/** Returns the finding for a file that cannot be read. The inventory lists such a file too. */
 function unreadable(code: string, stat: BigIntStats): Problem {
   if (code === 'EACCES' || code === 'EPERM') return notReadable(code, stat)
   return { code: 'ReadFailed', weight: 'damage', detail: `the file cannot be read to its end (${code})` }
@@ -127,7 +127,7 @@ function notReadable(code: string, { uid }: BigIntStats): Problem {
   return { code: 'NotReadable', weight: 'damage', detail }
 }
 
-/** The runtime's word for when it was taken; a time after the file's last change cannot be true. */
+/** Returns the time that the runtime reported, but never later than the file's modification time. */
 function clampToMtime(takenAt: bigint | undefined, { mtimeNs }: BigIntStats): Checkpoint['takenAt'] {
   const instant = takenAt === undefined || takenAt > mtimeNs ? mtimeNs : takenAt
   return { text: formatInstant(instant), millis: instantToMillis(instant) }

@@ -11,17 +11,17 @@ import {
   type PermissionsPolicy,
 } from '../directory/permissions.ts'
 
-/** A file of the directory as the agent sees it without reading a byte of it. */
+/** A file of the directory with the facts that need no read of its content. */
 export interface ExaminedFile {
   readonly rawName: Uint8Array
   readonly stat: BigIntStats
-  /** Of its permissions and its owner. */
+  /** Findings about its permissions and its owner. */
   readonly problems: readonly Problem[]
-  /** What others were allowed until now. */
+  /** Permissions before the agent repaired them. */
   readonly repair?: ArchivePermissions['repair']
-  /** The time of that change, which is no sign of its writer. */
+  /** Time of the repair, which does not come from the writer. */
   readonly repairedNs?: bigint
-  /** Why the agent may not open it: the code of the system call. */
+  /** Error code of the system call if the agent may not open the file. */
   readonly refusal?: string
 }
 
@@ -30,12 +30,12 @@ export interface ExamineOptions {
   readonly permissions: PermissionsPolicy
 }
 
-/** The path of a name that need not be UTF-8. */
+/** Returns the path of a name that need not be UTF-8. */
 export function pathOf(directory: string, rawName: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`${directory}/`), rawName])
 }
 
-/** Only these are archives: not the markers, not what is hidden. */
+/** Returns whether the name is that of an archive, and not of a marker or a hidden file. */
 export function isArchiveName(rawName: Uint8Array): boolean {
   return (
     rawName[0] !== DOT && Buffer.from(rawName.buffer, rawName.byteOffset, rawName.length).subarray(-4).equals(SUFFIX)
@@ -46,8 +46,8 @@ const DOT = '.'.charCodeAt(0)
 const SUFFIX = Buffer.from('.tar')
 
 /**
- * Takes from others what they are not to do with a regular file that was just seen there. Undefined when it is gone, or
- * no regular file any more: then it is no archive.
+ * Examines a regular file that was just seen and tightens its permissions. Returns undefined if the file is gone or no
+ * longer a regular file.
  */
 export function examineArchive(
   rawName: Uint8Array,
@@ -55,7 +55,7 @@ export function examineArchive(
   { directory, permissions }: ExamineOptions,
 ): ExaminedFile | undefined {
   const path = pathOf(directory, rawName)
-  // As nearly all are: there is nothing to repair, and whether it opens is the reader's to find out.
+  // Nearly all files are private and need no repair. The reader finds out whether they can be opened.
   if (isPrivate(seen)) return { rawName, stat: seen, problems: [] }
   const opened = openArchive(path, permissions)
   if (opened === undefined) return undefined
@@ -73,7 +73,7 @@ export function examineArchive(
   }
 }
 
-/** For the reader, which opens it anew. It may go on growing: then as much is read as is there now. */
+/** Describes the file for the reader, which opens it again. If the file grows, only its current size is read. */
 export function toArchiveFile({ rawName, stat }: Pick<ExaminedFile, 'rawName' | 'stat'>): ArchiveFile {
   return {
     path: Buffer.from(rawName),
@@ -85,10 +85,10 @@ export function toArchiveFile({ rawName, stat }: Pick<ExaminedFile, 'rawName' | 
 
 type Opened =
   | { readonly descriptor: number; readonly repair?: NonNullable<ArchivePermissions['repair']> }
-  /** Why it may not be opened. */
+  /** Error code if the file may not be opened. */
   | { readonly code: string }
 
-/** Undefined where there is no archive. */
+/** Opens the archive. Returns undefined if there is none. */
 function openArchive(path: Buffer, permissions: PermissionsPolicy): Opened | undefined {
   const open = () => openNoFollowSync(path)
   try {

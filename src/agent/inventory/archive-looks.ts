@@ -37,21 +37,21 @@ export interface ArchiveLooksOptions {
   readonly onRepair?: (repair: PermissionRepair) => void
   readonly findObservedCapture?: (file: CapturedFile) => CaptureFacts | undefined
   readonly findDigestTime?: (id: string) => number | undefined
-  /** Asked for without a sign from the file: another look, now or so much later. */
+  /** Requests another refresh after this delay, without an event for the file. */
   readonly recheck: (rawName: Uint8Array, afterMs: number) => void
   readonly clock: Clock
   readonly logger: Logger
 }
 
 interface Known {
-  /** Its bytes as latin1 text. */
+  /** Name as latin1 text. */
   readonly name: string
   readonly id: string
-  /** There was a row. */
+  /** Whether the index had a row for the file. */
   readonly isKnown: boolean
 }
 
-/** Nothing is known of its bytes yet. */
+/** A file whose content has not been read. */
 export interface UnreadFile extends Known {
   readonly kind: 'unread'
   readonly pin: Checkpoint['pin']
@@ -63,26 +63,26 @@ export interface ReadFile extends Omit<UnreadFile, 'kind'> {
   readonly outcome: SummaryOutcome
 }
 
-/** What a look at a file gave, to be made a row of. `final`: nothing but its pin and its owner can have changed. */
+/** Result of examining a file, from which its row is built. `final`: only its pin and its owner can have changed. */
 export type Finding =
   | ReadFile
   | (Known & { readonly kind: 'gone' })
   | (Known & { readonly kind: 'final'; readonly pin: Checkpoint['pin'] })
 
-/** Who links an archive into place removes the other name next. */
+/** Delay for programs that link an archive to its final name and then remove the other name. */
 const LINKED_AGAIN_MS = 1_000
 
-/** Looks at files of the directory, has them read where that may show something new, and says what their rows should be. */
+/** Examines files of the directory, reads those that may have changed, and builds their rows. */
 export class ArchiveLooks {
   readonly #options: ArchiveLooksOptions
-  /** Read again since they were touched, by id: the time of change they had then. */
+  /** Archives that were hashed again after a change, by ID, with their change time at that moment. */
   readonly #readAgain = new Map<string, bigint>()
 
   constructor(options: ArchiveLooksOptions) {
     this.#options = options
   }
 
-  /** Looks at the file itself, and at no byte of it. Undefined where that fails: its row stays as it is. */
+  /** Examines the file without reading its content. Returns undefined on failure, so that its row stays as it is. */
   examine(name: string): Finding | UnreadFile | undefined {
     const { directory, store, permissions, logger } = this.#options
     const rawName = Buffer.from(name, 'latin1')
@@ -111,7 +111,7 @@ export class ArchiveLooks {
     }
   }
 
-  /** In the order given, told one by one. */
+  /** Reads files in order and reports them one at a time. */
   async read(unread: readonly UnreadFile[], lane: ReaderLane, onRead: (finding: ReadFile) => void): Promise<void> {
     if (unread.length === 0) return
     const { reader } = this.#options
@@ -127,7 +127,10 @@ export class ArchiveLooks {
     for (const [index, { file }] of unread.entries()) tell(index, await reader.summarize(toArchiveFile(file), { lane }))
   }
 
-  /** The row as it should be now; the one that is there when nothing has changed; undefined for what is no archive. */
+  /**
+   * Returns the row that the index should have, which is `before` if nothing has changed. Returns undefined if the file
+   * is not an archive.
+   */
   toRow(finding: Finding, before: Checkpoint | undefined): Checkpoint | undefined {
     if (finding.kind === 'gone') return undefined
     const { pin } = finding
@@ -141,7 +144,7 @@ export class ArchiveLooks {
     return withPin(this.#observed(isSameFile ? { ...now, discoveredAt: before.discoveredAt } : now), pin)
   }
 
-  /** Whether a look at the file of a row would show nothing new; for the rescan, which knows little of many rows. */
+  /** Returns whether a refresh would show nothing new. Used by the rescan, which knows little about many rows. */
   isAsItIs(known: KnownFile, stat: BigIntStats): boolean {
     if (!SETTLED.has(known.state)) return false
     if (known.state === 'hashing' && !this.#options.digests.isExpected(known)) return false
@@ -151,7 +154,7 @@ export class ArchiveLooks {
     return row !== undefined && this.#isFinal(row, stat)
   }
 
-  /** Its file is gone. */
+  /** Forgets an archive whose file is gone. */
   forget(id: string): void {
     this.#options.settling.forget(id)
     this.#readAgain.delete(id)
@@ -167,7 +170,9 @@ export class ArchiveLooks {
     })
   }
 
-  /** With its state. Whole and the same bytes as before: what was found out about those stays. */
+  /**
+   * Returns the row with its state. If the archive is whole and its generation is unchanged, its state and digest stay.
+   */
   #judge(look: ArchiveLook, before: Checkpoint | undefined): Checkpoint {
     const { checkpoint, end } = look
     if (end === 'whole' && before?.generation === checkpoint.generation && WHOLE.has(before.state)) {
@@ -179,14 +184,14 @@ export class ArchiveLooks {
     return { ...checkpoint, state }
   }
 
-  /** Whether a look at the file of this generation would show nothing new. */
+  /** Returns whether a refresh of this generation would show nothing new. */
   #isFinal(row: Checkpoint, stat: BigIntStats): boolean {
     return SETTLED.has(row.state) && !this.#isWorthATry(row) && isAsSeen(row, stat)
   }
 
   /**
-   * Something was done to the file after its digest was put on record. A generation does not tell: the time of writing can
-   * be set back, the time of change cannot.
+   * Returns whether the file was changed after its digest was recorded. Its generation does not show this, because a
+   * program can set the modification time back, but not the change time.
    */
   #isTouched({ id, state }: Pick<Checkpoint, 'id' | 'state'>, { ctimeMs, ctimeNs }: BigIntStats): boolean {
     if (state !== 'ready') return false
@@ -194,7 +199,7 @@ export class ArchiveLooks {
     return digestAt !== undefined && Number(ctimeMs) > digestAt && this.#readAgain.get(id) !== ctimeNs
   }
 
-  /** Most likely its rights were changed; with other bytes it is looked at as a new one. */
+  /** Hashes the file again. Usually only its permissions have changed. If its bytes differ, it is treated as new. */
   #compareAgain(checkpoint: Checkpoint, { ctimeNs }: BigIntStats): void {
     this.#readAgain.set(checkpoint.id, ctimeNs)
     const { digests, store, recheck } = this.#options
@@ -208,15 +213,18 @@ export class ArchiveLooks {
   }
 
   /**
-   * Somebody may let us read the file by now, which changes nothing that a generation is made of. What could not be read
-   * to its end gets another try when the reason may have passed, and at the next start.
+   * Returns whether another attempt to read the file may succeed. Its permissions may have changed without a new
+   * generation. A failed read is repeated once its cause may be gone, and at the next start.
    */
   #isWorthATry(checkpoint: Checkpoint): boolean {
     if (hasProblem(checkpoint, 'NotReadable') || isForThisReader(checkpoint)) return true
     return hasProblem(checkpoint, 'ReadFailed') && !this.#options.digests.hasFailed(checkpoint)
   }
 
-  /** Our own captures: whose they are was seen, not read. The file may be found before its capture is on record. */
+  /**
+   * Adds the identity from the agent's own capture, which was observed and not read from the archive. The file may be
+   * found before its capture is recorded.
+   */
   #observed(checkpoint: Checkpoint): Checkpoint {
     const { id, generation, sizeBytes, identity } = checkpoint
     const { jobs, findObservedCapture } = this.#options
@@ -232,12 +240,12 @@ export class ArchiveLooks {
   }
 }
 
-/** Nothing more is expected of these until the file changes. */
+/** States in which nothing more happens until the file changes. */
 export const SETTLED: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready', 'damaged'])
 
 const WHOLE: ReadonlySet<CheckpointState> = new Set(['hashing', 'ready'])
 
-/** Of our own dumps it is known how long the runtime took: CRIU's statistics tell a part of it only. */
+/** Adds the duration of the agent's own dump. CRIU's statistics cover only a part of it. */
 function withDumpTime(
   checkpoint: Checkpoint,
   { dumpMillis }: { readonly dumpMillis?: number | undefined },

@@ -2,7 +2,7 @@ import type { MemberList } from '../../archive/member-list.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { ArchiveReader, PageOptions } from '../inspection/archive-reader.ts'
 
-/** The members of an archive. Throws ConflictError when the file is not the one of the index any more. */
+/** Lists the members of an archive. Throws ConflictError if the file is not the one in the index. */
 export async function listArchiveMembers(
   { rawName, generation, sizeBytes }: Checkpoint,
   page: PageOptions,

@@ -4,12 +4,12 @@ import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { Problem } from '../../checkpoint/problem.ts'
 import { checkArchive } from '../directory/permissions.ts'
 
-/** What a row says of a file beside its bytes: who may use it, and whether it has a second name. */
+/** Codes of findings that depend on permissions and owner instead of the content. */
 const OF_RIGHTS = ['NotReadable', 'PermissionsTooWide', 'ForeignOwner']
 
 /**
- * Whether rights, owner and number of names are still what the row says: they change without the generation of the file,
- * and a claim is believed, or an archive open to others, because of them.
+ * Returns whether permissions, owner and link count match the row. They change without a new generation, and both the
+ * trust in a claim and the findings depend on them.
  */
 export function isAsSeen(row: Checkpoint, stat: BigIntStats): boolean {
   const problems = problemsOfRights(stat)
@@ -18,12 +18,12 @@ export function isAsSeen(row: Checkpoint, stat: BigIntStats): boolean {
   return isSame && isComplete && isBeliefAsSeen(row, stat)
 }
 
-/** For nobody but root and us, and under one name: as nearly all archives are. */
+/** Returns whether only root and the agent can use the file and it has one name. This holds for nearly all archives. */
 export function isPrivate(stat: BigIntStats): boolean {
   return stat.nlink === 1n && problemsOfRights(stat).length === 0
 }
 
-/** Of the same file in the same state: whether a new look has shown nothing new. */
+/** Returns whether a refresh of the same generation has shown nothing new. */
 export function tellsTheSame(before: Checkpoint, now: Checkpoint): boolean {
   return (
     before.state === now.state &&
@@ -42,7 +42,7 @@ export function withPin(checkpoint: Checkpoint, pin: Checkpoint['pin']): Checkpo
   return pin === undefined ? unpinned : { ...unpinned, pin }
 }
 
-/** To report touches no file, so it needs none. */
+/** A check with `report` does not touch the file, so it needs no descriptor. */
 function problemsOfRights(stat: BigIntStats): readonly Problem[] {
   return checkArchive(-1, stat, 'report').problems
 }

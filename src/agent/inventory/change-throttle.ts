@@ -1,25 +1,25 @@
-/** A file that is being written brings hundreds of events a second: it is looked at so often and no more. */
+/** Minimum interval between refreshes of a file. A file that is being written causes hundreds of events a second. */
 const REST_MS = 200
 
-/** Files that were found unfinished a moment ago, and are left alone for a while. */
+/** Throttles refreshes of files that were unfinished a moment ago. */
 export class ChangeThrottle {
-  /** By name, and whether anything has happened to it since. */
+  /** Throttled files by name, and whether each has changed meanwhile. */
   readonly #hasChanged = new Map<string, boolean>()
   readonly #onChanged: (name: string) => void
 
-  /** Told of at the end of its rest is what has changed meanwhile. */
+  /** Reports at the end of the interval the files that changed meanwhile. */
   constructor(onChanged: (name: string) => void) {
     this.#onChanged = onChanged
   }
 
-  /** True when it rests, and is told of afterwards. */
+  /** Notes a change. Returns true if the file is throttled, so that it is reported later. */
   noteChange(name: string): boolean {
     if (!this.#hasChanged.has(name)) return false
     this.#hasChanged.set(name, true)
     return true
   }
 
-  /** A file that rests already may have been looked at meanwhile: a change that the look may not have seen stays noted. */
+  /** Throttles a file. If it is throttled already, a change that the refresh may have missed stays noted. */
   rest(name: string, hasChanged: boolean): void {
     const noted = this.#hasChanged.get(name)
     this.#hasChanged.set(name, hasChanged || noted === true)

@@ -11,28 +11,28 @@ import { generationOf } from '../../checkpoint/generation.ts'
 export interface DirectoryScan {
   readonly directory: string
   readonly store: Pick<CheckpointStore, 'listKnown'>
-  /** Whether a look at this file, of the generation of its row, would show nothing new. */
+  /** Returns whether a refresh of this file, whose generation matches its row, would show nothing new. */
   readonly isAsItIs: (row: KnownFile, stat: BigIntStats) => boolean
-  /** A name, its bytes as latin1 text, whose row is missing or not as the file is. */
+  /** Called with a name as latin1 text if the row is missing or differs from the file. */
   readonly onChanged: (name: string) => void
-  /** A row whose file is gone. */
+  /** Called for a row whose file is gone. */
   readonly onGone: (id: string) => void
 }
 
-/** So many are compared in one go, some milliseconds, before others get their turn. */
+/** Rows that are compared at a time, which takes a few milliseconds. */
 const SLICE = 200
-/** How the markers of archives end. */
+/** Suffix of the markers of archives. */
 const MARKER = pinMarkerOf('.tar')
 
 interface Found {
-  /** Its bytes as latin1 text. */
+  /** Name as latin1 text. */
   readonly name: string
   isPinned: boolean
 }
 
 /**
- * Compares the directory with the index, in slices. Files come and go meanwhile: whatever seems gone is looked for once
- * more, and what came after its place was read is told of by its own event.
+ * Compares the directory with the index in slices. Files may change meanwhile, so each missing file is checked once
+ * more, and a file that appears later is reported by its own event.
  */
 export async function scanDirectory(scan: DirectoryScan): Promise<void> {
   const found = await readArchives(scan.directory)
@@ -62,7 +62,7 @@ function isCurrent(row: KnownFile, { name, isPinned }: Found, { directory, isAsI
   return stat?.isFile() === true && generationOf(stat) === row.generation && isAsItIs(row, stat)
 }
 
-/** By id. Names, not files: nothing is opened. */
+/** Reads the names of archives, by ID. Opens no file. */
 async function readArchives(directory: string): Promise<Map<string, Found>> {
   const found = new Map<string, Found>()
   const pinned: string[] = []
@@ -78,7 +78,7 @@ async function readArchives(directory: string): Promise<Map<string, Found>> {
   return found
 }
 
-/** Each byte as one character: tens of thousands of buffers would leave holes in the memory behind. */
+/** Yields names with one character for each byte. Tens of thousands of buffers would fragment the memory. */
 async function* readNames(directory: string): AsyncGenerator<string> {
   try {
     for await (const { name } of await opendir(directory, { encoding: 'latin1', bufferSize: SLICE })) yield name

@@ -6,19 +6,21 @@ import type { Logger } from '../../shared/logger.ts'
 
 export interface DirectoryWatcherOptions {
   readonly directory: string
-  /** Something happened to this name. A name that is not UTF-8 comes as undefined: look at all of them. */
+  /**
+   * Called with a changed name, or with undefined for a name that is not UTF-8. In that case all files must be checked.
+   */
   readonly onChange: (name: string | undefined) => void
   readonly logger: Logger
 }
 
 /**
- * Tells what changes in the folder, as far as the kernel tells it: one watch for the folder, not one for each file.
- * Nothing may rely on it alone: events get lost, and a node can run out of watches. The rescan is the truth behind it.
+ * Reports changes in the directory with one watch for all files. Events may be lost, and a node can run out of watches,
+ * so the rescan must find every change too.
  */
 export class DirectoryWatcher {
   readonly #options: DirectoryWatcherOptions
   #watcher: FSWatcher | undefined
-  /** A watch belongs to a folder, not to its path: one that was removed and made again is another one. */
+  /** Identity of the watched directory. A directory that is removed and created again needs a new watch. */
   #folder: string | undefined
   #error: string | undefined
 
@@ -27,12 +29,12 @@ export class DirectoryWatcher {
     this.#open()
   }
 
-  /** Why events do not come at the moment. */
+  /** Reason why events are not delivered now. */
   get error(): string | undefined {
     return this.#error
   }
 
-  /** Tries again after a failure, and after the folder became another one; to be called now and then. */
+  /** Opens the watch again after a failure or if the directory was replaced. Call it at intervals. */
   retry(): void {
     if (this.#error === undefined && this.#folder === folderAt(this.#options.directory)) return
     void this.#watcher?.close()
@@ -51,15 +53,15 @@ export class DirectoryWatcher {
       this.#fail('it is not there')
       return
     }
-    // Files are ignored, so that none of them gets a watch of its own: the folder's raw events name them.
+    // Files are ignored so that none gets its own watch. The directory's raw events contain their names.
     const watcher = watch(directory, { depth: 0, ignoreInitial: true, ignored: (path) => path !== directory })
     watcher.on('raw', (_event: string, path: string | null) => {
       if (this.#watcher !== watcher) return
-      // The name of the folder itself: it was moved or removed, most likely.
+      // An event with the name of the directory itself usually means that it was moved or removed.
       if (path === basename(directory)) this.retry()
       onChange(path === null || path === basename(directory) || path.includes('\ufffd') ? undefined : path)
     })
-    // What happened before the watch stood was told to nobody.
+    // Changes before the watch was ready were not reported.
     watcher.on('ready', () => {
       onChange(undefined)
     })
@@ -79,7 +81,10 @@ export class DirectoryWatcher {
   }
 }
 
-/** Which one it is. The number of an inode is soon used again, and a file system mounted over it has the same numbers. */
+/**
+ * Returns the identity of the directory. It includes the creation time, because inode numbers are soon reused and a
+ * file system mounted over the directory may have the same number.
+ */
 function folderAt(directory: string): string | undefined {
   const stat = lstatSync(directory, { bigint: true, throwIfNoEntry: false })
   return stat && `${stat.dev}:${stat.ino}:${stat.birthtimeNs}`

@@ -24,20 +24,20 @@ export interface InventoryOptions {
   readonly directory: string
   readonly store: CheckpointStore
   readonly jobs: JobStore
-  /** Where the bytes of archives are read: never here. */
+  /** Reader that reads the content of archives in other processes. */
   readonly reader: Pick<ArchiveReader, 'summarize' | 'summarizeAll'>
   readonly permissions: PermissionsPolicy
   readonly onRepair?: (repair: PermissionRepair) => void
-  /** What is on record of the capture that left this file behind, where the index has forgotten it. */
+  /** Finds the recorded facts about the capture that created this file if the index has lost them. */
   readonly findObservedCapture?: (file: CapturedFile) => CaptureFacts | undefined
-  /** When the digest of an archive was put on record, in milliseconds. */
+  /** Returns the time at which the digest of an archive was recorded, in milliseconds. */
   readonly findDigestTime?: (id: string) => number | undefined
   readonly rescanMs: number
-  /** Where those who watch are told; its own unless given. */
+  /** Receives the events. Defaults to a new instance. */
   readonly events?: NodeEvents
   readonly clock: Clock
   readonly logger: Logger
-  /** How long a whole file must stay as it is before it counts as finished. */
+  /** Time that a whole file must stay unchanged before it counts as finished. */
   readonly settleMs?: number
 }
 
@@ -47,28 +47,28 @@ interface Landed {
 }
 
 const SETTLE_MS = 1_000
-/** Events of one file come in bursts; this much later they are one. */
+/** Time in which events of one file are combined, since they come in bursts. */
 const GATHER_MS = 20
-/** So many are handed to the reader in one go. */
+/** Files passed to the reader at once. */
 const BATCH = 32
-/** So many batches are under way at once: the reader goes on while the rows of those that it has read are saved. */
+/** Batches under way at once, so that the reader works while finished rows are saved. */
 const BATCHES_AHEAD = 4
-/** So many become rows in one go: a transaction for each batch would cost as much as the rows. */
+/** Rows saved in one transaction. A transaction for each batch would cost as much as the rows. */
 const ROWS_AT_ONCE = 128
-/** What was found by then becomes rows though others take longer. */
+/** Interval at which results are saved even if other files take longer. */
 const SAVE_EVERY_MS = 200
-/** What could not be looked at may be well again by then. */
+/** Delay before a failed refresh is repeated. */
 const FAILED_AGAIN_MS = 1_000
-/** These say nothing about the file, and may be over in a moment. */
+/** Errors that say nothing about the file and may soon be over. */
 const PASSING: ReadonlySet<string> = new Set(['EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOMEM'])
-/** Whoever waits for a look at a file that is replaced again and again does not wait longer than this. */
+/** Maximum number of refreshes for a waiting caller if the file is replaced repeatedly. */
 const LOOKS_AT_REPLACED = 3
-/** Some milliseconds. */
+/** Names pruned per rescan; takes a few milliseconds. */
 const NAMES_A_RESCAN = 1_000
 
 /**
- * Knows every archive of the directory, whoever wrote it. Events say where to look, a rescan now and then is the truth
- * behind them, and the index holds what was found: it can be deleted at any time.
+ * Tracks every archive of the directory, whatever program wrote it. Events show which files to refresh, and a periodic
+ * rescan finds missed changes. The index stores the results and can be deleted at any time.
  */
 export class Inventory {
   readonly events: NodeEvents
@@ -81,9 +81,9 @@ export class Inventory {
   readonly #queue = new ScanQueue((name) => {
     this.touch(Buffer.from(name, 'latin1'))
   })
-  /** By id: somebody else sees to these. */
+  /** IDs of archives whose changes are handled by another component. */
   readonly #exclude = new Set<string>()
-  /** Looks that somebody waits for and that have not begun yet, by name. */
+  /** Refreshes that callers wait for and that have not begun, by name. */
   readonly #wanted = new Map<string, Promise<void>>()
   #work: Promise<void> | undefined
   #mustRescan = true
@@ -122,17 +122,17 @@ export class Inventory {
     })
   }
 
-  /** Why events do not come; the rescan still finds everything. */
+  /** Reason why no events are delivered. The rescan still finds every change. */
   get watchError(): string | undefined {
     return this.#watcher?.error
   }
 
-  /** How often the whole directory was read through. */
+  /** Number of full scans of the directory. */
   get rescans(): number {
     return this.#rescans
   }
 
-  /** Archives that wait for their digest, the one under way included. */
+  /** Number of archives without a digest, including the one being hashed. */
   get hashQueueLength(): number {
     return this.#digests.length
   }
@@ -141,7 +141,10 @@ export class Inventory {
     return this.#lastRescan
   }
 
-  /** Looks at nothing by itself before that: what is on record of the archives may not have been read yet. */
+  /**
+   * Starts the watch and the rescans. Until then no file is refreshed without a request, because the custody log may
+   * not have been read.
+   */
   start(): void {
     if (this.#stop.signal.aborted) return
     const { directory, logger } = this.#options
@@ -157,40 +160,40 @@ export class Inventory {
     this.#loop.start()
   }
 
-  /** Does not wait for the reader: what it answers from now on is not looked at. */
+  /** Stops without waiting for the reader, whose later answers are ignored. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await Promise.all([this.#digests.close(), this.#watcher?.close(), this.#loop.stop()])
     await this.#work
   }
 
-  /** Looks at this file soon. */
+  /** Refreshes this file soon. */
   touch(rawName: Uint8Array): void {
     this.#queue.add(Buffer.from(rawName).toString('latin1'))
     this.#wake(0)
   }
 
-  /** Looks at this file before any other, and resolves when its row is as the file is. */
+  /** Refreshes this file before all others and resolves once its row is up to date. */
   async refresh(rawName: Uint8Array): Promise<void> {
     const name = Buffer.from(rawName).toString('latin1')
-    // One that somebody waits for already may have seen the file as it was.
+    // A refresh that has already begun may have seen an older state of the file, so this caller gets a new one.
     const wanted = this.#wanted.get(name) ?? this.#queue.endOfWanted(name).then(() => this.#lookAtWanted(name))
     this.#wanted.set(name, wanted)
     await wanted
   }
 
-  /** These very files are gone for certain; what has taken the name of one since keeps its row. */
+  /** Removes the rows of these files, which are known to be gone. A new file of the same name keeps its row. */
   forget(removed: readonly CheckpointFile[]): void {
     for (const { rawName } of removed) this.#queue.markStale(Buffer.from(rawName).toString('latin1'))
-    // Who looked at a file while it went is not to tell of it a second time.
+    // A refresh that ran during the removal must not report the file again.
     for (const { id, namespace } of this.#options.store.removeAll(removed)) {
       this.#looks.forget(id)
-      // Only who could see it is told that it is gone.
+      // Only callers who could see the archive are told that it is gone.
       this.events.emitRemoved(id, namespace)
     }
   }
 
-  /** What happens to these files is not looked at until they are let go: who removes them tells how that ended. */
+  /** Excludes these archives from scans until release() is called. The caller owns their removal. */
   exclude(ids: readonly string[]): void {
     for (const id of ids) this.#exclude.add(id)
   }
@@ -199,7 +202,7 @@ export class Inventory {
     for (const id of ids) this.#exclude.delete(id)
   }
 
-  /** Reads the whole directory and resolves when everything found has its row. */
+  /** Reads the whole directory and resolves once all rows are up to date. */
   async rescan(): Promise<void> {
     this.#mustRescan = true
     this.#wake(0)
@@ -235,7 +238,7 @@ export class Inventory {
     }
   }
 
-  /** Compares the directory with the index: what differs, or seems gone, is looked at. */
+  /** Compares the directory with the index and queues files that differ or seem to be gone. */
   async #findChanges(): Promise<void> {
     const { directory, store, clock } = this.#options
     const begun = performance.now()
@@ -257,7 +260,10 @@ export class Inventory {
     this.#lastRescan = { at: clock.now(), millis: performance.now() - begun }
   }
 
-  /** A few batches at a time, until nothing is left to look at. The reader is given its next ones before rows are saved. */
+  /**
+   * Refreshes queued files in several concurrent batches until the queue is empty. The reader gets its next batches
+   * before rows are saved.
+   */
   async #lookAtAll(): Promise<void> {
     const { signal } = this.#stop
     const running = new Set<Promise<unknown>>()
@@ -284,7 +290,7 @@ export class Inventory {
     while (!signal.aborted && failures.length === 0) {
       begin()
       if (landed.length >= ROWS_AT_ONCE || running.size === 0) save()
-      // What was found may ask for another look.
+      // Saved results may cause further refreshes.
       if (running.size === 0) begin()
       if (running.size === 0 && this.#queue.isEmpty) break
       await this.#unlessStopped(running.size > 0 ? Promise.race(running) : this.#queue.endOfAny())
@@ -319,7 +325,7 @@ export class Inventory {
     if (this.#work === undefined) this.#digests.startWaiting()
   }
 
-  /** Examines the files and has them read. One that cannot be is looked at again later, if the look failed as a whole. */
+  /** Examines and reads a batch of files. If the batch fails as a whole, its remaining files are queued again. */
   async #lookAtBatch(flights: readonly Flight[], lane: ReaderLane, onLanded: (landed: Landed) => void): Promise<void> {
     const underWay = new Map(flights.map((flight) => [flight.name, flight]))
     const land = (finding: Finding) => {
@@ -342,7 +348,7 @@ export class Inventory {
     }
   }
 
-  /** Makes rows of what was found, all or none. */
+  /** Saves the rows of these results, all or none. */
   #land(landed: readonly Landed[]): void {
     try {
       if (!this.#stop.signal.aborted && landed.length > 0) this.#save(landed)
@@ -361,7 +367,8 @@ export class Inventory {
     for (const { finding, flight } of landed) {
       const { name, id, isKnown } = finding
       if (!this.#queue.counts(flight) || this.#mustLookAgain(finding, flight)) continue
-      // Only a look makes a row, and one look at a file counts at a time; all else may happen to the row meanwhile.
+      // The row is read here because it may have changed during the refresh. Only one refresh of a file counts at a
+      // time.
       const before = isKnown ? store.find(id) : undefined
       const checkpoint = this.#looks.toRow(finding, before)
       if (checkpoint === undefined) {
@@ -380,7 +387,7 @@ export class Inventory {
     if (gone.length > 0) this.forget(gone.flatMap((id) => store.findFile(id) ?? []))
   }
 
-  /** What was found is of a file that is another one by now, or says nothing about it. */
+  /** Returns whether the result is outdated or says nothing about the file, and queues another refresh if so. */
   #mustLookAgain(finding: Finding, flight: Flight): boolean {
     const { name, id } = finding
     if (flight.isStale) {

@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Some milliseconds are the rule. */
+/** Longest wait. Refreshes usually take a few milliseconds. */
 const PATIENCE_MS = 1_000
 
-/** Our own archives are read right after the answer to their capture; who asks for the list meanwhile waits for them. */
+/**
+ * Tracks the refreshes of the agent's own archives, which begin right after the end of a capture. Requests for the list
+ * wait for them.
+ */
 export class PendingRefreshes {
   readonly #looks = new Set<Promise<void>>()
 
@@ -12,7 +15,7 @@ export class PendingRefreshes {
     void look.finally(() => this.#looks.delete(look))
   }
 
-  /** Resolves when those that were begun have ended, or took too long. */
+  /** Resolves once all refreshes that have begun are over or take too long. */
   async ended(): Promise<void> {
     if (this.#looks.size === 0) return
     const patience = new AbortController()

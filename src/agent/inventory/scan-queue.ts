@@ -1,33 +1,32 @@
 import { ChangeThrottle } from './change-throttle.ts'
 
-/** A look at a file that is under way. */
+/** A refresh that is under way. */
 export interface Flight {
   readonly name: string
-  /** Somebody waits for it. */
+  /** Whether a caller waits for the refresh. */
   readonly isWanted: boolean
-  /** Something was done to the file meanwhile that the look may not have seen. */
+  /** Whether the file was changed meanwhile in a way that the refresh may have missed. */
   isStale: boolean
   readonly ended: PromiseWithResolvers<void>
 }
 
 /**
- * Which files are to be looked at, and which are being looked at. Names are their bytes as latin1 text. One look at a
- * file counts at a time: what is asked for during a look comes after it, but for one that somebody waits for, which
- * takes its place.
+ * Holds files to refresh and the refreshes under way. Names are latin1 text. One refresh of a file counts at a time. A
+ * request during a refresh is handled after it, except that of a waiting caller, which replaces it.
  */
 export class ScanQueue {
   readonly #dirty = new Set<string>()
   readonly #inFlight = new Map<string, Flight>()
-  /** Found to be another file than a moment ago when they were last looked at. */
+  /** Files that had been replaced when they were last refreshed. */
   readonly #replaced = new Set<string>()
   readonly #resting: ChangeThrottle
 
-  /** Told of a file whose rest is over and to which something has happened meanwhile. */
+  /** Creates a queue that reports throttled files that changed meanwhile. */
   constructor(onRested: (name: string) => void) {
     this.#resting = new ChangeThrottle(onRested)
   }
 
-  /** Those that are being looked at and are asked for no further time are not in it. */
+  /** Whether no file is queued. Files that are only being refreshed do not count. */
   get isEmpty(): boolean {
     return this.#dirty.size === 0
   }
@@ -36,12 +35,12 @@ export class ScanQueue {
     this.#dirty.add(name)
   }
 
-  /** The same, but for one that rests: that one comes when its rest is over. */
+  /** Adds a file unless it is throttled. A throttled file is reported at the end of its interval. */
   addUnlessResting(name: string): void {
     if (!this.#resting.noteChange(name)) this.#dirty.add(name)
   }
 
-  /** Begins the look at up to so many of them. */
+  /** Starts refreshes of at most `limit` files. */
   take(limit: number): readonly Flight[] {
     const names: string[] = []
     for (const name of this.#dirty) {
@@ -51,7 +50,7 @@ export class ScanQueue {
     return names.map((name) => this.#begin(name, false))
   }
 
-  /** Begins the look that somebody waits for. */
+  /** Starts the refresh that a caller waits for. */
   begin(name: string): Flight {
     return this.#begin(name, true)
   }
@@ -63,7 +62,7 @@ export class ScanQueue {
     return flight
   }
 
-  /** Whether what it found is to be taken: no other look has taken its place. */
+  /** Returns whether the result of the refresh is valid, because no other refresh has replaced it. */
   counts(flight: Flight): boolean {
     return this.#inFlight.get(flight.name) === flight
   }
@@ -77,7 +76,7 @@ export class ScanQueue {
     return this.#inFlight.get(name)?.isWanted === true
   }
 
-  /** Resolves at the end of the look at it that somebody waits for, if one is under way. */
+  /** Resolves once the refresh that a caller waits for ends, if one is under way. */
   async endOfWanted(name: string): Promise<void> {
     const flight = this.#inFlight.get(name)
     if (flight?.isWanted === true) await flight.ended.promise
@@ -87,30 +86,30 @@ export class ScanQueue {
     await Promise.race([...this.#inFlight.values()].map(({ ended }) => ended.promise))
   }
 
-  /** A look that is under way may have found what was removed since. */
+  /** Marks a refresh under way as stale, since it may have seen a file that was removed later. */
   markStale(name: string): void {
     const flight = this.#inFlight.get(name)
     if (flight !== undefined) flight.isStale = true
   }
 
-  /** Leaves the file alone for a while; what has happened during the look counts as having happened since. */
+  /** Throttles the file. A change during its refresh counts as a later one. */
   rest(name: string): void {
     this.#resting.rest(name, this.#dirty.delete(name))
   }
 
-  /** It was replaced while it was looked at: it is looked at again, at once the first time. */
+  /** Queues a file that was replaced during its refresh. The first time it is refreshed at once, then at intervals. */
   addReplaced(name: string): void {
     this.#dirty.add(name)
     if (this.#replaced.delete(name)) this.rest(name)
     else this.#replaced.add(name)
   }
 
-  /** It is to be looked at once more for that reason. */
+  /** Returns whether the file must be refreshed again because it was replaced. */
   isReplaced(name: string): boolean {
     return this.#replaced.has(name)
   }
 
-  /** It could be looked at. */
+  /** Notes that the file could be refreshed. */
   settleReplaced(name: string): void {
     this.#replaced.delete(name)
   }

@@ -3,22 +3,22 @@ import type { ArchiveLook } from './archive-assessment.ts'
 
 export interface Settling {
   readonly state: CheckpointState
-  /** When to look again although nothing happens to the file; undefined where that would show nothing new. */
+  /** Delay before the file must be checked again without an event. Undefined if that would show nothing new. */
   readonly recheckMs: number | undefined
 }
 
 interface Unsettled {
   readonly generation: string
-  /** On the monotonic clock. */
+  /** Time on the monotonic clock. */
   readonly since: number
-  /** What our own repair of its rights made of the file's time of change. */
+  /** Change time of the file after the agent repaired its permissions. */
   readonly repairedNs: bigint | undefined
 }
 
 /**
- * Tells finished archives from those that are still being written. Whole and left alone for a while is finished; so is, at
- * once, what was renamed, linked or otherwise changed as a file after its last write: writers do that when they are done.
- * (That somebody closes a file is told to nobody here: Node passes on no such event.)
+ * Distinguishes finished archives from those that are still being written. A whole archive is finished once it has been
+ * unchanged for a while. It is finished at once if it was renamed, linked or otherwise changed after its last write,
+ * because writers do that at the end. Node.js does not report that a file was closed.
  */
 export class SettlingFiles {
   readonly #settleMs: number

@@ -6,13 +6,13 @@ import type { ArchiveReader } from '../inspection/archive-reader.ts'
 
 export interface SingleLookOptions extends ExamineOptions {
   readonly reader: Pick<ArchiveReader, 'summarize'>
-  /** What is known of it: what this reader has given up is not read again. */
+  /** Current row. An archive that this reader gave up is not read again. */
   readonly row?: Checkpoint
   readonly signal?: AbortSignal
   readonly now: Date
 }
 
-/** Has one archive read for somebody who waits for it. Undefined when it is gone, replaced, or no regular file. */
+/** Reads one archive for a waiting caller. Returns undefined if it is gone, was replaced, or is not a regular file. */
 export async function lookAtArchive(
   rawName: Uint8Array,
   { reader, row, signal, now, ...options }: SingleLookOptions,

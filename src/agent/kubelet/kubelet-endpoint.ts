@@ -18,14 +18,14 @@ interface KubeletTarget {
   readonly container: string
 }
 
-/** What stands between the brackets of the kubelet's error. */
+/** Text between the parentheses of the kubelet's error. */
 interface KubeletError {
   readonly error: string
 }
 
 const DEADLINE_EXCEEDED = 'rpc error: code = DeadlineExceeded desc = context deadline exceeded'
 
-/** What the kubelet would do and say, with our captures behind it. */
+/** Provides the kubelet's checkpoint endpoint on top of the agent's captures. */
 export class KubeletEndpoint implements KubeletServices {
   readonly enabled: boolean
   readonly minimumWaitSeconds: number
@@ -52,7 +52,7 @@ export class KubeletEndpoint implements KubeletServices {
     return { checkpoint: (request) => this.#checkpoint(target, seen, request) }
   }
 
-  /** At once after it was seen: what the node looks like is not asked for a second time. */
+  /** Requests a capture right after the container was found, without reading the state of the node again. */
   async #checkpoint(
     { namespace, pod, container }: KubeletTarget,
     seen: NodeSnapshot,
@@ -87,7 +87,7 @@ function hasGone(code: string): boolean {
   return ['ContainerNotRunning', 'ContainerNotFound', 'PodNotFound'].includes(code)
 }
 
-/** Throws what is no failure of the world but a defect. */
+/** Returns the text of an agent error. Throws all other errors, which are defects. */
 function describe(error: unknown): string {
   if (error instanceof AgentError) return goErrorText(error) ?? error.message
   throw error

@@ -3,8 +3,8 @@ import { AGENT_ACTOR, type CustodyDraft } from '../../custody/custody-entry.ts'
 import type { OpenRemoval } from '../custody/open-removals.ts'
 
 /**
- * Tells the end of removals that an earlier run announced and could not finish. The directory has been read by then: a
- * row that is there has its file.
+ * Records the end of removals that an earlier run announced and did not finish. Call it after the directory was read,
+ * so that every row has its file.
  */
 export async function settleRemovals(
   removals: readonly OpenRemoval[],
@@ -24,7 +24,7 @@ export async function settleRemovals(
       const there = find(checkpoint.id)
       if (there === undefined) return { ...about, outcome: 'done', detail }
       const isSame = generation === undefined || there.generation === generation
-      // Another file of that name says nothing about the one that was to go.
+      // Another file of that name says nothing about the one to be removed.
       return isSame
         ? { ...about, outcome: 'failed', detail: { ...detail, code: 'Interrupted' } }
         : { ...about, outcome: 'unknown', detail: { ...detail, code: 'CheckpointChanged' } }

@@ -6,21 +6,23 @@ import type { GonePodStore } from '../../store/gone-pod-store.ts'
 
 export interface OrphanWatchOptions {
   readonly store: GonePodStore
-  /** UIDs of all pods that the runtime knows, ended ones included. Rejects where it does not answer. */
+  /**
+   * Returns the UIDs of all pods known to the runtime, including ended ones. Rejects if the runtime does not answer.
+   */
   readonly listPodUids: () => Promise<ReadonlySet<string>>
   readonly logger: Logger
   readonly intervalMs?: number
-  /** In milliseconds, on a clock that nobody sets. */
+  /** Returns milliseconds on a monotonic clock. */
   readonly elapsed?: () => number
 }
 
 const INTERVAL_MS = 60_000
-/** So many pods are looked up before others get their turn. */
+/** Pods processed before the event loop gets its turn. */
 const SLICE = 1_000
 
 /**
- * Counts how long the pods of archives have been gone. Only the time between two answers of the runtime counts: while it
- * is down, or the agent is, nobody knows what is there.
+ * Measures how long the pods of archives have been gone. Only the time between two answers of the runtime counts, since
+ * the pods are unknown while the runtime or the agent is down.
  */
 export class OrphanWatch {
   readonly #options: OrphanWatchOptions
@@ -61,7 +63,7 @@ export class OrphanWatch {
       return
     }
     const now = this.#elapsed()
-    // A machine that slept has seen nothing meanwhile.
+    // Limits the time after a suspend of the machine, during which nothing was observed.
     const passed = this.#answeredAt === undefined ? 0 : Math.min(now - this.#answeredAt, 2 * this.#intervalMs)
     this.#answeredAt = now
     store.advance(there, passed)

@@ -8,7 +8,7 @@ import type { Policy } from '../../retention/policy.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
 import type { OpenPlan } from '../../http/retention-services.ts'
 
-/** The process holds every row while a plan is open. */
+/** Time after which an idle process ends. It holds all rows while a plan is open. */
 const IDLE_MS = 5_000
 
 export interface PlanInput {
@@ -22,7 +22,7 @@ export interface PlanInput {
 type Ask<Kind extends PlanRequest['kind']> = Omit<Extract<PlanRequest, { kind: Kind }>, 'number'>
 type AnyAsk = { [Kind in PlanRequest['kind']]: Ask<Kind> }[PlanRequest['kind']]
 
-/** Plans in a process of its own, which reads the index by itself: to hand it the rows would hold up answers. */
+/** Computes plans in a separate process that reads the index itself. Sending the rows to it would block the agent. */
 export class PlanLane {
   readonly #indexFile: string
   readonly #waiting = new Map<number, PromiseWithResolvers<PlanAnswer>>()
@@ -36,7 +36,7 @@ export class PlanLane {
     this.#indexFile = indexFile
   }
 
-  /** Throws an UnavailableError (`PlanFailed`). */
+  /** Computes a plan. Throws UnavailableError (`PlanFailed`). */
   async plan(input: PlanInput): Promise<OpenPlan> {
     const plan = ++this.#numbers
     this.#open.add(plan)
@@ -88,7 +88,7 @@ export class PlanLane {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const program = fileURLToPath(new URL(`./plan-process.${extension}`, import.meta.url))
     const planner = fork(program, [this.#indexFile], {
-      // The agent's own keep a heap small.
+      // The agent's own flags keep the heap small.
       execArgv: [],
       env: {},
       serialization: 'advanced',
@@ -119,20 +119,20 @@ export class PlanLane {
     this.#idleTimer = setTimeout(() => void this.#end('nothing to do'), IDLE_MS).unref()
   }
 
-  /** Its open plans are lost with it. */
+  /** Ends the process. Its open plans are lost. */
   async #end(why: string): Promise<void> {
     const planner = this.#planner
     this.#planner = undefined
     for (const [number, { resolve }] of this.#waiting) resolve({ number, kind: 'failed', error: why })
     this.#waiting.clear()
-    // It only reads: there is nothing that it would have to finish.
+    // The process only reads, so it has nothing to finish.
     if (planner?.kill('SIGKILL') !== true) return
     planner.ref()
     await once(planner, 'exit')
   }
 }
 
-/** One that cannot be reached ends, and its end is told. */
+/** Ignores a failed send: the process has ended, and its exit is reported. */
 function noteSent(): void {}
 
 function failed(answer: PlanAnswer): UnavailableError {

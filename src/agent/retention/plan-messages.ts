@@ -1,7 +1,7 @@
 import type { PlanHead, PlannedDisk, PlannedRemoval } from '../../retention/plan-types.ts'
 import type { Policy } from '../../retention/policy.ts'
 
-/** What the process that plans is asked. */
+/** Request to the process that computes plans. */
 export type PlanRequest = { readonly number: number } & (
   | {
       readonly kind: 'plan'
@@ -9,9 +9,9 @@ export type PlanRequest = { readonly number: number } & (
       readonly policy: Policy
       readonly nowMillis: number
       readonly disk: PlannedDisk
-      /** Whether pages of what is kept will be asked for. */
+      /** Whether the caller will request pages of the archives to keep. */
       readonly withKept?: boolean
-      /** Read, captured or verified right now. */
+      /** Archives that are being read, captured or verified. */
       readonly inUse: readonly string[]
     }
   | {

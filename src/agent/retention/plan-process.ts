@@ -6,10 +6,10 @@ import { errorText } from '../../shared/errors.ts'
 import { withRetentionRows } from '../../store/retention-rows.ts'
 import type { PlanAnswer, PlanRequest } from './plan-messages.ts'
 
-// A process of its own (decision 13): to read and judge 100,000 archives takes half a second, and so would handing them
-// over; a thread would have the small heap that suits an agent at rest.
+// Runs in its own process (decision 13). Reading and assessing 100,000 archives takes half a second, and sending them
+// would take as long. A thread would share the agent's small heap settings.
 
-/** A limit names so many archives at most that are in its way. */
+/** Maximum number of archives named as obstacles of a limit. */
 const MAX_NAMED = 100
 
 const [, , indexFile = ''] = process.argv
@@ -18,7 +18,7 @@ const plans = new Map<number, Plan>()
 process.on('message', (request: PlanRequest) => {
   process.send?.(answer(request), undefined, undefined, endWhereNobodyListens)
 })
-// The agent has ended, however it did.
+// The agent has ended.
 process.on('disconnect', () => process.exit())
 
 function endWhereNobodyListens(error: Error | null): void {
@@ -49,7 +49,7 @@ function plan({ plan: name, ...order }: Extract<PlanRequest, { kind: 'plan' }>):
   return { id, blocked: blocked.map(withFewNames), diskNotOurs, totals }
 }
 
-/** While they can be read: the index goes on changing. */
+/** Reads the texts of an archive while the index is open, since the index changes later. */
 function readTexts(archive: PlannedArchive): void {
   void archive.fileName
 }
@@ -66,7 +66,7 @@ function page({ plan: name, list, skip, count }: Extract<PlanRequest, { kind: 'p
     .map(({ archive, reasons }) => ({ archive: withOwnValues(archive), reasons }))
 }
 
-/** A row is a look at a table, which does not leave this process. */
+/** Copies the values of a row, which is a view of a table that cannot be sent to another process. */
 function withOwnValues(archive: PlannedArchive): PlannedArchive {
   return {
     id: archive.id,

@@ -2,15 +2,15 @@ import type { OpenPlan } from '../../http/retention-services.ts'
 import type { Policy } from '../../retention/policy.ts'
 
 export interface OpenPlanRequest {
-  /** Whether pages of what is kept will be asked for: they take time to prepare. */
+  /** Whether the caller will request pages of the archives to keep, which take time to prepare. */
   readonly withKept?: boolean
-  /** Undefined: the policy in force. */
+  /** Policy to use instead of the active one. */
   readonly policy?: Policy
-  /** This much more room is wanted than the disk has free. */
+  /** Space that is needed in addition to the free space of the disk. */
   readonly wantedBytes?: number
 }
 
-/** What would be removed now, and why. */
+/** Computes which archives would be removed now, with the reasons. */
 export interface Planner {
   readonly open: (order: OpenPlanRequest) => Promise<OpenPlan>
 }

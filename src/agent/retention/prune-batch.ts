@@ -17,7 +17,7 @@ export interface PruneTools {
   readonly directory: string
   readonly store: Pick<CheckpointStore, 'findFile' | 'findStanding'>
   readonly custody: {
-    /** Resolves once all are on the disk; where it rejects nothing is removed. */
+    /** Resolves once all entries are on disk. If it rejects, nothing is removed. */
     readonly recordRemovals: (drafts: readonly CustodyDraft[]) => Promise<void>
     readonly noteAll: (drafts: readonly CustodyDraft[]) => Promise<void>
   }
@@ -27,17 +27,17 @@ export interface PruneTools {
 
 export interface PruneRequest {
   readonly actor: CustodyActor
-  /** What every entry says of the sweep. */
+  /** Detail that every entry has about the sweep. */
   readonly detail: Readonly<Record<string, unknown>>
-  /** Whether what the plan keeps is still there: else its removals are not right any more. */
+  /** Returns whether the archives that the plan keeps still exist. If not, its removals are no longer valid. */
   readonly isPlanRight: () => boolean
 }
 
 export interface PruneOutcome {
   readonly removed: readonly { readonly checkpoint: CheckpointFile; readonly rule: string }[]
-  /** Announced in the custody log, and still there. */
+  /** Archives whose removal was announced in the custody log and that still exist. */
   readonly left: readonly (LeftArchive & { readonly checkpoint: CheckpointFile })[]
-  /** Not even announced: seen in time not to be as planned. */
+  /** Archives that differed from the plan before their removal was announced. */
   readonly skipped: readonly LeftArchive[]
 }
 
@@ -48,30 +48,30 @@ interface PendingRemoval {
   failure?: { readonly code: string; readonly reason: string }
 }
 
-/** So many are unlinked before others get their turn. */
+/** Files unlinked before the event loop gets its turn. */
 const SLICE = 8
 
-/** The file system refused to remove a file. */
+/** Code of a removal that the file system refused. */
 export const PRUNE_FAILED = 'PruneFailed'
 
-/** Its removals are on record, and nothing is removed yet. */
+/** A batch whose removals are recorded and not yet done. */
 export interface AnnouncedBatch {
-  /** Looks at each file again and unlinks it. An archive that is not as it was planned stays. */
+  /** Checks each file again and unlinks it. Keeps archives that differ from the plan. */
   readonly unlink: () => Promise<PrunedBatch>
 }
 
-/** Its files have no name any more; what is left to do can go on while the next batch is unlinked. */
+/** A batch whose files are unlinked. It can be finished while the next batch is unlinked. */
 export interface PrunedBatch {
-  /** Makes it durable with one fsync, and notes how it ended. */
+  /** Makes the removals durable with one fsync and records their outcomes. */
   readonly finish: () => Promise<PruneOutcome>
 }
 
-/** Another archive went without us, and this one may have to stay in its place. */
+/** Code of a removal that is invalid because another archive is gone. This archive may have to be kept in its place. */
 export const PLAN_CHANGED = 'PlanChanged'
 
 /**
- * Announces the removal of these archives with one fsync; what was announced is to be unlinked and finished. Throws where
- * they cannot be announced; what got into the log all the same is settled at the next start.
+ * Announces the removal of these archives with one fsync. Call `unlink` and `finish` on the result. If the announcement
+ * fails, it throws, and entries that reached the log are settled at the next start.
  */
 export async function announceBatch(
   removals: readonly PlannedRemoval[],
@@ -168,7 +168,7 @@ async function finish({ pending, skipped }: Chosen, { order, folder, tools }: Si
   try {
     await folder.flush()
   } catch (error) {
-    // Of what was not flushed nobody can say whether it will stay away.
+    // Without the flush, removed files may reappear after a crash.
     for (const item of pending) item.failure ??= failureOf(error)
   }
   failPoint('sweep.flushed')
@@ -189,7 +189,7 @@ async function finish({ pending, skipped }: Chosen, { order, folder, tools }: Si
   }
 }
 
-/** The log was written meanwhile, which takes a while. */
+/** Checks the archive again after the log was written, which takes a while. */
 function assertStillPlanned(
   { id, generation, state }: CheckpointFile,
   order: PruneRequest,

@@ -1,7 +1,7 @@
 import type { Logger } from '../../shared/logger.ts'
 import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 
-/** Says what sweeps did, and what stands in their way: that once, until it is something else. */
+/** Logs the results of sweeps and the obstacles of limits. Logs an obstacle once until it changes. */
 export class RetentionLog {
   readonly #logger: Logger
   #said = ''
@@ -10,7 +10,7 @@ export class RetentionLog {
     this.#logger = logger
   }
 
-  /** Whether the report tells anything new. */
+  /** Logs a report. Returns whether it has anything new. */
   tell(report: SweepReport): boolean {
     const { id, trigger, planId, outcome, error, removed, byRule, failed, skipped } = report
     const isBusy = removed.count + failed.count + skipped.count > 0 || outcome !== 'done'

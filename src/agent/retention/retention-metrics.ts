@@ -1,7 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { SweepReport } from '../../checkpoint/sweep-report.ts'
 
-/** What sweeps did. The names of rules are the operator's own. */
+/** Metrics of sweeps. The names of rules come from the operator's policy. */
 export class RetentionMetrics {
   readonly #removed: Counter<'rule'>
   readonly #removedBytes: Counter<'rule'>
@@ -45,7 +45,7 @@ export class RetentionMetrics {
     this.#diskNotOurs = gauge('disk_not_ours', 'Whether something else than archives fills their disk')
   }
 
-  /** Of this run or an earlier one. */
+  /** Restores the time of the last success from a report of this run or an earlier one. */
   remember({ outcome, startedAt }: SweepReport): void {
     if (outcome === 'done') this.#lastSuccess.set(Date.parse(startedAt) / 1000)
   }

@@ -39,7 +39,7 @@ export interface RetentionOptions {
   readonly custody: Custody
   readonly readers: Readers
   readonly staging: Staging
-  /** UIDs of the pods that the runtime knows. Rejects where it does not answer. */
+  /** Returns the UIDs of the pods known to the runtime. Rejects if the runtime does not answer. */
   readonly listPodUids: () => Promise<ReadonlySet<string>>
   readonly metrics: RetentionMetrics
   readonly policy: Policy
@@ -47,7 +47,7 @@ export interface RetentionOptions {
   readonly logger: Logger
 }
 
-/** Decides what is removed, and removes it. */
+/** Plans and performs the removal of archives. */
 export class Retention implements RetentionServices {
   readonly #options: RetentionOptions
   readonly #lane: PlanLane
@@ -99,7 +99,7 @@ export class Retention implements RetentionServices {
         await Promise.all(names.map((name) => inventory.refresh(name)))
       },
       onLeft: async (id) => {
-        // What was found out about it while it was about to go is not on record yet.
+        // Changes found during the planned removal are not recorded yet.
         const row = store.find(id)
         await (row === undefined ? custody.gone(id) : custody.looked(row))
       },
@@ -129,7 +129,7 @@ export class Retention implements RetentionServices {
     })
   }
 
-  /** The log has been read and the directory too. */
+  /** Starts retention. Call it after the custody log and the directory have been read. */
   async start(): Promise<void> {
     const { custody, store } = this.#options
     await settleRemovals(custody.interruptedRemovals, {
@@ -141,14 +141,14 @@ export class Retention implements RetentionServices {
     this.#started.resolve()
   }
 
-  /** A sweep under way ends with its batch. */
+  /** Stops retention. A sweep under way ends after its current batch. */
   async stop(): Promise<void> {
     this.#unwatch()
     await Promise.all([this.#sweeper.stop(), this.#triggers.stop(), this.#orphans.stop()])
     await this.#lane.close()
   }
 
-  /** From now on this one is in force. */
+  /** Activates this policy. */
   usePolicy(policy: Policy): void {
     this.#policy = policy
     this.#mistakes = []
@@ -156,7 +156,7 @@ export class Retention implements RetentionServices {
     this.#options.logger.info({ policy }, 'Another retention policy is in force')
   }
 
-  /** Somebody has written one that cannot be followed. */
+  /** Reports mistakes in a new policy. The active policy stays in force. */
   refusePolicy(mistakes: readonly string[]): void {
     this.#mistakes = mistakes
     this.#options.logger.error({ mistakes }, 'Cannot read the retention policy; the one before stays in force')
@@ -172,7 +172,10 @@ export class Retention implements RetentionServices {
     }
   }
 
-  /** By the policy in force, or by this one as it would stand in the file. Throws InvalidInputError (`InvalidPolicy`). */
+  /**
+   * Computes a plan for the active policy or for this one, given as in the policy file. Throws InvalidInputError
+   * (`InvalidPolicy`).
+   */
   async plan({
     policy,
     withKept = false,
@@ -188,7 +191,7 @@ export class Retention implements RetentionServices {
     return await this.#sweeper.sweep(order)
   }
 
-  /** Newest first. */
+  /** Lists reports of sweeps, newest first. */
   history(page: { readonly limit: number; readonly before?: string }): {
     readonly reports: readonly SweepReport[]
     readonly remaining: number
@@ -196,7 +199,7 @@ export class Retention implements RetentionServices {
     return this.#history.list(page)
   }
 
-  /** So that so much more is free; what the policy keeps stays all the same. */
+  /** Sweeps until this much additional space is free. Archives that the policy keeps are not removed. */
   async makeRoom(wantedBytes: number): Promise<void> {
     try {
       await this.#started.promise
@@ -207,7 +210,7 @@ export class Retention implements RetentionServices {
     }
   }
 
-  /** Undefined where an archive like this one may stay. */
+  /** Returns the reason why retention would remove an archive like this one, or undefined if it may stay. */
   rejectionReason({
     namespace,
     pod,
@@ -232,8 +235,8 @@ export class Retention implements RetentionServices {
   }
 
   /**
-   * Archives whose capture is not over: they may have their names already. One that is to be removed has been ready for
-   * longer than this answer holds.
+   * Returns archives whose capture is not over, since they may be published already. The cache is safe: an archive to
+   * be removed has been ready for longer than the cache is valid.
    */
   #capturedNow(): ReadonlySet<string> {
     const now = performance.now()
@@ -252,13 +255,13 @@ export class Retention implements RetentionServices {
     inventory.events.emit('changed', shown)
   }
 
-  /** Folders that no capture knows: one that failed badly may have left them. */
+  /** Removes staging directories without a capture, which a failed capture may have left. */
   async #tidyStaging(): Promise<void> {
     const { staging, jobs, clock, logger } = this.#options
     try {
       for (const name of await staging.listLeftovers()) {
         const isOld = clock.now().getTime() - (await lastTouched(join(staging.root, name))) > LEFTOVER_MS
-        // Looked up last: a capture has its row before it has its folder.
+        // Checked last: a capture has its row before its directory.
         const isWanted = jobs.listUnfinished().some(({ traces }) => traces.stagingId === name)
         if (isOld && !isWanted) await staging.remove(name)
       }
@@ -271,7 +274,9 @@ export class Retention implements RetentionServices {
 const CAPTURED_HOLDS_MS = 100
 const LEFTOVER_MS = 3_600_000
 
-/** The folder itself does not change while a file in it is written. */
+/**
+ * Returns the latest modification time of the directory and its files. Writes to a file do not change the directory.
+ */
 async function lastTouched(folder: string): Promise<number> {
   const paths = [folder, ...(await readdir(folder)).map((name) => join(folder, name))]
   return Math.max(...(await Promise.all(paths.map(async (path) => (await lstat(path)).mtimeMs))))

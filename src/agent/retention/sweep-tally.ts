@@ -1,9 +1,9 @@
 import type { Count, LeftArchive, SweepReport } from '../../checkpoint/sweep-report.ts'
 
-/** A report names so many archives at most. */
+/** Maximum number of archives that a report names. */
 const MAX_NAMED = 100
 
-/** Adds up what the batches of one sweep did. */
+/** Adds up the results of the batches of a sweep. */
 export class SweepTally {
   readonly #byRule = new Map<string, { count: number; bytes: number }>()
   readonly #left = { failed: [] as LeftArchive[], skipped: [] as LeftArchive[] }

@@ -17,12 +17,12 @@ export interface SweepTriggersOptions {
 }
 
 const DISK_EVERY_MS = 2_000
-/** When it fills, or there is something new, the disk is looked at sooner, but not at each of a thousand files. */
+/** Minimum time between checks of the disk, if it fills quickly or archives were added. */
 const SOON_MS = 250
-/** A full disk that no sweep can help is no reason to plan all the time. */
+/** Longest pause after sweeps that could not free a full disk, to limit the cost of planning. */
 const LONGEST_REST_MS = 60_000
 
-/** Says when to sweep: by the clock, and when the disk is nearly full. */
+/** Triggers sweeps on schedule and when the disk is nearly full. */
 export class SweepTriggers {
   readonly #options: SweepTriggersOptions
   readonly #stop = new AbortController()
@@ -51,7 +51,7 @@ export class SweepTriggers {
     await this.#loop
   }
 
-  /** The policy may be another one by now. */
+  /** Applies the schedule of the current policy. */
   reschedule(): void {
     void this.#task?.destroy()
     this.#task = undefined
@@ -67,7 +67,7 @@ export class SweepTriggers {
     return this.#task?.getNextRun() ?? undefined
   }
 
-  /** There is an archive more, or one that may be removed by now. */
+  /** Notes that an archive was added or may now be removed. */
   noteGrowth(): void {
     this.#fruitless = 0
     this.#notBefore = Math.min(this.#notBefore, performance.now() + 4 * this.#planMs)
@@ -92,7 +92,7 @@ export class SweepTriggers {
     this.#wake = undefined
   }
 
-  /** Returns after how long to look again. */
+  /** Checks the disk and returns the time until the next check. */
   async #lookAtDisk(): Promise<number> {
     const { directory, policy, diskEveryMs = DISK_EVERY_MS } = this.#options
     const readDisk = this.#options.readDisk ?? (() => readDiskSpace(directory))
@@ -113,7 +113,7 @@ export class SweepTriggers {
     return diskEveryMs
   }
 
-  /** Until it is too full, if it fills on as it did since the last look. */
+  /** Returns the time until the disk is too full at the rate since the last check. */
   #fullInMs(disk: DiskSpace): number {
     const before = this.#seen
     this.#seen = { ...disk, at: performance.now() }

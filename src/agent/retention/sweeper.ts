@@ -25,52 +25,52 @@ import { SweepTally } from './sweep-tally.ts'
 
 export interface SweepRequest {
   readonly trigger: SweepTrigger
-  /** The agent itself unless given. */
+  /** Defaults to the agent itself. */
   readonly actor?: CustodyActor
-  /** The plan that was looked at: any other is refused. */
+  /** ID of the plan that was approved. Any other plan is refused. */
   readonly planId?: string
-  /** Why, for the custody log. */
+  /** Reason for the custody log. */
   readonly reason?: string
   readonly wantedBytes?: number
 }
 
 export interface SweeperOptions extends PruneTools {
   readonly planner: Planner
-  /** What happens to these files is ours to tell. */
+  /** Excludes archives from scans, because the sweep reports their changes. */
   readonly exclude: (ids: readonly string[]) => void
   readonly release: (ids: readonly string[]) => void
-  /** Takes away the rows of these very files. */
+  /** Removes the rows of these files. */
   readonly forget: (removed: readonly CheckpointFile[]) => void
-  /** Resolves once the rows of these are as their files are. */
+  /** Resolves once the rows of these archives are up to date. */
   readonly recheck: (ids: readonly string[]) => Promise<void>
-  /** It was announced that the archive would go, and it did not, or not through us. */
+  /** Called if an announced removal did not happen or was done by another program. */
   readonly onLeft: (id: string) => Promise<void>
-  /** Shows on its row why an archive could not be removed; undefined: that is over. */
+  /** Shows on the archive's row why it could not be removed. Undefined clears the reason. */
   readonly onError: (id: string, reason: string | undefined) => void
   readonly onReport: (report: SweepReport) => void
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** So many entries share an fsync. */
+/** Archives per batch, whose entries share an fsync. */
 const BATCH = 64
-/** Where others remove archives all the time, that is for the next sweep. */
+/** Maximum number of plans per sweep. If other programs keep removing archives, the next sweep continues. */
 const MAX_PLANS = 10
-/** So many are handed over at once by the process that plans. */
+/** Archives requested at once from the process that computes plans. */
 const PAGE = 8 * BATCH
-/** Rows that go together cost a quarter of what they cost one batch after the other, and so many some 40 ms. */
+/** Rows removed at once, which takes about 40 ms. This costs a quarter of removing them batch by batch. */
 const FORGOTTEN_AT_ONCE = 16 * BATCH
-/** Until then the list still shows what is gone. */
+/** Maximum time for which the list still shows removed archives. */
 const FORGOTTEN_AFTER_MS = 500
 
-/** Carries plans out, one at a time. */
+/** Carries out plans, one at a time. */
 export class Sweeper {
   readonly #options: SweeperOptions
   readonly #stop = new AbortController()
   #current: Promise<SweepReport> | undefined
-  /** Being removed by us right now. */
+  /** Archives that this sweep is removing. */
   readonly #pending = new Set<string>()
-  /** How many archives went without us: a plan from before that may have counted on them. */
+  /** Number of archives that other programs removed. An older plan may have counted on them. */
   #losses = 0
   #failing = new Set<string>()
 
@@ -82,25 +82,25 @@ export class Sweeper {
     return this.#current !== undefined
   }
 
-  /** Resolves when no sweep is under way. */
+  /** Resolves once no sweep is under way. */
   async idle(): Promise<void> {
     while (this.#current !== undefined) await this.#current.catch(() => undefined)
   }
 
-  /** An archive has gone from the directory. */
+  /** Notes that an archive is gone from the directory. */
   noteRemoved(id: string): void {
     if (!this.#pending.has(id)) this.#losses += 1
   }
 
-  /** Ends after the batch under way. */
+  /** Stops after the current batch. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#current?.catch(() => undefined)
   }
 
   /**
-   * Resolves when nothing is left to remove. Throws a ConflictError (`SweepRunning`, `PlanChanged`), and an
-   * UnavailableError where the custody log or the directory cannot be written: then the rest stays.
+   * Sweeps and resolves once nothing is left to remove. Throws ConflictError (`SweepRunning`, `PlanChanged`), or
+   * UnavailableError if the custody log or the directory cannot be written. The remaining archives then stay.
    */
   async sweep(order: SweepRequest): Promise<SweepReport> {
     if (this.#stop.signal.aborted) {
@@ -142,7 +142,7 @@ export class Sweeper {
   }
 
   async #removeAll(run: Run): Promise<void> {
-    // Nothing is announced that cannot be done.
+    // Checked first so that no impossible removal is announced.
     if (run.plan.head.totals.removedArchives > 0) await this.#assertWritable()
     const removals = new PlannedRemovals(run)
     let ahead: Promise<Announced | undefined> | undefined
@@ -155,7 +155,7 @@ export class Sweeper {
           if (this.#losses === run.losses) break
           continue
         }
-        // The disk takes its time for what is announced: meanwhile there is something to unlink.
+        // Writing the announcement takes time on the disk, so files are unlinked meanwhile.
         if (this.#losses === run.losses) ahead = this.#announceNext(run, removals)
         ahead?.catch(() => undefined)
         await this.#unlink(run, batch)
@@ -164,7 +164,7 @@ export class Sweeper {
       run.isOver = true
       throw error
     } finally {
-      // What was begun is brought to its end in any case, and why it failed is what matters then.
+      // Every batch that was begun is finished. If the last batch fails, its error is the one that is reported.
       const announced = await ahead?.catch(() => undefined)
       if (announced !== undefined) await this.#unlink(run, announced).catch(() => undefined)
       await run.lastBatch.finally(() => {
@@ -175,7 +175,7 @@ export class Sweeper {
     else this.#forgetTroubles(run.tried)
   }
 
-  /** Undefined when there is nothing left to remove. */
+  /** Announces the next batch. Returns undefined if nothing is left to remove. */
   async #announceNext(run: Run, removals: PlannedRemovals): Promise<Announced | undefined> {
     const { tried } = run
     while (!this.#stop.signal.aborted) {
@@ -188,9 +188,9 @@ export class Sweeper {
     return undefined
   }
 
-  /** An archive that the plan may have counted on is gone. */
+  /** Makes a new plan because an archive that the old plan may have counted on is gone. */
   async #planAnew(run: Run, removals: PlannedRemovals): Promise<void> {
-    // Who has agreed to a plan has not agreed to another one.
+    // The approval of a plan does not extend to another one.
     if (run.order.planId !== undefined) throw planChanged()
     await run.lastBatch
     run.plans += 1
@@ -224,7 +224,7 @@ export class Sweeper {
     return { ids, batch }
   }
 
-  /** Returns when the files are unlinked: how that ended is noted while the next ones are. */
+  /** Unlinks a batch. Its outcomes are recorded while the next batch is unlinked. */
   async #unlink(run: Run, { ids, batch }: Announced): Promise<void> {
     const pruned = await batch.unlink()
     const before = run.lastBatch
@@ -233,7 +233,7 @@ export class Sweeper {
       throw error
     })
     run.lastBatch = finished
-    // Whoever waits for the last one is told; until then nobody may.
+    // The last batch is awaited later, so prevent an unhandled rejection until then.
     finished.catch(() => undefined)
     await before
   }
@@ -260,7 +260,7 @@ export class Sweeper {
     failPoint('sweep.forgotten')
   }
 
-  /** The rows of what is still there are as their files, and show why it could not be removed. */
+  /** Updates the rows of archives that still exist and shows why they could not be removed. */
   async #settle({ left, skipped }: PruneOutcome): Promise<void> {
     const { release, recheck, onLeft, onError } = this.#options
     const others = [...left, ...skipped].map(({ id }) => id)
@@ -280,7 +280,7 @@ export class Sweeper {
     this.#options.release(ids)
   }
 
-  /** What is not to be removed any more has no trouble with it. */
+  /** Clears the error of archives that are no longer to be removed. */
   #forgetTroubles(tried: ReadonlySet<string>): void {
     for (const id of this.#failing) {
       if (tried.has(id)) continue
@@ -313,7 +313,7 @@ interface Announced {
   readonly batch: AnnouncedBatch
 }
 
-/** What a plan removes, batch by batch. */
+/** Divides the removals of a plan into batches. */
 class PlannedRemovals {
   readonly #run: Run
   #page: readonly PlannedRemoval[] = []
@@ -324,14 +324,14 @@ class PlannedRemovals {
     this.#run = run
   }
 
-  /** At the beginning of another plan. */
+  /** Starts at the beginning of a new plan. */
   begin(): void {
     this.#page = []
     this.#at = 0
     this.#skip = 0
   }
 
-  /** Empty at the end. */
+  /** Returns the next batch, which is empty at the end. */
   async next(): Promise<readonly PlannedRemoval[]> {
     if (this.#at >= this.#page.length) {
       this.#page = await this.#run.plan.page('remove', { skip: this.#skip, count: PAGE })
@@ -344,20 +344,20 @@ class PlannedRemovals {
   }
 }
 
-/** One sweep while it is under way. */
+/** State of one sweep. */
 class Run implements Disposable {
   readonly order: SweepRequest
   losses: number
   plans = 1
   isStopped = false
-  /** Nothing more is removed, also of what was announced. */
+  /** Whether to stop all removals, including announced ones. */
   isOver = false
   error: unknown
-  /** An archive is tried once a sweep. */
+  /** Archives tried in this sweep. Each is tried once. */
   readonly tried = new Set<string>()
-  /** Resolves when what was unlinked is noted. */
+  /** Resolves once the outcomes of all unlinked batches are recorded. */
   lastBatch: Promise<void> = Promise.resolve()
-  /** Removed and noted, and their rows still there. */
+  /** Archives that were removed and recorded but still have rows. */
   gone: CheckpointFile[] = []
   #forgottenAt = performance.now()
   readonly #startedAt: Date
@@ -393,7 +393,7 @@ class Run implements Disposable {
   add({ removed, left, skipped }: PruneOutcome): void {
     for (const { checkpoint, rule } of removed) this.#tally.removed(rule, checkpoint.sizeBytes)
     for (const { id, fileName, code, reason } of left) {
-      // The next plan says whether it is to go.
+      // The next plan decides whether to remove the archive.
       if (code === PLAN_CHANGED) this.tried.delete(id)
       else this.#tally.left(code === PRUNE_FAILED ? 'failed' : 'skipped', { id, fileName, code, reason })
     }
@@ -435,7 +435,7 @@ function planChanged(): ConflictError {
   })
 }
 
-/** For those who show a row: with the reason why it could not be removed, or without one. */
+/** Returns the row with the reason why its archive could not be removed, or without one. */
 export function withTrouble(checkpoint: Checkpoint, reason: string | undefined): Checkpoint {
   const problems = checkpoint.problems.filter(({ code }) => code !== PRUNE_FAILED)
   if (reason !== undefined) problems.push({ code: PRUNE_FAILED, weight: 'note', detail: reason })

@@ -15,7 +15,9 @@ export interface HealthSources {
   readonly isIndexGone: boolean
 }
 
-/** No names, paths or texts of others in here: anybody may ask. */
+/**
+ * Returns the checks of the agent's health. They have no names, paths or texts of users, because anyone may read them.
+ */
 export function checkHealth({
   runtime,
   staging,

@@ -17,13 +17,13 @@ export interface MetricsSources {
   readonly readers: () => ReaderFigures
 }
 
-/** The processes that read archives, all together. */
+/** Figures of all processes that read archives. */
 export interface ReaderFigures {
   readonly processes: number
   readonly bytes: number
 }
 
-/** What the inventory is at. */
+/** Figures of the inventory. */
 export interface InventoryFigures {
   readonly byState: Readonly<Record<string, number>>
   readonly archiveBytes: number
@@ -33,13 +33,15 @@ export interface InventoryFigures {
   readonly waitingForHash: number
 }
 
-/** The distribution of the event loop's lag would wake an agent at rest a hundred times a second. */
+/**
+ * Interval that disables the distribution of event loop lag, which would wake an idle agent a hundred times a second.
+ */
 const NEVER_MS = 24 * 60 * 60 * 1_000
 const DISTRIBUTION_OF_LAG = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map(
   (part) => `nodejs_eventloop_lag_${part}_seconds`,
 )
 
-/** What is counted. No label holds a name that somebody else chose. */
+/** Metrics of the agent. No label holds a name chosen by a user. */
 export class AgentMetrics {
   readonly #registry = new Registry()
   readonly retention = new RetentionMetrics(this.#registry)
@@ -90,7 +92,7 @@ export class AgentMetrics {
     this.#resumed.inc({ origin: 'foreign' }, 0)
   }
 
-  /** Gauges are read when they are asked for. */
+  /** Registers the gauges, which are read at each scrape. */
   observe(sources: MetricsSources): void {
     const { version, runtimeState, captureCounts, keptArchives, frozenContainers, leftoverImages } = sources
     const { custodyState, inventory, readers } = sources

@@ -3,12 +3,15 @@ import type { CaptureJob } from '../../checkpoint/capture-job.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import type { NodeEvent } from '../../checkpoint/node-event.ts'
 
-/** How many events one who was away can catch up on. */
+/** Number of events that a client can catch up on after a disconnect. */
 const KEPT = 1_000
 
-/** Tells those who watch what happens to the archives and captures of this node, the last while of it again. */
+/**
+ * Sends events about the archives and captures of this node. A client that reconnects receives the recent events that
+ * it missed.
+ */
 export class NodeEvents {
-  /** Ids of an earlier run of the agent mean nothing to this one. */
+  /** Part of each event's ID, so that IDs of earlier runs are not mistaken for those of this one. */
   readonly #run = ulid()
   readonly #listeners = new Set<(event: NodeEvent) => void>()
   readonly #kept: NodeEvent[] = []
@@ -23,20 +26,20 @@ export class NodeEvents {
     this.#send({ id: this.#nextId(), type: 'removed', checkpointId, ...of })
   }
 
-  /** The job has got into another state. */
+  /** Reports a new state of the job. */
   emitCapture(job: CaptureJob): void {
     this.#send({ id: this.#nextId(), type: 'capture', job })
   }
 
   /**
-   * More of it is written. For those who watch now: who was away learns from the next state. It goes under the number of
-   * the event before it, so that whoever comes back with that number misses nothing.
+   * Reports progress of the job to connected clients. It has the ID of the previous event, so that a client that
+   * reconnects with that ID misses nothing.
    */
   emitProgress(job: CaptureJob): void {
     this.#tell({ id: `${this.#run}-${this.#count}`, type: 'capture', job })
   }
 
-  /** First what came after that event, then what comes. Returns how to end it. */
+  /** Sends the events after `lastEventId`, then new ones. Returns a function that ends the watch. */
   watch(lastEventId: string | undefined, onEvent: (event: NodeEvent) => void): () => void {
     for (const event of this.#missed(lastEventId)) onEvent(event)
     this.#listeners.add(onEvent)

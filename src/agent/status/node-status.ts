@@ -23,7 +23,7 @@ export interface NodeStatusSources {
   readonly tlsFingerprint: string | undefined
 }
 
-/** Counts and capability, no names: every authenticated caller may see it. */
+/** Returns counts and capabilities without names, which every authenticated caller may see. */
 export async function describeNode(sources: NodeStatusSources): Promise<NodeStatus> {
   const { node, agentVersion, checkpointsDirectory, diskFloor, captures, freezeGuard, custody, tlsFingerprint } =
     sources
