@@ -1,4 +1,4 @@
-import type { Candidate } from './cases.ts'
+import type { Candidate } from './candidates.ts'
 import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 
 export type Obstacle = BlockedLimit['by'][number]['why']

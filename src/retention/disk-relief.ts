@@ -1,4 +1,4 @@
-import type { Candidate } from './cases.ts'
+import type { Candidate } from './candidates.ts'
 import type { PlannedDisk } from './plan-types.ts'
 import type { DiskPolicy } from './policy.ts'
 

@@ -1,5 +1,5 @@
 import { formatDuration } from '../shared/quantity.ts'
-import type { Candidates, Group } from './cases.ts'
+import type { Candidates, Group } from './candidates.ts'
 import type { Reason } from './plan-types.ts'
 import type { Rule } from './policy.ts'
 import { reason } from './reasons.ts'

@@ -1,5 +1,5 @@
 import { formatDuration, formatSize } from '../shared/quantity.ts'
-import type { Candidate, Candidates, Excess, Group } from './cases.ts'
+import type { Candidate, Candidates, Excess, Group } from './candidates.ts'
 import type { Reason } from './plan-types.ts'
 import { isLimited, SCOPES, type Policy, type Rule, type Scope } from './policy.ts'
 import { reason } from './reasons.ts'

@@ -1,6 +1,6 @@
 import { formatDuration, formatPercentage, formatSize } from '../shared/quantity.ts'
 import { BlockedLimits, obstacleOf } from './blocked-limits.ts'
-import { openCases, type Candidate } from './cases.ts'
+import { openCases, type Candidate } from './candidates.ts'
 import { chooseForDisk, missingBytes } from './disk-relief.ts'
 import { markKept } from './keep-rules.ts'
 import { applyLimits, mayGo } from './limits.ts'
