@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// oxlint-disable-next-line import/no-unassigned-import -- it begins the program anew, and has nothing to give
+// oxlint-disable-next-line import/no-unassigned-import -- it restarts the program and exports nothing
 import './config/small-process.ts'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -7,7 +7,8 @@ import process from 'node:process'
 import type { Command } from './config/command-line.ts'
 import type { Config } from './config/config.ts'
 
-// All but the least is imported late: what stands above is read twice, before the program begins anew and after.
+// All other modules are imported on demand: the static imports above are loaded twice, before and
+// after the program restarts itself.
 
 const WRONG_USAGE = 2
 
@@ -62,7 +63,10 @@ async function verifyOrEnd({ kind, argv }: Extract<Command, { readonly argv: unk
   }
 }
 
-/** The first signal begins an orderly stop, a second one ends it: what is left is found at the next start. */
+/**
+ * Starts an orderly stop on the first signal and exits on the second. The next start recovers the
+ * rest.
+ */
 function stopOnSignal(stop: (signal: string) => Promise<void>): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -93,8 +97,8 @@ async function readCommandOrEnd(version: string): Promise<Command> {
 }
 
 /**
- * Ends an agent that cannot start or go on. Its log gets a last line like the others, on standard output; whoever sits
- * at a terminal gets text instead.
+ * Ends an agent that cannot start or continue. Writes a last log line to standard output; on a
+ * terminal, writes plain text to standard error.
  */
 async function endRun(error: unknown, { node = nodeName(), exitCode = 1 } = {}): Promise<never> {
   const { fatalText, logFatal } = await import('./shared/json-log.ts')
@@ -107,14 +111,14 @@ async function endRun(error: unknown, { node = nodeName(), exitCode = 1 } = {}):
   }
 }
 
-/** Ends a command that somebody has typed: its answer is text. */
+/** Ends a command run by a user, with plain text. */
 async function endCommand(error: unknown): Promise<never> {
   const { fatalText } = await import('./shared/json-log.ts')
   process.stderr.write(fatalText(error))
   process.exit(WRONG_USAGE)
 }
 
-/** For the time before the configuration is known. */
+/** Names the node before the configuration is known. */
 function nodeName(): string {
   return process.env['NODE_NAME'] || hostname().toLowerCase()
 }

@@ -11,13 +11,19 @@ import { armFailPoint } from './shared/fail-point.ts'
 import { collectWhenIdle } from './shared/idle-collection.ts'
 import { jsonLog } from './shared/json-log.ts'
 
-/** What requests that do not wait for a capture may take after the listeners have closed. */
+/**
+ * Time that requests may take after the listeners have closed, other than those waiting for a
+ * capture.
+ */
 const DRAIN_MS = 5_000
 
-/** Ends the agent in good order; the text says why. */
+/** Stops the agent in order; the argument gives the reason for the log. */
 type Stop = (why: string) => Promise<void>
 
-/** Builds the parts and starts them bottom up; what it resolves with stops them top down. */
+/**
+ * Builds and starts all components, dependencies first. Returns a function that stops them in
+ * reverse.
+ */
 export async function runAgent(config: Config, version: string): Promise<Stop> {
   const logger = jsonLog({ level: config.log.level, node: config.node.name })
   if (config.debug.failPoint !== undefined) armFailPoint(config.debug.failPoint)
@@ -57,7 +63,7 @@ export async function runAgent(config: Config, version: string): Promise<Stop> {
         })
   const access = await openAccess({ ...config.server.auth, clock: systemClock, logger })
   const { actions, captures, checkpoints, contents, custody, kubelet, metrics, retention } = agent
-  // Streams that would never end by themselves are told when the agent does.
+  // Notifies streams that would never end by themselves.
   const ending = new AbortController()
   const app = createApp(
     {

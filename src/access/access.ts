@@ -15,18 +15,26 @@ import { parseTokenFile } from './token-file.ts'
 import { TokenFileAccess } from './token-file-access.ts'
 import { watchFile, type WatchedFile } from './watched-file.ts'
 
-/** Who asks, and what may they do. */
+/** Authenticates callers and decides what they may do. */
 export interface Access {
-  /** Undefined: nobody we know. Throws UnavailableError (`AuthorizationUnavailable`). */
+  /**
+   * Identifies the caller; undefined if the credentials are not valid. Throws UnavailableError
+   * (`AuthorizationUnavailable`).
+   */
   readonly authenticate: (credentials: Credentials) => Identity | undefined | Promise<Identity | undefined>
   readonly authorizer: Authorizer
-  /** Whether a caller may show a certificate. */
+  /** True if callers may authenticate with a client certificate. */
   readonly takesCertificates: boolean
-  /** Which CAs client certificates must lead to, where they are taken. */
+  /**
+   * CAs that the TLS layer trusts for client certificates. Absent if client certificates are not
+   * accepted.
+   */
   readonly clientAuthorities?: TrustedAuthorities
-  /** Whether the port serves programs on this machine only: no web page, no other host name. */
+  /**
+   * True if the port serves only programs on this machine: no web pages and no other host names.
+   */
   readonly isLoopbackOnly?: boolean
-  /** Looks for changes at once, for tests and signals. */
+  /** Checks for changed files and CAs immediately; used by tests and signal handlers. */
   readonly refresh: () => Promise<void>
   readonly stop: () => void
 }
@@ -44,19 +52,22 @@ export interface KubernetesAccess {
   readonly tokenTtlMs: number
   readonly allowTtlMs: number
   readonly denyTtlMs: number
-  /** Authorities of client certificates, beside those of the cluster. */
+  /** File with CAs for client certificates, in addition to those of the cluster. */
   readonly clientCaFile: string | undefined
-  /** Whether the certificates of the cluster's own users and front proxies are taken. */
+  /** True if the client certificates of the cluster's users and front proxies are accepted. */
   readonly clusterCertificates: boolean
 }
 
-/** Throws InvalidInputError for files that cannot be used. The API server need not answer yet. */
+/**
+ * Opens the configured mode of access. Throws InvalidInputError for files that cannot be used. The
+ * API server does not have to be reachable yet.
+ */
 export async function openAccess(options: AccessOptions): Promise<Access> {
   if (options.mode === 'none') return { ...OPEN_TO_ALL, isLoopbackOnly: true }
   return options.mode === 'tokens' ? openTokenFile(options) : openKubernetes(options)
 }
 
-/** Everyone is anonymous and may do everything: for the loopback address only. */
+/** Treats every caller as anonymous and allows everything. Use it only on the loopback address. */
 export const OPEN_TO_ALL: Access = {
   authenticate: () => ({ principal: ANONYMOUS, until: Number.POSITIVE_INFINITY }),
   authorizer: { isOpen: true, decide: () => ({ isAllowed: true, until: Number.POSITIVE_INFINITY }) },
@@ -65,7 +76,10 @@ export const OPEN_TO_ALL: Access = {
   stop: () => {},
 }
 
-/** How long what a long answer was allowed by is believed, where there is no cache whose entry could end. */
+/**
+ * Time after which a long response checks its permission again, since a token file has no cache
+ * entry that expires.
+ */
 const TOKEN_FILE_MS = 10_000
 
 async function openTokenFile({
@@ -117,7 +131,7 @@ async function openKubernetes(
   }
 }
 
-/** Throws InvalidInputError. */
+/** Parses the CAs of a PEM file. Throws InvalidInputError. */
 function parseAuthorities(text: string, path: string) {
   const fail = (reason: string, cause?: unknown) => {
     const hint = 'server.auth.clientCaFile must hold the certificates of the CAs as PEM, one after the other.'
@@ -134,7 +148,7 @@ function parseAuthorities(text: string, path: string) {
   return authorities
 }
 
-/** The parts that stand on an API server, whichever it is. */
+/** Builds the parts that depend on an API server, without depending on a particular one. */
 function kubernetesAccess(
   options: Omit<KubernetesAccess, 'api'> & {
     readonly api: ApiServer
@@ -160,7 +174,9 @@ function kubernetesAccess(
     const { value, until } = await tokens.authenticate(token, credentials.connection)
     return value && unlessReserved({ principal: value, until })
   }
-  /** A token beside it may still be good. */
+  /**
+   * Ignores certificates that cannot be checked, because the token beside them may still be valid.
+   */
   const tryCertificates = (credentials: Credentials) => {
     try {
       return certificates.authenticate(credentials)

@@ -9,37 +9,46 @@ import { ApiServerError } from './api-server-error.ts'
 export interface ApiServerOptions {
   /** `https://host:port` */
   readonly url: string
-  /** The service account's; the kubelet replaces it while we run. */
+  /** Token file of the service account. The kubelet replaces it while the agent runs. */
   readonly tokenFile: string
-  /** PEM. */
+  /** CA file of the API server, in PEM format. */
   readonly caFile: string
   readonly logger: Logger
-  /** For one attempt. */
+  /** Timeout of one attempt. */
   readonly timeoutMs?: number
   readonly retryDelaysMs?: readonly number[]
 }
 
-/** The part of the client that the reviews need. */
+/** The part of the client that reviews need. */
 export interface ApiServer {
-  /** The body of the answer. Throws ApiServerError. */
+  /** Returns the parsed body of the response. Throws ApiServerError. */
   readonly send: (method: 'GET' | 'POST', path: string, body?: object) => Promise<unknown>
 }
 
 const TIMEOUT_MS = 10_000
 const RETRY_DELAYS_MS = [200, 500, 1000]
 
-/** No answer to a review comes near it. */
+/** Largest response accepted; responses to reviews are far smaller. */
 const MAX_ANSWER_BYTES = 1024 * 1024
 
-/** Each of them is somebody who waits; whoever comes beyond that is told so at once. */
+/** Requests that may wait at the same time. Further requests are refused immediately. */
 const MAX_WAITING = 512
-/** As many as the queues of tokens and permissions let go on at once, and one for the authorities. */
+/**
+ * Connections: one for every request that the token and permission queues run at the same time, and
+ * one for the CAs.
+ */
 const MAX_SOCKETS = 17
 
-/** The kubelet replaces a token when a fifth of its hour is left. */
+/**
+ * Time between reads of the token file. The kubelet replaces a token of one hour when a fifth of
+ * its lifetime is left.
+ */
 const REREAD_MS = 10_000
 
-/** A connection that the other side had closed already, and what the API server itself asks to repeat. */
+/**
+ * Failures worth a retry: a connection that the server had already closed, and the statuses for
+ * which Kubernetes clients retry.
+ */
 const REPEATABLE_CODES = ['ECONNRESET', 'EPIPE'] as const
 const REPEATABLE_STATUSES: ReadonlySet<number> = new Set([429, 500, 502, 503, 504])
 
@@ -55,7 +64,7 @@ interface Answer {
   readonly text: string
 }
 
-/** Asks the API server as this agent's service account. */
+/** Sends requests to the API server as the agent's service account. */
 export class ApiServerClient implements ApiServer {
   readonly #options: ApiServerOptions
   #access: Access | undefined
@@ -89,10 +98,10 @@ export class ApiServerClient implements ApiServer {
     for (;;) {
       const outcome = await this.#try(method, path, text)
       if ('value' in outcome) return outcome.value
-      // Its certificate or our token may have been replaced since the files were read.
+      // The server's certificate or our token may have been replaced since the files were read.
       if (outcome.mayNeedFiles && !hasReread) {
         hasReread = true
-        // By the next attempt, which tells of it where they cannot be read.
+        // The next attempt rereads the files, and reports an error if it cannot.
         if (this.#access !== undefined) this.#access = { ...this.#access, readAt: Number.NEGATIVE_INFINITY }
         continue
       }
@@ -101,7 +110,7 @@ export class ApiServerClient implements ApiServer {
         this.#options.logger.warn({ err: outcome.error.cause ?? outcome.error, path }, 'API server cannot be asked')
         throw outcome.error
       }
-      // Many who were refused at once must not come back at once.
+      // Clients that were refused together must not retry together.
       await delay(pause * (1 + Math.random() * 0.2))
     }
   }
@@ -127,7 +136,7 @@ export class ApiServerClient implements ApiServer {
     } catch (cause) {
       if (cause instanceof ApiServerError) return { error: cause, isRepeatable: false, mayNeedFiles: false }
       return {
-        // The cause names addresses and files, which are nothing for those who ask.
+        // The cause names addresses and files, which callers must not see.
         error: new ApiServerError('the API server does not answer', { cause }),
         isRepeatable: isSystemError(cause, ...REPEATABLE_CODES),
         mayNeedFiles: isTlsError(cause),
@@ -149,7 +158,8 @@ export class ApiServerClient implements ApiServer {
             'content-length': Buffer.byteLength(body),
           }),
         },
-        // Of the whole exchange: a server that was stopped accepts connections and says nothing.
+        // Covers the whole exchange: a stopped server process accepts connections and never
+        // responds.
         signal: AbortSignal.timeout(timeoutMs),
       })
       call.on('error', reject)
@@ -192,7 +202,7 @@ function makeAgent(ca: string): Agent {
   return new Agent({ ca, keepAlive: true, maxSockets: MAX_SOCKETS, minVersion: 'TLSv1.2', scheduling: 'lifo' })
 }
 
-/** What is under way with the old CA may end. */
+/** Closes the old agent later, so that requests in flight can finish. */
 function endLater(agent: Agent | undefined): void {
   if (agent !== undefined) setTimeout(() => agent.destroy(), TIMEOUT_MS).unref()
 }
@@ -216,7 +226,7 @@ function parseAnswer({ text }: Answer): unknown {
   }
 }
 
-/** OpenSSL's verdicts, and those of Node on names. */
+/** Recognizes the certificate errors of OpenSSL and the host name errors of Node.js. */
 function isTlsError(error: unknown): boolean {
   if (!(error instanceof Error) || !('code' in error)) return false
   const code = String(error.code)

@@ -1,8 +1,8 @@
 import { UnavailableError } from '../shared/errors.ts'
 
-/** The API server cannot be asked, so nothing can be allowed. */
+/** Reports that the API server could not answer, so that nothing can be allowed. */
 export class ApiServerError extends UnavailableError {
-  /** Absent where there was no answer. */
+  /** HTTP status; absent if there was no response. */
   readonly status: number | undefined
 
   constructor(reason: string, { status, cause }: { readonly status?: number; readonly cause?: unknown } = {}) {

@@ -10,8 +10,8 @@ const answerSchema = z.object({ data: z.record(z.string(), z.string()).nullish()
 const listSchema = z.array(z.string())
 
 /**
- * Whom the cluster believes: its clients' authority, and that of its front proxies. Throws ApiServerError, also where
- * what stands there cannot be used: then what was there before is better.
+ * Reads the CAs that the cluster trusts for clients and for front proxies. Throws ApiServerError if
+ * the request fails or its content cannot be used; keep the previous CAs then.
  */
 export async function readAuthenticationConfigMap(api: ApiServer): Promise<Authorities> {
   const parsed = answerSchema.safeParse(await api.send('GET', PATH))

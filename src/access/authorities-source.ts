@@ -7,9 +7,9 @@ import { readAuthenticationConfigMap } from './authentication-config-map.ts'
 import { NO_AUTHORITIES, type Authorities, type TrustedAuthorities } from './client-authorities.ts'
 
 export interface AuthoritiesSourceOptions {
-  /** Absent: the cluster's own authorities are not asked for. */
+  /** Client of the API server. If absent, the CAs of the cluster are not used. */
   readonly api?: ApiServer
-  /** Those of a file, which may change. */
+  /** CAs from a file, which may change. */
   readonly file?: {
     readonly current: () => readonly X509Certificate[]
     readonly onChange: (listener: () => void) => void
@@ -19,13 +19,22 @@ export interface AuthoritiesSourceOptions {
 
 const REFRESH_MS = 60_000
 
-/** Until the first answer: callers with certificates wait for it. */
+/**
+ * Time between attempts until the first one succeeds, because callers with certificates wait for
+ * it.
+ */
 const FIRST_REFRESH_MS = 5_000
 
-/** Refused for good: the chart was installed without the Role, or this is no such cluster. */
+/**
+ * Permanent refusals: the chart was installed without the Role, or the API server does not publish
+ * its CAs.
+ */
 const NOT_THERE: ReadonlySet<number | undefined> = new Set([403, 404])
 
-/** The authorities that are trusted now: of the file and of the cluster. A new object whenever one of them is another. */
+/**
+ * Holds the CAs that are trusted now, from the file and from the cluster. `current()` returns a new
+ * object after every change.
+ */
 export class AuthoritiesSource implements TrustedAuthorities {
   readonly #options: AuthoritiesSourceOptions
   #ofCluster: Authorities = NO_AUTHORITIES
@@ -35,7 +44,7 @@ export class AuthoritiesSource implements TrustedAuthorities {
   #isComplete: boolean
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
-  /** Why the last look failed, which is told once. */
+  /** Reason of the last failure, which is logged once. */
   #problem: string | undefined
 
   constructor(options: AuthoritiesSourceOptions) {
@@ -45,7 +54,7 @@ export class AuthoritiesSource implements TrustedAuthorities {
     this.#isComplete = options.api === undefined
   }
 
-  /** Whether the cluster has been asked at all. */
+  /** True once the cluster has answered, or refused permanently. */
   get isComplete(): boolean {
     return this.#isComplete
   }
@@ -54,7 +63,7 @@ export class AuthoritiesSource implements TrustedAuthorities {
     return this.#current
   }
 
-  /** Every certificate that was ever among them, by its fingerprint. */
+  /** Returns every CA certificate that was ever trusted, by its fingerprint. */
   known(): ReadonlyMap<string, X509Certificate> {
     return this.#known
   }
@@ -68,7 +77,7 @@ export class AuthoritiesSource implements TrustedAuthorities {
     this.#listeners.push(listener)
   }
 
-  /** Begins to look; does not wait for the first answer. */
+  /** Starts polling; does not wait for the first response. */
   start(): void {
     void this.#keepLooking()
   }
@@ -78,7 +87,7 @@ export class AuthoritiesSource implements TrustedAuthorities {
     clearTimeout(this.#timer)
   }
 
-  /** Looks once. What cannot be read leaves what is there. */
+  /** Reads the CAs of the cluster once. On failure, the known CAs stay in use. */
   async refresh(): Promise<void> {
     const { api, logger } = this.#options
     if (api === undefined) return

@@ -1,23 +1,35 @@
 import type { X509Certificate } from 'node:crypto'
 
-/** What a chain that OpenSSL found valid may stand on. */
+/** The trust anchors that a certificate chain verified by OpenSSL may end in. */
 export type Anchors =
   | {
       readonly isUsable: true
-      /** SHA-256 fingerprints of the CA certificates that end it. OpenSSL took one of them, and does not tell which. */
+      /**
+       * SHA-256 fingerprints of the CA certificates that may end the chain. OpenSSL used one of
+       * them and does not report which.
+       */
       readonly fingerprints: readonly string[]
-      /** When the first certificate that may be part of the chain ends, in milliseconds. */
+      /** Expiry of the first certificate in the possible chains, in milliseconds. */
       readonly until: number
     }
   | { readonly isUsable: false; readonly reason: string }
 
-/** Real chains have two or three; each one more is compared with each other one. */
+/**
+ * Certificates accepted per client. Real chains have two or three, and every further one is
+ * compared with all others.
+ */
 const MAX_SENT = 8
 
-/** RSA keys below this are refused, as by the CA/Browser Forum and by OpenSSL at its level 2. */
+/**
+ * Shortest RSA key accepted, as in the CA/Browser Forum's requirements and OpenSSL's security level
+ * 2.
+ */
 const MIN_RSA_BITS = 2048
 
-/** SHA-256 and better: with RSA, with RSA-PSS (whose digest OpenSSL checks), with ECDSA, Ed25519 and Ed448, ML-DSA. */
+/**
+ * Signatures with SHA-256 or better: RSA, RSA-PSS (OpenSSL checks its digest), ECDSA, Ed25519,
+ * Ed448 and ML-DSA.
+ */
 const STRONG_SIGNATURES = [
   /^1\.2\.840\.113549\.1\.1\.1[0-3]$/,
   /^1\.2\.840\.10045\.4\.3\.[2-4]$/,
@@ -26,10 +38,13 @@ const STRONG_SIGNATURES = [
 ]
 
 /**
- * Finds the CA certificates on which a chain may stand. `sent` is what the client sent and OpenSSL verified, its own
- * first; `known` has every CA certificate that OpenSSL may have trusted then, by fingerprint. This checks nothing that
- * OpenSSL checks, such as dates, constraints and usages: it follows every way up from the client's certificate, and
- * OpenSSL's own is one of them. Whoever trusts all of what is found trusts what OpenSSL found.
+ * Finds the CA certificates that a chain may end in. `sent` holds the certificates that the client
+ * sent and OpenSSL verified, the client's own first. `known` holds every CA certificate that
+ * OpenSSL may have trusted then, by fingerprint.
+ *
+ * Does not repeat the checks of OpenSSL (dates, constraints, usages). It follows every path up from
+ * the client's certificate, and the path that OpenSSL took is one of them. A caller that trusts all
+ * anchors found therefore trusts the one that OpenSSL found.
  */
 export function findAnchors(
   sent: readonly X509Certificate[],
@@ -58,7 +73,7 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   try {
     return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
   } catch {
-    // A key of a kind that is not supported: OpenSSL has not used it either.
+    // OpenSSL does not support this kind of key either, so it has not used it.
     return false
   }
 }

@@ -19,16 +19,19 @@ export interface CertificateAuthenticatorOptions {
   readonly logger: Logger
 }
 
-/** What holds for a connection as long as it lives. */
+/**
+ * The result of checking a connection's certificates; valid for as long as the connection is open.
+ */
 interface Verdict {
   readonly anchors: Anchors
   readonly subject: Principal | undefined
 }
 
 /**
- * Finds out who shows a client certificate: a proxy that speaks for somebody, or a user. OpenSSL has verified the chain
- * at the handshake, against users' and proxies' CAs together; which of the two it leads to is told apart here, and
- * anew for each request, since a CA may be removed while the connection lives.
+ * Authenticates callers by client certificate: a front proxy that speaks for a user, or a user.
+ * OpenSSL verifies the chain at the handshake against the CAs of users and proxies together. Each
+ * request then determines which of the two the chain leads to, because a CA may be removed while
+ * the connection is open.
  */
 export class CertificateAuthenticator {
   readonly #options: CertificateAuthenticatorOptions
@@ -38,7 +41,10 @@ export class CertificateAuthenticator {
     this.#options = options
   }
 
-  /** Undefined: there is none, or it is no good. Throws ApiServerError where the authorities are not known yet. */
+  /**
+   * Identifies the caller; undefined if there is no valid certificate. Throws ApiServerError while
+   * the CAs are not known yet.
+   */
   authenticate({ certificates, headers }: Credentials): Identity | undefined {
     if (certificates === undefined) return undefined
     const { authorities, clock } = this.#options

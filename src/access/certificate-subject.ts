@@ -1,8 +1,10 @@
 import type { X509Certificate } from 'node:crypto'
 
-/** The user and the groups that a client certificate names; undefined without a name. */
+/**
+ * Returns the user and groups that a client certificate names; undefined if it has no common name.
+ */
 export function subjectOf(certificate: X509Certificate): { user: string; groups: readonly string[] } | undefined {
-  // The `subject` text would have to be taken apart again, and its authors choose what stands in it.
+  // Parsing the `subject` text is not safe: the client chooses its content.
   const subject = certificate.toLegacyObject().subject as unknown as
     | Readonly<Record<string, string | string[]>>
     | undefined

@@ -1,25 +1,28 @@
 import type { X509Certificate } from 'node:crypto'
 
-/** Who may speak for others, and how. */
+/** Configures which proxies may speak for other users, and through which headers. */
 export interface FrontProxy {
   readonly authorities: readonly X509Certificate[]
-  /** Common names; an empty list allows nobody. */
+  /** Common names; an empty list allows no proxy. */
   readonly allowedNames: readonly string[]
   readonly userHeaders: readonly string[]
   readonly groupHeaders: readonly string[]
   readonly extraPrefixes: readonly string[]
 }
 
-/** Two lists that never mix: an authority for proxies must not make users, nor one for users proxies. */
+/**
+ * Keeps the CAs of users and of proxies apart: a CA for proxies must not issue users, nor a CA for
+ * users proxies.
+ */
 export interface Authorities {
   readonly clients: readonly X509Certificate[]
   readonly frontProxy: FrontProxy
 }
 
-/** All of them together, for the TLS layer. */
+/** All trusted CAs together, for the TLS layer. */
 export interface TrustedAuthorities {
   readonly all: () => readonly X509Certificate[]
-  /** Calls back when they have changed. */
+  /** Calls the listener after the CAs have changed. */
   readonly onChange: (listener: () => void) => void
 }
 

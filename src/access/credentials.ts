@@ -1,36 +1,39 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Principal } from './principal.ts'
 
-/** The client certificates of a connection, as its handshake left them. */
+/** The client certificates of a connection, as received at its handshake. */
 export interface ShownCertificates {
-  /** The caller's own first, then what it sent along, in its order. */
+  /** Certificates in the order that the client sent them, its own first. */
   readonly sent: readonly X509Certificate[]
   /**
-   * Why OpenSSL finds no valid chain to a CA that was trusted at the handshake, as its code (`CERT_HAS_EXPIRED`).
-   * Undefined: it has found one.
+   * OpenSSL error code if there is no valid chain to a trusted CA, such as `CERT_HAS_EXPIRED`.
+   * Undefined if the chain is valid.
    */
   readonly problem: string | undefined
 }
 
-/** What a request shows of who sends it. */
+/** The credentials of a request. */
 export interface Credentials {
-  /** The header `Authorization`. */
+  /** The `Authorization` header. */
   readonly authorization: string | undefined
-  /** The same object for each request of a connection. */
+  /** Identifies the connection: the same object for all of its requests. */
   readonly connection?: object
-  /** Those of the connection, the same object for each of its requests; undefined without any. */
+  /**
+   * Client certificates of the connection, the same object for all of its requests; undefined if
+   * there are none.
+   */
   readonly certificates: ShownCertificates | undefined
-  /** Every header by its name in small letters, each value by itself. */
+  /** All headers by lowercase name, each value separately. */
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>
 }
 
 export interface Identity {
   readonly principal: Principal
-  /** When to look again, in milliseconds. */
+  /** Time to authenticate again, in milliseconds. */
   readonly until: number
 }
 
-/** Undefined without one. */
+/** Extracts the bearer token; undefined if there is none. */
 export function bearerToken(authorization: string | undefined): string | undefined {
   return /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
 }

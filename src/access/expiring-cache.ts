@@ -1,16 +1,19 @@
 import type { Clock } from '../shared/clock.ts'
 
-/** What a look-up found, and how long that may be believed. */
+/** The result of a lookup and how long it stays valid. */
 export interface Found<Value> {
   readonly value: Value
   readonly ttlMs: number
-  /** Whose share of the cache it takes; absent: the share of those who are nobody. */
+  /**
+   * Owner whose share of the cache the entry counts against. Entries without one share a single
+   * share.
+   */
   readonly owner?: string
 }
 
 export interface Kept<Value> {
   readonly value: Value
-  /** In milliseconds, on the cache's clock. */
+  /** Expiry in milliseconds, on the cache's clock. */
   readonly until: number
 }
 
@@ -20,15 +23,15 @@ interface Entry<Value> extends Kept<Value> {
 }
 
 /**
- * Answers that hold for a while. Those who ask for the same at once share one look-up, and what fails is not kept. Of
- * more than `maxEntries` one goes of the owner who has most, the one that was not asked for the longest: who asks for
- * ever new things drives out their own answers only.
+ * Caches results for a limited time. Concurrent requests for the same key share one lookup, and
+ * failures are not cached. Beyond `maxEntries` the owner with the most entries loses its least
+ * recently used one, so a caller with ever new keys evicts only its own entries.
  */
 export class ExpiringCache<Value> {
   readonly #clock: Clock
   readonly #maxEntries: number
   readonly #entries = new Map<string, Entry<Value>>()
-  /** The keys of each, the one that was asked for last as the last. */
+  /** Keys of every owner, least recently used first. */
   readonly #keysByOwner = new Map<string, Set<string>>()
   readonly #lookups = new Map<string, Promise<Kept<Value>>>()
   #generation = 0
@@ -42,12 +45,12 @@ export class ExpiringCache<Value> {
     return this.#entries.size
   }
 
-  /** At once where it is known. */
+  /** Returns the value synchronously if it is cached. */
   get(key: string, lookUp: () => Promise<Found<Value>>): Kept<Value> | Promise<Kept<Value>> {
     return this.#kept(key) ?? this.#lookups.get(key) ?? this.#begin(key, lookUp)
   }
 
-  /** Also what is being looked up now is not kept. */
+  /** Removes all entries. Lookups in flight are not cached either. */
   clear(): void {
     this.#generation++
     this.#entries.clear()
@@ -60,7 +63,7 @@ export class ExpiringCache<Value> {
     if (entry === undefined) return undefined
     const now = this.#clock.now().getTime()
     this.#remove(key)
-    // A clock that was set back would make it last longer.
+    // After the clock was set back the entry would last too long.
     if (now >= entry.until || now < entry.since) return undefined
     this.#add(key, entry)
     return entry
@@ -76,7 +79,7 @@ export class ExpiringCache<Value> {
 
   async #lookUp(key: string, lookUp: () => Promise<Found<Value>>): Promise<Kept<Value>> {
     const generation = this.#generation
-    // The answer is as old as the question.
+    // The result is as old as the request for it.
     const since = this.#clock.now().getTime()
     const { value, ttlMs, owner = '' } = await lookUp()
     const entry = { value, since, until: since + ttlMs, owner }

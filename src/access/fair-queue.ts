@@ -1,7 +1,7 @@
 import { ApiServerError } from './api-server-error.ts'
 
 export interface FairQueueOptions {
-  /** How many go on at once, all together and of one key. */
+  /** Concurrent tasks, in total and per key. */
   readonly atOnce: number
   readonly perKey: number
   readonly maxWaiting: number
@@ -13,14 +13,17 @@ interface Waiting {
   readonly refuse: () => void
 }
 
-/** Nobody is helped by an answer that comes later. */
+/** Longest time in the queue; callers do not benefit from a later response. */
 const MAX_WAIT_MS = 5_000
 
-/** Questions to the API server in turn, one of each who asks: who asks a lot waits for themselves. */
+/**
+ * Queues requests to the API server in round-robin order over their keys, so that a caller with
+ * many requests delays only itself.
+ */
 export class FairQueue<Key> {
   readonly #options: FairQueueOptions
   readonly #running = new Map<Key, number>()
-  /** Whose turn is next stands first. */
+  /** Waiting tasks by key; the first key is next. */
   readonly #lanes = new Map<Key, Waiting[]>()
   #runningCount = 0
   #waitingCount = 0
@@ -33,7 +36,7 @@ export class FairQueue<Key> {
     return this.#waitingCount
   }
 
-  /** Throws ApiServerError where too many wait, or for too long. */
+  /** Runs the task in its turn. Throws ApiServerError if the queue is full or the wait too long. */
   async run<Result>(key: Key, work: () => Promise<Result>): Promise<Result> {
     if (this.#mayBegin(key)) this.#count(key, 1)
     else await this.#wait(key)
@@ -81,7 +84,7 @@ export class FairQueue<Key> {
     })
   }
 
-  /** The last of those who wait with most. */
+  /** Refuses the newest task of the key with the most waiting tasks. */
   #refuseOne(): void {
     const [longest] = [...this.#lanes].toSorted(([, one], [, other]) => other.length - one.length)
     const last = longest?.[1].at(-1)
@@ -109,7 +112,7 @@ export class FairQueue<Key> {
       this.#lanes.delete(key)
       this.#lanes.set(key, rest)
     }
-    // Here, since it goes on only in a later turn.
+    // Counted now, because the task resumes only in a later turn of the event loop.
     this.#count(key, 1)
     first.begin()
   }

@@ -4,10 +4,10 @@ import type { Principal } from './principal.ts'
 
 type Headers = Credentials['headers']
 
-/** Whom a proxy that may say so speaks for; undefined where it names nobody. */
+/** Reads the user that a trusted proxy speaks for; undefined if it names none. */
 export function readFrontProxyHeaders(headers: Headers, proxy: FrontProxy): Principal | undefined {
   const users = proxy.userHeaders.map((name) => valuesOf(headers, name)).find((values) => values.length > 0)
-  // Two users: one of them was sent by the proxy's own caller.
+  // With two users, one of them came from the proxy's own caller.
   if (users?.length !== 1 || users[0] === undefined || users[0] === '') return undefined
   const extra = readExtra(headers, proxy.extraPrefixes)
   return {
@@ -30,11 +30,14 @@ function readExtra(headers: Headers, prefixes: readonly string[]): Record<string
 }
 
 function valuesOf(headers: Headers, name: string): string[] {
-  // Node reads headers as Latin-1; names are UTF-8.
+  // Node.js decodes headers as Latin-1, but names are UTF-8.
   return (headers[name.toLowerCase()] ?? []).map((value) => Buffer.from(value, 'latin1').toString('utf8'))
 }
 
-/** A header's name cannot hold every character of a key: the proxy escapes the others. */
+/**
+ * Decodes an escaped key. Header names cannot hold every character, so the proxy escapes the
+ * others.
+ */
 function unescapeKey(key: string): string {
   try {
     return decodeURIComponent(key)

@@ -1,4 +1,4 @@
-/** Who asks, as authentication found out. */
+/** An authenticated caller. */
 export interface Principal {
   readonly user: string
   readonly uid?: string
@@ -6,19 +6,25 @@ export interface Principal {
   readonly extra?: Readonly<Record<string, readonly string[]>>
 }
 
-/** Whoever comes over the unix socket: the system lets nobody but root of this node open it. */
+/** The caller on the unix socket, which only root on this node can open. */
 export const LOCAL_ROOT: Principal = { user: 'system:local-root', groups: [] }
 
-/** Anyone, in the mode without authentication. */
+/** Every caller in the mode without authentication. */
 export const ANONYMOUS: Principal = { user: 'system:anonymous', groups: [] }
 
-/** Names that the custody log and this API give a meaning of their own: nobody from outside may come under one of them. */
+/**
+ * User names with a meaning of their own in the custody log and the API. No caller may authenticate
+ * under one of them.
+ */
 export const RESERVED_USERS: ReadonlySet<string> = new Set([
   LOCAL_ROOT.user,
   ANONYMOUS.user,
-  // What the agent does by itself.
+  // The agent itself.
   'system:checkpoint-agent',
 ])
 
-/** Everyone whose credentials are good is in it; the API server says so of tokens, and we of certificates. */
+/**
+ * Group of every authenticated caller. The API server adds it for tokens, and the agent for
+ * certificates.
+ */
 export const AUTHENTICATED_GROUP = 'system:authenticated'

@@ -1,34 +1,37 @@
 import type { Verb } from '../shared/rbac-verb.ts'
 import type { Principal } from './principal.ts'
 
-/** The API group of this agent's permissions. RBAC needs no registration of it. */
+/** API group of the agent's permissions. RBAC does not require it to be registered. */
 export const GROUP = 'checkpoint-agent.dev'
 
-/** One permission that somebody needs, in the words of RBAC. */
+/** One permission that a caller needs, in the terms of RBAC. */
 export interface Question {
   readonly verb: Verb
   readonly group: string
   readonly resource: string
   readonly subresource?: string
-  /** Empty or absent: all namespaces, or a resource that has none. */
+  /** Empty or absent for all namespaces, and for resources without a namespace. */
   readonly namespace?: string
   readonly name?: string
 }
 
-/** `checkpoints/proxy`, as a Role names it. */
+/** Formats the resource as a Role names it, such as `checkpoints/proxy`. */
 export function resourceName({ resource, subresource }: Pick<Question, 'resource' | 'subresource'>): string {
   return subresource === undefined ? resource : `${resource}/${subresource}`
 }
 
 export interface Decision {
   readonly isAllowed: boolean
-  /** When to ask again, in milliseconds. */
+  /** Time to check the permission again, in milliseconds. */
   readonly until: number
 }
 
-/** Decides by permissions alone. Throws UnavailableError (`AuthorizationUnavailable`) where nobody can be asked. */
+/**
+ * Decides by permissions alone. Throws UnavailableError (`AuthorizationUnavailable`) if the API
+ * server cannot be reached.
+ */
 export interface Authorizer {
-  /** Set where everybody may do everything, so that nobody need be asked. */
+  /** Set if every caller may do everything, so that no check is needed. */
   readonly isOpen?: true
   readonly decide: (principal: Principal, question: Question) => Decision | Promise<Decision>
 }

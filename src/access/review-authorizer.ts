@@ -17,10 +17,10 @@ export interface ReviewAuthorizerOptions {
 
 const MAX_ENTRIES = 8192
 
-/** Who asks about many namespaces at once leaves room for others. */
+/** Limits that leave room for other callers while one checks many namespaces at the same time. */
 const QUEUE = { atOnce: 8, perKey: 6, maxWaiting: 400 }
 
-/** Asks the API server, and remembers for a while what it said. */
+/** Asks the API server for permissions and caches its decisions. */
 export class ReviewAuthorizer implements Authorizer {
   readonly #options: ReviewAuthorizerOptions
   readonly #cache: ExpiringCache<boolean>
@@ -49,7 +49,10 @@ export class ReviewAuthorizer implements Authorizer {
     return { value: isAllowed, ttlMs: isAllowed ? allowTtlMs : denyTtlMs, owner: principal.user }
   }
 
-  /** A digest, since a caller's groups and names may be long and there are many entries. */
+  /**
+   * Returns a cache key. Hashes the principal, because groups and names may be long and there are
+   * many entries.
+   */
   #keyOf(principal: Principal, question: Question): string {
     let who = this.#keys.get(principal)
     if (who === undefined) {

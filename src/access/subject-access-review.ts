@@ -8,7 +8,10 @@ const answerSchema = z.object({
   status: z.object({ allowed: z.boolean(), denied: z.boolean().optional() }),
 })
 
-/** Whether RBAC, or what else the API server asks, allows it. Throws ApiServerError. */
+/**
+ * Asks whether the API server's authorizers, such as RBAC, allow the request. Throws
+ * ApiServerError.
+ */
 export async function reviewAccess(api: ApiServer, principal: Principal, question: Question): Promise<boolean> {
   const { user, uid, groups, extra } = principal
   const { verb, group, resource, subresource, namespace, name } = question

@@ -10,7 +10,7 @@ import { reviewToken } from './token-review.ts'
 export interface TokenAuthenticatorOptions {
   readonly api: ApiServer
   readonly clock: Clock
-  /** Whom a token must be for; empty: the API server itself. */
+  /** Audiences that a token must have one of. If empty, the audience is the API server. */
   readonly audiences: readonly string[]
   readonly ttlMs: number
   readonly maxEntries?: number
@@ -18,25 +18,28 @@ export interface TokenAuthenticatorOptions {
 
 const MAX_ENTRIES = 4096
 
-/** Far more than any token has; also what the API server would have to read. */
+/**
+ * Longest token accepted: far more than real tokens have, and still acceptable for the API server.
+ */
 const MAX_TOKEN_BYTES = 16 * 1024
 
-/** A token that is refused may be a new one that the API server has not heard of yet. */
+/** Refusals are cached only briefly: the API server may not know a new token yet. */
 const REFUSED_TTL_MS = 10_000
 
-/** Tokens that are no good cost the API server so much and no more, whoever sends them. */
+/** Bounds the load that invalid tokens put on the API server, for all callers together. */
 const REFUSALS_PER_SECOND = 50
 const REFUSALS_AT_ONCE = 200
 
 /**
- * Finds out whose bearer token it is. Keeps no token, only its digest. Those that were good before are asked about in a
- * queue of their own, and of the others each connection has its turn: who tries many waits for themselves.
+ * Authenticates bearer tokens. Stores digests, never tokens. Tokens that were valid before have a
+ * queue of their own. All others take turns by connection, so a caller that tries many tokens
+ * delays only itself.
  */
 export class TokenAuthenticator {
   readonly #options: TokenAuthenticatorOptions
   readonly #cache: ExpiringCache<Principal | undefined>
   readonly #maxEntries: number
-  /** Digests; the one that was asked about last is the last. */
+  /** Digests of valid tokens, least recently reviewed first. */
   readonly #good = new Set<string>()
   readonly #ofGood = new FairQueue<string>({ atOnce: 4, perKey: 1, maxWaiting: 256 })
   readonly #ofOthers = new FairQueue<object>({ atOnce: 4, perKey: 1, maxWaiting: 256 })
@@ -52,7 +55,10 @@ export class TokenAuthenticator {
     return this.#cache.size
   }
 
-  /** Undefined value: it is no good. Throws UnavailableError. */
+  /**
+   * Authenticates a token; the value is undefined if the token is not valid. Throws
+   * UnavailableError.
+   */
   authenticate(
     token: string,
     connection: object = this,

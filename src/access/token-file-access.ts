@@ -3,7 +3,7 @@ import type { Principal } from './principal.ts'
 import { GROUP, type Authorizer, type Decision, type Question } from './question.ts'
 import type { TokenPermission, TokenUser } from './token-file.ts'
 
-/** Who has which token, and what its user may do: for nodes without Kubernetes. */
+/** Authenticates and authorizes the users of a token file, for nodes without Kubernetes. */
 export class TokenFileAccess implements Authorizer {
   readonly #current: () => readonly TokenUser[]
   #known: readonly TokenUser[] = []
@@ -19,7 +19,10 @@ export class TokenFileAccess implements Authorizer {
     return this.#byHash.get(hash('sha256', token, 'hex'))?.principal
   }
 
-  /** A principal of an earlier version of the file may do nothing any more: it has to show its token again. */
+  /**
+   * Denies everything to a principal from an earlier version of the file; its caller has to
+   * authenticate again.
+   */
   decide(principal: object, question: Question): Decision {
     this.#refresh()
     const user = this.#byPrincipal.get(principal)
@@ -41,7 +44,7 @@ export class TokenFileAccess implements Authorizer {
   }
 }
 
-/** The permission of the file that this is, and whether it needs the namespace. */
+/** Permission in the token file for a verb, for resources that belong to a namespace. */
 const BY_RESOURCE: Readonly<Record<string, Readonly<Record<string, TokenPermission>>>> = {
   checkpoints: { get: 'get', list: 'list', watch: 'list', create: 'create', update: 'update', delete: 'delete' },
   'checkpoints/proxy': { get: 'content' },
@@ -52,7 +55,7 @@ const BY_NODE_RESOURCE: Readonly<Record<string, Readonly<Record<string, TokenPer
   'checkpointnodes/proxy': BY_RESOURCE['checkpoints/proxy'] ?? {},
 }
 
-/** Not of one namespace, so namespaces do not limit it. */
+/** Permissions for the node's own resources, which namespaces do not limit. */
 const OF_NODE: Readonly<Record<string, Readonly<Record<string, TokenPermission>>>> = {
   'checkpointnodes/retention': { get: 'retention', create: 'retention', delete: 'sweep' },
   'checkpointnodes/custody': { get: 'custody' },

@@ -17,13 +17,16 @@ export const TOKEN_PERMISSIONS = [
 
 export type TokenPermission = (typeof TOKEN_PERMISSIONS)[number]
 
-/** One user of the file of tokens. */
+/** One user of the token file. */
 export interface TokenUser {
   readonly name: string
   readonly groups: readonly string[]
-  /** Hexadecimal, small letters. */
+  /** SHA-256 of the token, in lowercase hexadecimal. */
   readonly tokenSha256: string
-  /** `*` is every namespace, and what belongs to none. */
+  /**
+   * Namespaces that the user may access. `*` stands for all of them and for archives that belong to
+   * none.
+   */
   readonly namespaces: readonly string[]
   readonly permissions: readonly TokenPermission[]
 }
@@ -49,10 +52,10 @@ const userSchema = z.strictObject({
 
 const fileSchema = z.strictObject({ users: z.array(userSchema).default([]) })
 
-/** The SHA-256 of nothing: a variable that was empty when the file was made. */
+/** SHA-256 of an empty token, the result of an unset variable when the file was written. */
 const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
-/** Throws InvalidInputError that names everything that is wrong, and none of the digests. */
+/** Parses a token file. Throws InvalidInputError that names every mistake, but no digests. */
 export function parseTokenFile(text: string, path: string): TokenUser[] {
   const document = parseDocument(text)
   const [mistake] = document.errors

@@ -18,7 +18,10 @@ const answerSchema = z.object({
   }),
 })
 
-/** Whose token it is; undefined when it is no good, or good for others. Throws ApiServerError. */
+/**
+ * Returns the user of a token; undefined if it is not valid for these audiences. Throws
+ * ApiServerError.
+ */
 export async function reviewToken(
   api: ApiServer,
   token: string,
@@ -33,7 +36,7 @@ export async function reviewToken(
   if (!parsed.success) throw new ApiServerError('the answer of the API server is no TokenReview')
   const { authenticated, audiences: confirmed, user } = parsed.data.status
   if (authenticated !== true || user?.username === undefined || user.username === '') return undefined
-  // A server that knows no audiences says nothing of them, and would take any token for ours.
+  // An API server without support for audiences omits them and would accept any token.
   if (audiences.length > 0 && confirmed?.some((audience) => audiences.includes(audience)) !== true) return undefined
   const { username, uid, groups, extra } = user
   return {

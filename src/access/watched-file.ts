@@ -5,17 +5,17 @@ import { systemErrorReason } from '../shared/system-error.ts'
 
 export interface WatchedFileOptions<Parsed> {
   readonly path: string
-  /** What it is, for messages: `file of tokens`. */
+  /** Noun for messages, such as `file of tokens`. */
   readonly what: string
   readonly parse: (text: string) => Parsed
   readonly logger: Logger
   readonly intervalMs?: number
 }
 
-/** What a file holds, kept up to date while the agent runs. */
+/** The parsed content of a file, kept up to date while the agent runs. */
 export interface WatchedFile<Parsed> {
   readonly current: () => Parsed
-  /** Looks once whether it has changed. A mistake in it leaves the old one in use. */
+  /** Checks once for a changed file. If the new content is not valid, the old one stays in use. */
   readonly refresh: () => Promise<void>
   readonly onChange: (listener: () => void) => void
   readonly stop: () => void
@@ -23,7 +23,10 @@ export interface WatchedFile<Parsed> {
 
 const INTERVAL_MS = 10_000
 
-/** Throws InvalidInputError when it cannot be used at the start. Polled: a mounted Secret changes by a link elsewhere. */
+/**
+ * Reads and watches a file. Throws InvalidInputError if it cannot be used at the start. Polls,
+ * because a mounted Secret changes through a symbolic link elsewhere.
+ */
 export async function watchFile<Parsed>(options: WatchedFileOptions<Parsed>): Promise<WatchedFile<Parsed>> {
   const { path, what, parse, logger } = options
   const listeners: (() => void)[] = []

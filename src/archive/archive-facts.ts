@@ -17,7 +17,9 @@ import type { TarMember } from './tar-member.ts'
 import type { TarEnd, TarVisitor } from './tar-members.ts'
 import { walkArchive } from './walk-archive.ts'
 
-/** Everything that an archive tells about itself without a look into the images; all of it is its word alone. */
+/**
+ * Facts that an archive states about itself, without parsing its images. None of them is verified.
+ */
 export interface ArchiveFacts {
   readonly kind: ArchiveKind
   readonly compression: Compression
@@ -28,25 +30,37 @@ export interface ArchiveFacts {
   readonly createdAt?: Instant
   readonly startedAt?: Instant
   readonly takenAt?: Instant
-  /** `engine`: it wrote the time down. `member`: taken from the age of a member, in whole seconds. */
+  /**
+   * `engine`: recorded by the engine. `member`: derived from the modification time of a member, in
+   * whole seconds.
+   */
   readonly takenAtSource?: 'engine' | 'member'
-  /** All files of the checkpoint folder. */
+  /** Total size of the files in the checkpoint directory. */
   readonly checkpointBytes: number
-  /** Its memory pages, the largest part. */
+  /** Size of the memory pages, the largest part. */
   readonly memoryBytes: number
-  /** Pages of graphics cards. */
+  /** Size of the pages of graphics cards. */
   readonly deviceMemoryBytes: number
-  /** As stored: gzip in containerd, plain in the others. Absent where nothing was changed. */
+  /**
+   * Size as stored: gzip in containerd, uncompressed in other engines. Absent if the root file
+   * system is unchanged.
+   */
   readonly rootfsDiffBytes?: number
   readonly end: TarEnd
   readonly problems: ProblemList
-  /** The small images and logs that a summary needs, by name without folder; of `dump.log` the beginning. */
+  /**
+   * Small images and logs for a summary, by name without directory; only the beginning of
+   * `dump.log`.
+   */
   readonly images: ReadonlyMap<string, Buffer>
-  /** Numbers of the processes that have a memory image. */
+  /** Ids of the processes that have a memory image. */
   readonly imageProcesses: readonly number[]
 }
 
-/** Reads an archive once, from front to back. Bad input becomes problems; only reading itself can throw. */
+/**
+ * Reads an archive once, from front to back. Defects become problems; throws only if the source is
+ * not readable.
+ */
 export async function readArchiveFacts(source: ByteSource, signal?: AbortSignal): Promise<ArchiveFacts> {
   const collector = new FactsCollector()
   const { end, compression } = await walkArchive(source, collector, signal)
@@ -101,7 +115,7 @@ class FactsCollector implements TarVisitor {
     this.#taken.add(name)
     if (!(name in JSON_READERS)) {
       const key = name.slice(name.lastIndexOf('/') + 1)
-      // A folder of its own comes before images of the same name that lie elsewhere.
+      // The checkpoint directory takes precedence over images with the same name elsewhere.
       if (name.startsWith('checkpoint/') || !this.#images.has(key)) this.#images.set(key, Buffer.from(content))
       return
     }
@@ -181,7 +195,7 @@ class FactsCollector implements TarVisitor {
     else if (name === 'artifacts' || name === 'volumes') this.#hints.hasPodmanMember = true
   }
 
-  /** Members that say who wrote the archive, or that it is none of one container. */
+  /** Notes members that identify the engine, or show that the archive is not one container. */
   #noteFile(name: string): void {
     switch (name) {
       case 'status':
@@ -219,7 +233,10 @@ class FactsCollector implements TarVisitor {
     return 0
   }
 
-  /** All of it, once; the second member of a name was reported by the walk. */
+  /**
+   * Requests the whole content of a member, once. The walk has already reported a second member
+   * with the same name.
+   */
   #wish(member: TarMember, limit: number, code: 'JsonTooLarge' | 'ImageTooLarge'): number {
     if (this.#taken.has(member.name)) return 0
     if (member.sizeBytes <= limit) return limit
@@ -240,7 +257,7 @@ class FactsCollector implements TarVisitor {
         this.#status = readStatusDump(content)
         break
       case 'status':
-        // In front of status.dump, which says the same.
+        // Precedes status.dump, which contains the same.
         this.#internalStatusBytes = Buffer.from(content)
         break
     }
@@ -277,7 +294,7 @@ const JSON_READERS: Readonly<Record<JsonMember, true>> = Object.assign(Object.cr
 
 const SMALL_IMAGES: ReadonlySet<string> = new Set(['checkpoint/inventory.img', 'checkpoint/pstree.img'])
 const MEMORY_IMAGE = /^checkpoint\/mm-([1-9]\d{0,9})\.img$/
-/** In the folder of CRIU images that someone packed, at any level. */
+/** Images in an archived directory of CRIU images, at any depth. */
 const RAW_IMAGE = /(?:^|\/)(?:inventory|pstree)\.img$/
 const RAW_PAGES = /(?:^|\/)pages-\d+\.img$/
 

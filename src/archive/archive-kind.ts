@@ -2,20 +2,21 @@ import type { Problem } from '../checkpoint/problem.ts'
 import { type ArchiveProblemCode, archiveProblem } from './archive-problem.ts'
 
 /**
- * What an archive is. `container`: one container, as the kubelet's API writes it. `pod`: a whole pod, which no settled
- * format exists for. `criu-images`: CRIU's own folder without an engine's metadata. `oci-image`: a checkpoint as an image.
+ * Content of an archive. `container`: one container, as the kubelet's API writes it. `pod`: a whole
+ * pod, which has no settled format yet. `criu-images`: CRIU images without the metadata of an
+ * engine. `oci-image`: a checkpoint as an image.
  */
 export type ArchiveKind = 'container' | 'pod' | 'criu-images' | 'oci-image' | 'unknown'
 
-/** The members that tell. */
+/** Members that determine the kind. */
 export interface KindSigns {
-  /** Whether the end was reached: what is not there then is missing. */
+  /** True if the end was reached, so that absent members are missing. */
   readonly isWhole: boolean
   readonly hasConfig: boolean
   readonly hasSpec: boolean
   readonly hasCheckpointFolder: boolean
   readonly hasPreCheckpoint: boolean
-  /** An `inventory.img`, in whatever folder. */
+  /** True if there is an `inventory.img` in any directory. */
   readonly hasInventory: boolean
   readonly hasPodManifest: boolean
   readonly hasOciLayout: boolean
@@ -25,13 +26,16 @@ export function detectKind(signs: KindSigns): ArchiveKind {
   if (signs.hasPodManifest) return 'pod'
   if (signs.hasConfig || signs.hasSpec) return 'container'
   if (signs.hasOciLayout) return 'oci-image'
-  // In containerd and CRI-O the images come before the metadata, which may lie behind a cut.
+  // containerd and CRI-O write the images before the metadata, which may be beyond the cut.
   if (signs.hasCheckpointFolder && !signs.isWhole) return 'container'
   if (signs.hasInventory) return 'criu-images'
   return signs.hasCheckpointFolder ? 'container' : 'unknown'
 }
 
-/** What an archive of this kind lacks. Nothing where it was cut off: that says enough. */
+/**
+ * Lists the members that an archive of this kind lacks. Lists nothing for a truncated archive,
+ * whose truncation is reported already.
+ */
 export function findMissing(kind: ArchiveKind, signs: KindSigns): readonly Problem[] {
   if (!signs.isWhole) return []
   if (kind === 'container') return findMissingMembers(signs)

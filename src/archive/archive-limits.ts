@@ -1,6 +1,7 @@
 /**
- * What an archive may cost us. An archive beyond one of these is damaged, never read in part: real ones stay far below,
- * and whoever can write into the directory chooses every byte.
+ * Limits on the cost of reading an archive. One beyond a limit counts as damaged and is never read
+ * in part. Real archives stay far below, but any process that can write to the directory controls
+ * every byte.
  */
 
 const KIB = 1024
@@ -8,48 +9,65 @@ const MIB = 1024 * KIB
 
 export const TAR_BLOCK_BYTES = 512
 
-/** The part of an archive that is in memory at once; what is larger is read by itself. */
+/** Bytes of an archive in memory at a time; larger parts are read separately. */
 export const WINDOW_BYTES = MIB
-/** What is read around a header of a file: small members beside it come along, memory pages mostly do not. */
+/**
+ * Bytes read around the header of a member, which include small members next to it but rarely
+ * memory pages.
+ */
 export const SEEK_READ_BYTES = 16 * KIB
-/** What is read of a stream, which cannot be seeked in. */
+/** Bytes read at a time from a stream, which does not support seeking. */
 export const READ_AHEAD_BYTES = 64 * KIB
 
-/** A process has seven images and one per thread: enough for tens of thousands of threads. */
+/**
+ * Members per archive. A process has seven images and one per thread: enough for tens of thousands
+ * of threads.
+ */
 export const MAX_MEMBERS = 200_000
 export const MAX_NAME_BYTES = 4096
-/** All names together: they are kept while an archive is read, to find one that comes twice. */
+/** Bytes of all names, which stay in memory to detect duplicates. */
 export const MAX_ALL_NAMES_BYTES = 16 * MIB
-/** Real extended headers hold some hundred bytes. */
+/** Bytes of an extended header; real ones have some hundred. */
 export const MAX_PAX_BYTES = MIB
 export const MAX_GNU_NAME_BYTES = 64 * KIB
-/** Zeros after the end that some writers pad with; beyond this the rest is not looked at. */
+/** Zeros accepted after the end, which some writers add as padding; later bytes are not read. */
 export const MAX_PADDING_BYTES = MIB
 
-/** Podman's `config.dump` has 24 kB; an annotation may hold a whole manifest of 256 kB. */
+/**
+ * Bytes of a JSON member. Podman's `config.dump` has 24 kB, and an annotation may contain a whole
+ * manifest of 256 kB.
+ */
 export const MAX_JSON_BYTES = 4 * MIB
-/** The specification of a container is some eight levels deep. */
+/** JSON nesting; the specification of a container has about eight levels. */
 export const MAX_JSON_DEPTH = 64
-/** Digits of a number that we keep: 64 bits have twenty. */
+/** Digits of a number; 64 bits have twenty. */
 export const MAX_NUMBER_DIGITS = 20
-/** Names of images, pods, runtimes; a longer one is left out. */
+/** Characters in names of images, pods and runtimes; a longer name is a problem. */
 export const MAX_TEXT_CHARACTERS = 4096
 
-/** The version stands in the first lines of CRIU's log. */
+/** Bytes read of CRIU's log, whose first lines contain the version. */
 export const DUMP_LOG_HEAD_BYTES = 4 * KIB
-/** Of an image that a summary needs: half a million processes. */
+/** Bytes of an image that a summary needs: half a million processes. */
 export const MAX_IMAGE_BYTES = 16 * MIB
-/** Numbers of processes taken from image names, to find images that the process tree does not know. */
+/** Process ids taken from image names, to find images of processes that the process tree lacks. */
 export const MAX_NAMED_PROCESSES = 200_000
 
-/** Podman writes zstd with a window of 8 MiB; a larger one than this costs the memory of the node. */
+/**
+ * Largest zstd window as a logarithm. Podman uses 8 MiB; larger windows cost memory of the node.
+ */
 export const MAX_ZSTD_WINDOW_LOG = 27
-/** What decompression may give in all: the memory of a large node. */
+/** Total bytes of decompressed output: the memory of a large node. */
 export const MAX_DECOMPRESSED_BYTES = 1024 * 1024 * MIB
-/** Output for each byte of input. gzip cannot give more than 1032; memory that is all zeros comes near. */
+/**
+ * Bytes of output per byte of input. gzip is limited to 1032, and zeroed memory comes close to
+ * that.
+ */
 export const MAX_COMPRESSION_RATIO = 1000
-/** The ratio counts from here on: a small bomb does no harm. */
+/** Bytes of output before the ratio counts; a small bomb is harmless. */
 export const RATIO_FREE_BYTES = 256 * MIB
-/** Members of gzip and frames of zstd cost more than their bytes: beyond the free ones, each must give this much. */
+/**
+ * Members of gzip and frames of zstd that may be nearly empty. Each has a fixed cost, so further
+ * ones must produce this much output on average.
+ */
 export const FREE_FRAMES = 1000
 export const MIN_FRAME_BYTES = 4 * KIB

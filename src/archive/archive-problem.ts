@@ -35,7 +35,7 @@ const WEIGHTS = {
   NameWhiteout: 'damage',
   NamesTooMany: 'damage',
   DuplicateMember: 'damage',
-  // members that are no files
+  // members that are not files
   LinkMember: 'damage',
   DeviceMember: 'damage',
   FifoMember: 'damage',
@@ -72,7 +72,7 @@ const WEIGHTS = {
   IdentityDisagrees: 'note',
 } as const satisfies Readonly<Record<string, ProblemWeight>>
 
-/** The stable names of what can be wrong with an archive as a tar file and with its JSON. */
+/** Stable names of the problems with the tar format and the JSON of an archive. */
 export type ArchiveProblemCode = keyof typeof WEIGHTS
 
 export const ARCHIVE_PROBLEM_CODES = Object.keys(WEIGHTS) as readonly ArchiveProblemCode[]
@@ -81,14 +81,14 @@ export function archiveProblem(code: ArchiveProblemCode, detail: string): Proble
   return { code, weight: WEIGHTS[code], detail }
 }
 
-/** To throw where what follows cannot be read either. */
+/** Creates an error for a problem that makes the following bytes unreadable. */
 export function archiveError(code: ArchiveProblemCode, detail: string): ProblemError {
   return new ProblemError(archiveProblem(code, detail))
 }
 
 const MAX_QUOTED_CHARACTERS = 200
 
-/** A text from the archive, for the detail of a problem. */
+/** Quotes a text from the archive for the detail of a problem. */
 export function quoted(text: string): string {
   const cut = text.length > MAX_QUOTED_CHARACTERS ? `${text.slice(0, MAX_QUOTED_CHARACTERS)}…` : text
   return `"${plainText(cut)}"`

@@ -2,11 +2,12 @@ import { READ_AHEAD_BYTES, SEEK_READ_BYTES, WINDOW_BYTES } from './archive-limit
 import type { ByteSource } from '../streams/byte-source.ts'
 
 /**
- * The part of a source that is in memory, with some read-ahead. It moves forward only, so it serves streams as well.
+ * A part of a source in memory, with some read-ahead. It only moves forward, so that streams work
+ * too.
  */
 export class ByteWindow {
   readonly bytes: Buffer
-  /** The same memory in words, for sums over whole blocks. */
+  /** The same memory as 32-bit words, for sums over whole blocks. */
   readonly words: Uint32Array
   readonly #source: ByteSource
   #start = 0
@@ -22,7 +23,7 @@ export class ByteWindow {
     return this.#source
   }
 
-  /** Where this position stands in `bytes`. */
+  /** Converts a position in the source to an index in `bytes`. */
   index(position: number): number {
     return position - this.#start
   }
@@ -31,7 +32,10 @@ export class ByteWindow {
     return position >= this.#start && position + length <= this.#end
   }
 
-  /** Brings `length` bytes from this position on into the window. Gives how many there are, less only at the end. */
+  /**
+   * Loads `length` bytes from this position. Returns the number of bytes available, which is
+   * smaller only at the end.
+   */
   async load(position: number, length: number): Promise<number> {
     if (this.holds(position, length)) return length
     this.#moveTo(position)
@@ -47,7 +51,7 @@ export class ByteWindow {
     return Math.min(length, this.#end - this.#start)
   }
 
-  /** The bytes themselves, valid until the next load; fewer than asked for only at the end. */
+  /** Returns the bytes, valid until the next load; fewer than requested only at the end. */
   async content(position: number, length: number): Promise<Buffer> {
     if (length > this.bytes.length) return await this.#largeContent(position, length)
     const there = this.holds(position, length) ? length : await this.load(position, length)
@@ -55,7 +59,7 @@ export class ByteWindow {
     return this.bytes.subarray(index, index + there)
   }
 
-  /** Gives the memory back for the next archive. */
+  /** Returns the memory for use by the next archive. */
   close(): void {
     if (spare.length < MAX_SPARE) spare.push(this.bytes)
   }
@@ -86,6 +90,9 @@ export class ByteWindow {
   }
 }
 
-/** Archives are mostly read one after the other: a new megabyte for each would cost more than the reading. */
+/**
+ * Buffers for reuse. Archives are mostly read one after another, and allocating a megabyte for each
+ * would cost more than reading.
+ */
 const spare: Buffer[] = []
 const MAX_SPARE = 2

@@ -2,28 +2,31 @@ import { archiveError, quoted } from './archive-problem.ts'
 import { type Instant, parseInstant } from './instant.ts'
 import { jsonFields, JsonReader } from './json-reader.ts'
 
-/** What we take from `config.dump`: a short summary in containerd and CRI-O, all of libpod's configuration in Podman. */
+/**
+ * Fields of `config.dump`: a short summary in containerd and CRI-O, the whole libpod configuration
+ * in Podman.
+ */
 export interface ConfigDump {
   id?: string
   name?: string
-  /** containerd, CRI-O: as the user wrote it. */
+  /** Image as the user wrote it (containerd, CRI-O). */
   rootfsImage?: string
   /** A digest (`name@sha256:…`) or an id (`sha256:…`, in CRI-O without the prefix). */
   rootfsImageRef?: string
   rootfsImageName?: string
-  /** Podman's only. */
+  /** Podman only. */
   rootfsImageId?: string
   rawImageName?: string
   runtime?: string
   createdAt?: Instant
   checkpointedAt?: Instant
-  /** Podman: the id of the pod. */
+  /** Id of the pod (Podman). */
   pod?: string
-  /** Whether it has keys that only Podman writes. */
+  /** True if there are keys that only Podman writes. */
   isLibpod: boolean
 }
 
-/** Throws a ProblemError where it is not the JSON that an engine writes. */
+/** Parses `config.dump`. Throws a ProblemError if an engine did not write it. */
 export function readConfigDump(bytes: Buffer): ConfigDump {
   const config: ConfigDump = { isLibpod: false }
   const reader = new JsonReader(bytes, 'config.dump')

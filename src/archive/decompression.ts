@@ -18,11 +18,13 @@ const OUTPUT_BYTES = 256 * 1024
 const HEAD_BYTES = 64 * 1024
 
 export interface DecompressedSource extends ByteSource {
-  /** Bytes behind the last member or frame that are none; known once the end was read. */
+  /**
+   * Bytes after the last member or frame that belong to neither; known once the end has been read.
+   */
   readonly trailingBytes: number
 }
 
-/** It can be unpacked, but takes more memory than was granted; no word on the archive. */
+/** Reports that decompression needs more memory than granted; not a defect of the archive. */
 export class LargeWindowError extends Error {
   constructor() {
     super('its zstd window is larger than what may be taken without asking')
@@ -30,7 +32,10 @@ export class LargeWindowError extends Error {
   }
 }
 
-/** The content of a gzip or zstd file, from front to back, in constant memory. Throws a ProblemError on bad input. */
+/**
+ * Decompresses a gzip or zstd file from front to back in constant memory. Throws a ProblemError for
+ * invalid input.
+ */
 export function decompressedSource(compressed: ByteSource, kind: 'gzip' | 'zstd'): DecompressedSource {
   return new ForwardSource(compressed, kind)
 }
@@ -40,7 +45,7 @@ class ForwardSource implements DecompressedSource {
   trailingBytes = 0
   readonly #compressed: ByteSource
   readonly #output: AsyncGenerator<Buffer, void>
-  /** The piece of output that is at hand, and where it stands. */
+  /** The current piece of output, and its position. */
   #chunk: Buffer = Buffer.alloc(0)
   #chunkStart = 0
   #consumed = 0
@@ -141,7 +146,10 @@ class ForwardSource implements DecompressedSource {
     }
   }
 
-  /** One member or frame. Node's own decoders stop after the first frame of zstd, and lose the end before garbage. */
+  /**
+   * Decompresses one member or frame. Node.js's own decoders stop after the first zstd frame and do
+   * not report where the data ends before trailing garbage.
+   */
   async *#inflate(
     decoder: Transform & { readonly bytesWritten: number },
     position: number,

@@ -6,7 +6,10 @@ import { plainText } from './plain-text.ts'
 
 export const DELETED_FILES = 'deleted.files'
 
-/** What CRI-O and Podman write of files that are gone: a JSON list of absolute paths. Readable texts, without the slash in front. */
+/**
+ * Parses the list of deleted files that CRI-O and Podman write: a JSON list of absolute paths.
+ * Returns paths that are safe to display, without the leading slash.
+ */
 export function readDeletedFiles(bytes: Buffer, onProblem: (problem: Problem) => void): ReadonlySet<string> {
   const paths = new Set<string>()
   for (const path of readTexts(bytes, onProblem)) {

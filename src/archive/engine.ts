@@ -8,7 +8,7 @@ export interface EngineHints {
   hasPodmanMember: boolean
 }
 
-/** By what the engine says of itself, then by its annotations, then by its members. */
+/** Detects the engine by its own annotation, then by other annotations, then by members. */
 export function detectEngine(spec: SpecDump | undefined, hints: EngineHints): Engine {
   const manager = spec?.annotations.get('io.container.manager')
   if (manager === 'libpod') return 'podman'

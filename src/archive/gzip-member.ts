@@ -9,7 +9,10 @@ const NAME = 0x08
 const COMMENT = 0x10
 const RESERVED = 0xe0
 
-/** Where the deflate data of a gzip member begins (RFC 1952). Throws a ProblemError where it is no such member. */
+/**
+ * Finds the start of the deflate data in a gzip member (RFC 1952). Throws a ProblemError if there
+ * is no such member.
+ */
 export function findGzipBody(head: Buffer): number {
   if (head.length < FIXED_BYTES) throw cutOff()
   const flags = head[3] ?? 0

@@ -2,7 +2,9 @@ import { agreesWithName, parseArchiveName } from '../checkpoint/archive-name.ts'
 import type { IdentitySource } from '../checkpoint/identity.ts'
 import type { IdentityClaim } from './identity-claim.ts'
 
-/** What can be said of an archive's container, and how it is known. Absent stays absent. */
+/**
+ * Identity of an archive's container, and its source. Fields whose value is unknown are omitted.
+ */
 export interface KnownIdentity {
   readonly namespace?: string
   readonly pod?: string
@@ -11,8 +13,8 @@ export interface KnownIdentity {
   readonly containerId?: string
   readonly source: Exclude<IdentitySource, 'observed'>
   /**
-   * Whether the archive belongs to `namespace`: only then do that namespace's permissions and retention rules reach it.
-   * All others are the node's.
+   * True if the archive belongs to `namespace`. Only then do the permissions and retention rules of
+   * that namespace apply; all other archives belong to the node.
    */
   readonly isTrusted: boolean
 }
@@ -20,13 +22,14 @@ export interface KnownIdentity {
 export interface IdentityEvidence {
   readonly claim: IdentityClaim | undefined
   readonly fileName: string
-  /** From fstat: whoever could link an archive under a second name could make it say what it likes. */
+  /** Link count from fstat. A second name for an archive could support a false claim. */
   readonly linkCount: number
 }
 
 /**
- * A claim is believed where the kubelet's own words agree: it named the file after the pod it was asked for, and no
- * other name leads to the file. Not for captures that we observed: those need no belief.
+ * Assesses the identity that an archive claims. A claim is trusted if it matches the kubelet's file
+ * name, which comes from the requested pod, and if the file has no other name. Captures observed by
+ * the agent do not need this.
  */
 export function assessIdentity({ claim, fileName, linkCount }: IdentityEvidence): KnownIdentity {
   if (claim !== undefined && hasAnything(claim)) {
@@ -44,7 +47,10 @@ export function assessIdentity({ claim, fileName, linkCount }: IdentityEvidence)
   return guessFromName(fileName)
 }
 
-/** The pod is certain; namespace and container are known only where a single dash separates them. */
+/**
+ * Derives the identity from the file name. The pod is certain; namespace and container are known
+ * only if a single dash separates them.
+ */
 function guessFromName(fileName: string): KnownIdentity {
   const parsed = parseArchiveName(fileName)
   return parsed === undefined

@@ -8,8 +8,9 @@ import type { SpecDump } from './spec-dump.ts'
 import { readMetadata, type StatusDump } from './status-dump.ts'
 
 /**
- * Which container an archive says it is of. Nothing in an archive is signed: `identity-assessment.ts` says what it is worth.
- * Texts are readable ones; what the archive does not say is absent.
+ * The container that an archive claims to belong to. Nothing in an archive is signed;
+ * `identity-assessment.ts` decides whether to trust it. All texts are safe to display, and fields
+ * that the archive does not state are omitted.
  */
 export interface IdentityClaim {
   readonly namespace?: string
@@ -18,9 +19,9 @@ export interface IdentityClaim {
   readonly container?: string
   readonly containerId?: string
   readonly sandboxId?: string
-  /** How often the container had been restarted. */
+  /** Number of restarts of the container. */
   readonly attempt?: number
-  /** Whether two places in the archive say different things. */
+  /** True if two places in the archive contradict each other. */
   readonly isContradictory: boolean
 }
 
@@ -30,7 +31,10 @@ export interface Dumps {
   readonly status?: StatusDump | undefined
 }
 
-/** The places that name a container, by engine; the first of each line counts, the others should agree. */
+/**
+ * Reads the identity from the places that name it, by engine. The first place counts, and the
+ * others should agree.
+ */
 export function readIdentityClaim(engine: Engine, dumps: Dumps, onProblem: (problem: Problem) => void): IdentityClaim {
   const places = placesOf(engine, dumps, onProblem)
   let isContradictory = false
@@ -122,13 +126,13 @@ const NOWHERE: Places = {
   attempt: undefined,
 }
 
-/** The last part of `<container>_<pod>_<namespace>_<uid>_<attempt>`. */
+/** Parses the last part of `<container>_<pod>_<namespace>_<uid>_<attempt>`. */
 function attemptInName(name: string | undefined): number | undefined {
   const found = /_[^_]+_[^_]+_[^_]+_(\d{1,9})$/.exec(name ?? '')
   return found === null ? undefined : Number(found[1])
 }
 
-/** JSON in a text. One that is broken leaves the container's name to the label. */
+/** Parses JSON in an annotation. If it is not valid, the label provides the container's name. */
 function crioMetadata(text: string | undefined, onProblem: (problem: Problem) => void) {
   const metadata: { containerName?: string; attempt?: number } = {}
   if (text === undefined) return metadata

@@ -3,13 +3,13 @@ import type { Engine } from '../checkpoint/engine.ts'
 import type { Dumps } from './identity-claim.ts'
 import { plainText } from './plain-text.ts'
 
-/** The container's image as the archive names it: readable text, never something to pull by. */
+/** The container's image as the archive names it. Safe to display, but not meant for pulling. */
 export interface ImageClaim {
-  /** `registry/name:tag`, or what the user wrote. */
+  /** `registry/name:tag`, or the name that the user wrote. */
   readonly name?: string
   /** `sha256:…` of the manifest. */
   readonly digest?: string
-  /** `sha256:…`, in CRI-O and Podman without the prefix, as their own tools show it. */
+  /** `sha256:…`; without the prefix in CRI-O and Podman, as their own tools show it. */
   readonly id?: string
 }
 
@@ -60,7 +60,7 @@ function firstDigest(values: readonly (string | undefined)[]): string | undefine
   return undefined
 }
 
-/** Of `a@sha256:…,b@sha256:…` the one of this image's repository, else the first. */
+/** Selects the digest of this image's repository from `a@sha256:…,b@sha256:…`, or the first one. */
 function digestOfName(list: string | undefined, name: string | undefined): string | undefined {
   const digests = list?.split(',') ?? []
   const repository = name?.replace(/@.*$/, '').replace(/:[^:/]*$/, '')

@@ -1,22 +1,25 @@
-/** Nanoseconds since 1970, as the runtimes count; a Date has milliseconds only. */
+/** Nanoseconds since 1970, the resolution of the runtimes; a Date has only milliseconds. */
 export type Instant = bigint
 
 const NANOS_PER_MILLI = 1_000_000n
 const NANOS_PER_SECOND = 1_000_000_000n
-/** What fits 64 bits: 11 April 2262. */
+/** Largest value of 64 bits: 11 April 2262. */
 const LATEST = 9_223_372_036_854_775_807n
 
-/** What a runtime writes for a time that it does not know. */
+/** Go's zero time, which runtimes write for an unknown time. */
 const UNSET = '0001-01-01T00:00:00Z'
 
-/** Reads RFC 3339 with up to nine digits of a second. `unset` for Go's zero time and for 1970, undefined for what is no time. */
+/**
+ * Parses RFC 3339 with up to nine fractional digits. Returns `unset` for Go's zero time and for
+ * 1970, and undefined for anything else that is not a time.
+ */
 export function parseInstant(text: string): Instant | 'unset' | undefined {
   if (text === UNSET) return 'unset'
   const found = RFC3339.exec(text)
   if (found === null) return undefined
   const [, date = '', fraction = '', zone = ''] = found
   const millis = Date.parse(`${date}Z`)
-  // Date.parse takes the 31st of February for a day in March.
+  // Date.parse accepts 31 February as a day in March.
   if (Number.isNaN(millis) || new Date(millis).getUTCDate() !== Number(date.slice(8, 10))) return undefined
   const offset = zoneOffsetMinutes(zone)
   if (offset === undefined) return undefined
@@ -25,12 +28,15 @@ export function parseInstant(text: string): Instant | 'unset' | undefined {
   return isInstant(nanos) ? nanos : undefined
 }
 
-/** Whether these nanoseconds are a time after 1970 that 64 bits hold. */
+/** Checks that the nanoseconds are after 1970 and fit 64 bits. */
 export function isInstant(nanos: bigint): boolean {
   return nanos > 0n && nanos <= LATEST
 }
 
-/** ISO 8601 in UTC with as many digits of the second as are needed: `2026-11-20T16:01:09.88171404Z`. */
+/**
+ * Formats ISO 8601 in UTC with as many fractional digits as necessary:
+ * `2026-11-20T16:01:09.88171404Z`.
+ */
 export function formatInstant(instant: Instant): string {
   const seconds = new Date(Number(instant / NANOS_PER_MILLI)).toISOString().slice(0, 19)
   const fraction = String(instant % NANOS_PER_SECOND)
@@ -39,7 +45,7 @@ export function formatInstant(instant: Instant): string {
   return fraction === '' ? `${seconds}Z` : `${seconds}.${fraction}Z`
 }
 
-/** For the index, which counts in milliseconds. */
+/** Converts to milliseconds for the index. */
 export function instantToMillis(instant: Instant): number {
   return Number(instant / NANOS_PER_MILLI)
 }

@@ -2,36 +2,40 @@ import { isAscii, isUtf8 } from 'node:buffer'
 import { MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_NUMBER_DIGITS, MAX_TEXT_CHARACTERS } from './archive-limits.ts'
 import { type ArchiveProblemCode, archiveError, quoted } from './archive-problem.ts'
 
-/** The keys of an object that a reader wants, and the same without their case. */
+/** Keys that a reader expects in an object, and the same keys with their case folded. */
 export interface JsonKeys {
   readonly exact: ReadonlySet<string>
-  /** Empty where the keys are data (annotations), not fields. */
+  /** Empty if the keys are data (annotations) rather than fields. */
   readonly folded: ReadonlySet<string>
 }
 
-/** Fields of a Go struct: Go would also take `ID` for `id`, so a look-alike means that two tools read two things. */
+/**
+ * Lists fields of a Go struct. Go would also accept `ID` for `id`, so with such a key two tools
+ * would read different values.
+ */
 export function jsonFields(...names: readonly string[]): JsonKeys {
   return { exact: new Set(names), folded: new Set(names.map(fold)) }
 }
 
-/** Keys of a map. */
+/** Lists keys of a map. */
 export function jsonMapKeys(...names: readonly string[]): JsonKeys {
   return { exact: new Set(names), folded: new Set() }
 }
 
 /**
- * Reads one JSON document from front to back and builds nothing but what is asked for: everything else is checked and
- * passed over. Integers keep all their digits. Throws a ProblemError where it is not strictly JSON, or beyond a limit.
+ * Parses one JSON document from front to back and builds only the requested values; everything else
+ * is validated and skipped. Integers keep all their digits. Throws a ProblemError if the input is
+ * not strict JSON or exceeds a limit.
  */
 export class JsonReader {
   readonly #bytes: Buffer
   readonly #name: string
   readonly #end: number
-  /** All of it, where its characters are its bytes: keys are looked up in there, which takes no copy of each. */
+  /** The whole document if it is ASCII; keys are slices of it, which avoids a copy of each. */
   readonly #text: string | undefined
   #at = 0
 
-  /** `name` stands in front of every problem. */
+  /** Creates a reader; `name` prefixes every problem. */
   constructor(bytes: Buffer, name: string) {
     this.#bytes = bytes
     this.#name = name
@@ -41,7 +45,7 @@ export class JsonReader {
     else if (!isUtf8(bytes)) throw this.#fail('JsonNotUtf8', 'it is not UTF-8')
   }
 
-  /** The document itself. */
+  /** Reads the top-level object. */
   readDocument(keys: JsonKeys, onValue: (key: string) => void): void {
     this.#skipSpace()
     if (this.#bytes[this.#at] !== OPEN_BRACE) {
@@ -53,7 +57,10 @@ export class JsonReader {
     if (this.#at < this.#end) throw this.#invalid()
   }
 
-  /** An object: `onValue` must read or skip the value of each wanted key. `null` counts as no keys. */
+  /**
+   * Reads an object: `onValue` must read or skip the value of every expected key. `null` counts as
+   * an empty object.
+   */
   readObject(keys: JsonKeys, onValue: (key: string) => void, onOtherKey?: (key: string) => void): void {
     this.#skipSpace()
     if (this.#takeNull()) return
@@ -92,7 +99,7 @@ export class JsonReader {
     this.#expect(CLOSE_BRACE)
   }
 
-  /** A text; undefined where it is empty or null. */
+  /** Reads a text; undefined if it is empty or null. */
   readText(): string | undefined {
     if (this.#takeNull()) return undefined
     if (this.#bytes[this.#at] !== QUOTE) throw this.#wrongType('text')
@@ -103,14 +110,14 @@ export class JsonReader {
     return text === '' ? undefined : text
   }
 
-  /** A text of any length, such as a document within the document. */
+  /** Reads a text of any length, such as an embedded document. */
   readLongText(): string | undefined {
     if (this.#takeNull()) return undefined
     if (this.#bytes[this.#at] !== QUOTE) throw this.#wrongType('text')
     return this.#string()
   }
 
-  /** An integer with all its digits. */
+  /** Reads an integer with all its digits. */
   readInteger(): bigint | undefined {
     if (this.#takeNull()) return undefined
     const start = this.#at
@@ -124,7 +131,7 @@ export class JsonReader {
     return BigInt(text)
   }
 
-  /** Passes over a value of any type, checking that it is JSON. */
+  /** Skips a value of any type and checks that it is valid JSON. */
   skipValue(): void {
     const kinds: number[] = []
     for (;;) {
@@ -149,7 +156,10 @@ export class JsonReader {
     }
   }
 
-  /** After a value: closes what ends here and stands before the next value. True when the outermost value is done. */
+  /**
+   * Closes the containers that end after a value and moves to the next value. Returns true once the
+   * outermost value is complete.
+   */
   #closeFinished(kinds: number[]): boolean {
     for (;;) {
       const close = kinds.at(-1)
@@ -191,17 +201,17 @@ export class JsonReader {
     return this.#text.slice(start + 1, this.#at - 1)
   }
 
-  /** A text of its own, that does not keep the document in memory. */
+  /** Returns a copy of the text, which does not keep the document in memory. */
   #string(): string {
     const start = this.#at
     const isPlain = this.#skipString()
     if (isPlain) return this.#bytes.toString('latin1', start + 1, this.#at - 1)
-    // The quotes included: it is a JSON text by itself, and its escapes were checked.
+    // With its quotes it is a JSON text by itself, and its escapes have been checked.
     const text: unknown = JSON.parse(this.#bytes.toString('utf8', start, this.#at))
     return String(text)
   }
 
-  /** Gives whether the string is ASCII without escapes. */
+  /** Skips a string. Returns true if it is ASCII without escapes. */
   #skipString(): boolean {
     const bytes = this.#bytes
     const end = this.#end
@@ -233,7 +243,7 @@ export class JsonReader {
     return 6
   }
 
-  /** `-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?` */
+  /** Skips a number: `-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?` */
   #number(): void {
     if (this.#bytes[this.#at] === MINUS) this.#at += 1
     if (this.#bytes[this.#at] === ZERO) this.#at += 1
@@ -281,7 +291,7 @@ export class JsonReader {
 
   #wrongType(expected: string) {
     const start = this.#at
-    // What is no JSON at all is that, not a value of the wrong type.
+    // Input that is not JSON must be reported as such, not as a value of the wrong type.
     this.skipValue()
     return this.#fail('JsonFieldType', `at byte ${start} there is no ${expected}`)
   }
@@ -311,7 +321,7 @@ const LETTER_N = 0x6e
 const LETTER_U = 0x75
 const SHORT_ESCAPES = Buffer.from('"\\/bfnrt')
 
-/** What each byte is within a string. */
+/** Kinds of bytes within a string. */
 const PLAIN_BYTE = 0
 const QUOTE_BYTE = 1
 const ESCAPE_BYTE = 2
@@ -328,7 +338,7 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
-/** As Go compares the names of fields: the Kelvin sign is a `k`, the long s an `s`. */
+/** Folds case as Go does for field names: the Kelvin sign becomes `k`, the long s becomes `s`. */
 function fold(text: string): string {
   return text.toUpperCase().toLowerCase()
 }

@@ -6,22 +6,25 @@ import { walkArchive } from './walk-archive.ts'
 
 export interface MemberList {
   readonly members: readonly TarMember[]
-  /** Members behind these. */
+  /** Members after this page. */
   readonly remaining: number
-  /** Of each kind the first few. */
+  /** The first few problems of each kind. */
   readonly problems: readonly Problem[]
 }
 
 export interface MemberListOptions {
-  /** How many to leave out at the beginning: a page of a list that was begun before. */
+  /** Members to skip at the beginning, for a later page. */
   readonly skip?: number
   readonly limit: number
-  /** A page ends before it takes more than this as JSON, whatever the limit says. */
+  /** Largest size of a page as JSON, whatever the limit. */
   readonly maxBytes?: number
   readonly signal?: AbortSignal
 }
 
-/** The members in the order of the archive, one page of them. Only those whose content is all there. */
+/**
+ * Lists one page of members in the order of the archive. Includes only members with complete
+ * content.
+ */
 export async function listMembers(
   source: ByteSource,
   { skip = 0, limit, maxBytes = Infinity, signal }: MemberListOptions,

@@ -5,8 +5,9 @@ import { plainBytes } from './plain-text.ts'
 import type { Report } from './problem-reporter.ts'
 
 /**
- * The name of a member as everything else uses it: readable text, without `./` in front and slash behind.
- * It is compared and shown, never used as a path. Different names give different texts.
+ * Converts the raw name of a member to a text that is safe to display, without a leading `./` or a
+ * trailing slash. Use it for comparison and display only, never as a path. Different names give
+ * different texts.
  */
 export function readMemberName(raw: Buffer, report: Report): string {
   if (raw.length > MAX_NAME_BYTES) {
@@ -22,7 +23,10 @@ export function readMemberName(raw: Buffer, report: Report): string {
   return name
 }
 
-/** OverlayFS and image layers delete what is named so; a layer made of this archive would. */
+/**
+ * Checks for a whiteout, which deletes a file in OverlayFS and image layers; a layer made from this
+ * archive would do so.
+ */
 export function isWhiteout(name: string): boolean {
   return name.startsWith('.wh.') || name.includes('/.wh.')
 }
@@ -41,7 +45,7 @@ function reportOddName(
   if (raw[0] === SLASH) report('NameAbsolute', () => `${shown()} is an absolute path`)
   const parts = raw.toString('latin1', start, end).split('/')
   if (parts.includes('..')) report('NameEscapes', () => `${shown()} leads out of the archive`)
-  // `./` alone is the folder that was packed; after a slash in front the first part is empty.
+  // `./` alone is the archived directory; after a leading slash the first part is empty.
   const inner = raw[0] === SLASH ? parts.slice(1) : parts
   if (end > start && inner.some((part) => part === '.' || part === '')) {
     if (raw.toString('latin1', start, end) !== '.')

@@ -4,7 +4,9 @@ import { decompressedSource } from './decompression.ts'
 import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'
 
-/** The first member of this name, as the list of members has it. Reads no further than its header. */
+/**
+ * Finds the first member with this name, as listed by `listMembers`. Stops reading at its header.
+ */
 export async function findMember(
   source: ByteSource,
   name: string,
@@ -24,17 +26,20 @@ export async function findMember(
   return member
 }
 
-/** Ends the walk at the member that was looked for. */
+/** Ends the walk at the requested member. */
 class FoundError extends Error {}
 
-/** How the archive is packed, by its first bytes. */
+/** Detects the compression of the archive by its first bytes. */
 export async function readCompression(archive: ByteSource): Promise<Compression> {
   const head = Buffer.alloc(MAGIC_BYTES)
   const there = await archive.read(head, 0, MAGIC_BYTES, 0)
   return detectCompression(head.subarray(0, there))
 }
 
-/** The bytes of a member, from its own beginning; of a packed archive they are read best from front to back. */
+/**
+ * Returns the content of a member, with positions that start at 0. In a compressed archive, reading
+ * from front to back is fastest.
+ */
 export async function memberSource(archive: ByteSource, { offset, sizeBytes }: TarMember): Promise<ByteSource> {
   const unpacked = await unpackedSource(archive)
   return {
@@ -54,7 +59,7 @@ async function unpackedSource(archive: ByteSource): Promise<ByteSource> {
   return restartingSource(() => decompressedSource(archive, compression))
 }
 
-/** A stream that can be read again: whoever goes back waits until it has come there once more. */
+/** Makes a stream seekable: reading backward restarts the stream and reads forward again. */
 function restartingSource(open: () => ByteSource): ByteSource {
   let source = open()
   let reached = 0

@@ -1,4 +1,4 @@
-/** Counts what a page holds as JSON: names in an archive can be long, and an answer must have a bound whatever was asked for. */
+/** Bounds the size of a page as JSON, because names in an archive can be long. */
 export class PageBudget {
   #leftBytes: number
 
@@ -6,7 +6,10 @@ export class PageBudget {
     this.#leftBytes = maxBytes
   }
 
-  /** Whether an entry with these texts still fits. After the first one that does not, none does. */
+  /**
+   * Checks whether an entry with these texts still fits. After the first one that does not fit,
+   * none does.
+   */
   take(...texts: readonly (string | undefined)[]): boolean {
     if (this.#leftBytes < 0) return false
     let bytes = FIELDS_BYTES
@@ -16,5 +19,5 @@ export class PageBudget {
   }
 }
 
-/** The names of the fields, and numbers. */
+/** Bytes of field names and numbers in an entry. */
 const FIELDS_BYTES = 256

@@ -1,6 +1,6 @@
 import { archiveError } from './archive-problem.ts'
 
-/** What an extended header changes for the member after it. */
+/** Changes that an extended header makes to the next member. */
 export interface Extension {
   path?: Buffer
   linkPath?: Buffer
@@ -9,9 +9,10 @@ export interface Extension {
 }
 
 /**
- * Reads the records `<length> <key>=<value>\n` of a pax header. The lengths alone say where a value ends: values hold
- * line breaks and what looks like records (extended attributes are binary), so no line is taken for one.
- * Throws a ProblemError where the block is not made of records, or asks for what no engine writes.
+ * Parses the records `<length> <key>=<value>
+ * ` of a pax header. Only the length determines the end of a value, because values may contain line
+ * breaks and text that resembles records (extended attributes are binary). Throws a ProblemError if
+ * the block does not consist of records, or uses features that no engine writes.
  */
 export function readPaxRecords(block: Buffer): Extension {
   const extension: Extension = {}
@@ -26,7 +27,10 @@ export function readPaxRecords(block: Buffer): Extension {
   return extension
 }
 
-/** A global header may carry a comment; one that moves the members after it is refused. */
+/**
+ * Accepts a global header that only carries a comment, and rejects one that changes the members
+ * after it.
+ */
 export function assertHarmlessGlobal(block: Buffer): void {
   for (const { key } of records(block)) {
     if (key === 'path' || key === 'linkpath' || key === 'size' || key.startsWith('GNU.sparse.')) {
@@ -52,9 +56,9 @@ function* records(block: Buffer): Generator<{ readonly key: string; readonly val
   }
 }
 
-/** A block has at most a mebibyte. */
+/** Digits of a record length; a block has at most one mebibyte. */
 const MAX_LENGTH_DIGITS = 7
-/** The space, one letter, the equals sign, the line end. */
+/** The space, one letter, the equals sign and the line break. */
 const MIN_RECORD = 4
 
 function once<T>(key: string, before: T | undefined, value: T): T {

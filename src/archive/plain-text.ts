@@ -1,14 +1,14 @@
 import { escapeUnreadable, readableText } from '../shared/readable-text.ts'
 
-/** What is shown as it stands; nearly every text of a real archive. */
+/** Matches text that needs no escapes, as nearly all text of real archives. */
 const PLAIN = /^[\x20-\x5b\x5d-\x7e]*$/
 
-/** The readable form of a text from an archive. */
+/** Converts text from an archive to a form that is safe to display. */
 export function plainText(text: string): string {
   return PLAIN.test(text) ? text : escapeUnreadable(text)
 }
 
-/** The readable form of bytes from an archive, such as the name of a member. */
+/** Converts bytes from an archive, such as a member name, to a form that is safe to display. */
 export function plainBytes(bytes: Uint8Array): string {
   return readableText(bytes)
 }

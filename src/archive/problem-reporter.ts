@@ -1,12 +1,13 @@
 import { MAX_PER_CODE, type Problem } from '../checkpoint/problem.ts'
 import { type ArchiveProblemCode, archiveProblem } from './archive-problem.ts'
 
-/** Tells of a problem; what it says is made only where somebody will read it. */
+/** Reports a problem. The detail is computed only if it will be read. */
 export type Report = (code: ArchiveProblemCode, detail: () => string) => void
 
 /**
- * Lists keep the first few problems of a code and count the others. An archive can have one 200,000 times, and to put
- * each into words would take longer than everything else: what is only counted has none.
+ * Creates a reporter that computes the detail of only the first few problems per code. Lists only
+ * count the others. An archive can have the same problem 200,000 times, and formatting every one
+ * would take longer than all other work.
  */
 export function reporterTo(onProblem: (problem: Problem) => void): Report {
   const counts = new Map<ArchiveProblemCode, number>()

@@ -8,26 +8,29 @@ import type { TarMember } from './tar-member.ts'
 import { walkArchive } from './walk-archive.ts'
 
 /**
- * `changed` where it is known that there was one before; `emptied`: all that was in this folder before is gone. A diff
- * holds a new file and a changed one alike, so the rest is `added-or-changed`.
+ * Kind of a change. `changed`: the file is known to have existed before. `emptied`: all previous
+ * content of the directory is gone. A diff does not distinguish new files from changed ones, so all
+ * others are `added-or-changed`.
  */
 export type RootfsChangeKind = 'added-or-changed' | 'changed' | 'deleted' | 'emptied'
 
 export interface RootfsChange {
-  /** Readable text, without a slash in front. */
+  /** Path that is safe to display, without a leading slash. */
   readonly path: string
   readonly change: RootfsChangeKind
-  /** Of what is there now. */
+  /** The present file. */
   readonly entry?: TarMember
 }
 
 export interface RootfsDiff {
-  /** Whether the archive has a diff at all. */
+  /** True if the archive contains a diff. */
   readonly isThere: boolean
-  /** In the order of the archive; what is in the list of deleted files alone comes last. */
+  /**
+   * In the order of the archive, followed by files that only the list of deleted files mentions.
+   */
   readonly changes: readonly RootfsChange[]
   readonly remaining: number
-  /** Whether the diff could be read to its end. */
+  /** True if the diff was read to its end. */
   readonly isWhole: boolean
   readonly problems: readonly Problem[]
 }
@@ -35,14 +38,17 @@ export interface RootfsDiff {
 export interface RootfsDiffOptions {
   readonly skip: number
   readonly limit: number
-  /** A page ends before it takes more than this as JSON, whatever the limit says. */
+  /** Largest size of a page as JSON, whatever the limit. */
   readonly maxBytes?: number
   readonly signal: AbortSignal
 }
 
 const ROOTFS_DIFF = 'rootfs-diff.tar'
 
-/** What differs from the image in the writable layer: read from the archive as a stream, nothing unpacked. */
+/**
+ * Lists the changes of the writable layer relative to the image. Streams the archive without
+ * unpacking it.
+ */
 export async function readRootfsDiff(
   source: ByteSource,
   { skip, limit, maxBytes = Infinity, signal }: RootfsDiffOptions,
@@ -108,7 +114,7 @@ interface DiffWalk {
   readonly signal: AbortSignal
 }
 
-/** Gives whether it was read to its end. */
+/** Walks the diff. Returns true if it was read to its end. */
 async function walkDiff(
   source: ByteSource,
   diff: TarMember,
@@ -129,7 +135,7 @@ async function walkDiff(
   return isWhole
 }
 
-/** What no archive of a checkpoint may hold, and every file system may. */
+/** Problems of a checkpoint archive that are normal in a file system. */
 const USUAL_IN_A_DIFF: ReadonlySet<string> = new Set([
   'LinkMember',
   'DeviceMember',
@@ -154,7 +160,7 @@ function toChange(member: TarMember, deleted: ReadonlySet<string>): RootfsChange
   return { path: member.name, change, entry: member }
 }
 
-/** Counts everything and keeps one page of it. */
+/** Counts all changes and keeps one page of them. */
 class Page {
   readonly changes: RootfsChange[] = []
   readonly #skip: number

@@ -1,18 +1,21 @@
 import { jsonFields, jsonMapKeys, JsonReader } from './json-reader.ts'
 
-/** What we take from `spec.dump`, the OCI specification of the container: annotations, which say who it was. */
+/**
+ * Fields of `spec.dump`, the OCI specification of the container: the annotations that identify it.
+ */
 export interface SpecDump {
   readonly annotations: ReadonlyMap<string, string>
-  /** Whether there is a key of containerd's CRI plugin. */
+  /** True if there is an annotation of containerd's CRI plugin. */
   readonly hasContainerdKey: boolean
 }
 
-/** Throws a ProblemError where it is not the JSON that an engine writes. */
+/** Parses `spec.dump`. Throws a ProblemError if an engine did not write it. */
 export function readSpecDump(bytes: Buffer): SpecDump {
   const annotations = new Map<string, string>()
   let hasContainerdKey = false
   const onKey = (key: string) => {
-    // With the dot: `io.kubernetes.cri-o.` is CRI-O's, and older Podman writes it too.
+    // The dot is significant: `io.kubernetes.cri-o.` belongs to CRI-O, and older Podman versions
+    // write it too.
     if (key.startsWith('io.kubernetes.cri.')) hasContainerdKey = true
   }
   const reader = new JsonReader(bytes, 'spec.dump')
@@ -55,5 +58,5 @@ const ANNOTATIONS = jsonMapKeys(
   'io.kubernetes.cri-o.SandboxID',
 )
 
-/** Lists and documents in a text. */
+/** Annotations that contain lists or documents. */
 const LONG: ReadonlySet<string> = new Set(['io.kubernetes.cri-o.ImageRepoDigests', 'io.kubernetes.cri-o.Metadata'])

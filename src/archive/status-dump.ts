@@ -2,7 +2,10 @@ import { archiveError } from './archive-problem.ts'
 import { type Instant, isInstant } from './instant.ts'
 import { jsonFields, jsonMapKeys, JsonReader } from './json-reader.ts'
 
-/** What we take from `status.dump` (the CRI's ContainerStatus) and `status` (containerd's own). containerd 2.1 and later. */
+/**
+ * Fields of `status.dump` (the CRI's ContainerStatus) and `status` (containerd's own), written by
+ * containerd 2.1 and later.
+ */
 export interface StatusDump {
   id?: string
   containerName?: string
@@ -14,7 +17,7 @@ export interface StatusDump {
   readonly labels: ReadonlyMap<string, string>
 }
 
-/** Throws a ProblemError where it is not the JSON that an engine writes. */
+/** Parses `status.dump`. Throws a ProblemError if an engine did not write it. */
 export function readStatusDump(bytes: Buffer): StatusDump {
   const labels = new Map<string, string>()
   const status: StatusDump = { labels }
@@ -43,7 +46,7 @@ export function readStatusDump(bytes: Buffer): StatusDump {
   return status
 }
 
-/** `status` has the times alone, the same as `status.dump`. */
+/** Parses `status`, which contains only the times of `status.dump`. */
 export function readInternalStatus(bytes: Buffer): StatusDump {
   const status: StatusDump = { labels: new Map() }
   const reader = new JsonReader(bytes, 'status')
@@ -54,7 +57,9 @@ export function readInternalStatus(bytes: Buffer): StatusDump {
   return status
 }
 
-/** `{"name":"counter","attempt":2}`; CRI-O has the same in an annotation. */
+/**
+ * Parses metadata such as `{"name":"counter","attempt":2}`; CRI-O has the same in an annotation.
+ */
 export function readMetadata(reader: JsonReader, into: { containerName?: string; attempt?: number }): void {
   reader.readObject(METADATA, (key) => {
     if (key === 'name') {
@@ -90,7 +95,7 @@ function setTime(
   field: 'createdAt' | 'startedAt',
   { nanos, name }: { readonly nanos: bigint | undefined; readonly name: string },
 ): void {
-  // 0 is a time that has not come.
+  // 0 means that the event has not happened.
   if (nanos === undefined || nanos === 0n) return
   if (!isInstant(nanos)) throw archiveError('TimeInvalid', `${name}: ${nanos} nanoseconds are no time`)
   status[field] = nanos

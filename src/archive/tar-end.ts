@@ -3,7 +3,10 @@ import { type ByteSource, fileSource } from '../streams/byte-source.ts'
 import { ByteWindow } from './byte-window.ts'
 import { walkTar } from './tar-members.ts'
 
-/** Whether a tar file is whole: `members` counts its headers; a reason says what is wrong. */
+/**
+ * Reports whether a tar file is complete: `members` counts its headers, and a reason names the
+ * defect.
+ */
 export type TarEnd =
   | { readonly isWhole: true; readonly members: number }
   | { readonly isWhole: false; readonly reason: TarEndDefect; readonly offset: number }
@@ -17,14 +20,15 @@ export type TarEndDefect =
   | 'too many members'
 
 /**
- * Whether a plain tar file ends as it should and nothing follows. For archives of our own captures: a runtime's success
- * is no proof, and a shorter archive written over a longer file keeps that file's tail.
+ * Checks that a plain tar file ends correctly and nothing follows. Used for the agent's own
+ * captures, because a runtime that reports success proves nothing. A shorter archive written over a
+ * longer file keeps the end of that file.
  */
 export function findTarEnd(file: FileHandle, sizeBytes: number): Promise<TarEnd> {
   return findSourceEnd(fileSource(file, sizeBytes))
 }
 
-/** The same of bytes from anywhere. */
+/** Checks the end of a tar stream from any source. */
 export async function findSourceEnd(source: ByteSource): Promise<TarEnd> {
   let defect: TarEndDefect | undefined
   const window = new ByteWindow(source)
@@ -38,7 +42,7 @@ export async function findSourceEnd(source: ByteSource): Promise<TarEnd> {
   }
 }
 
-/** What says that the file does not end well; strange members are another matter. */
+/** Problems that mean an incorrect end of the file; unusual members do not. */
 const DEFECTS: ReadonlyMap<string, TarEndDefect> = new Map([
   ['Empty', 'empty'],
   ['CutOff', 'cut off'],

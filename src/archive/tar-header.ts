@@ -2,13 +2,13 @@ import { Header } from 'tar/header'
 import { TAR_BLOCK_BYTES } from './archive-limits.ts'
 import { archiveError } from './archive-problem.ts'
 
-/** One header block. An object of this kind is used again for every header of an archive. */
+/** One header block. A single object is reused for all headers of an archive. */
 export interface TarHeader {
   /** The type flag, as a byte. */
   type: number
   sizeBytes: number
   modifiedSeconds: number
-  /** The name as it stands, prefix and slashes included; undefined where it takes more than a glance to read. */
+  /** Name with prefix and slashes; undefined if it needs the general parser. */
   plainName: string | undefined
 }
 
@@ -16,7 +16,7 @@ export function emptyHeader(): TarHeader {
   return { type: 0, sizeBytes: 0, modifiedSeconds: 0, plainName: undefined }
 }
 
-/** Whether the block at this index is nothing but zeros. */
+/** Checks that the block at this index contains only zeros. */
 export function isZeroBlock(words: Uint32Array, index: number): boolean {
   const first = index >> 2
   for (let at = first; at < first + TAR_BLOCK_BYTES / 4; at += 1) if (words[at] !== 0) return false
@@ -24,8 +24,8 @@ export function isZeroBlock(words: Uint32Array, index: number): boolean {
 }
 
 /**
- * Whether the check sum fits. Old writers added the bytes as signed ones.
- * Four bytes at a time: two lanes of sixteen bits, which 512 bytes cannot overflow.
+ * Verifies the checksum. Old writers summed the bytes as signed numbers. Adds four bytes at a time
+ * in two lanes of sixteen bits, which 512 bytes cannot overflow.
  */
 export function hasValidChecksum(bytes: Buffer, words: Uint32Array, index: number): boolean {
   const expected = readOctal(bytes, index + CHECKSUM, CHECKSUM_LENGTH)
@@ -42,8 +42,9 @@ export function hasValidChecksum(bytes: Buffer, words: Uint32Array, index: numbe
 }
 
 /**
- * Reads the block at this index, whose check sum is right. The plain form that every engine writes is read in place:
- * `Header` takes ten times as long, and takes `12junk` for a number. It reads the other dialects: GNU, base-256, old.
+ * Parses the block at this index, whose checksum is valid. Reads the plain form that every engine
+ * writes in place, because `Header` takes ten times as long and accepts `12junk` as a number.
+ * `Header` parses the other dialects: GNU, base-256, old.
  */
 export function readHeader(bytes: Buffer, index: number, header: TarHeader): void {
   header.type = bytes[index + TYPE] as number
@@ -58,7 +59,7 @@ export function readHeader(bytes: Buffer, index: number, header: TarHeader): voi
   }
 }
 
-/** The name as bytes, whatever they are. */
+/** Returns the name as raw bytes. */
 export function readRawName(bytes: Buffer, index: number): Buffer {
   const name = untilNul(bytes, index, NAME_LENGTH)
   if (!isUstar(bytes, index)) return name
@@ -91,7 +92,7 @@ function isUstar(bytes: Buffer, index: number): boolean {
   return true
 }
 
-/** Eleven octal digits and an end, as Go writes numbers. */
+/** Parses eleven octal digits and a terminator, the format of Go. */
 function readPlainOctal(bytes: Buffer, at: number, length: number): number | undefined {
   let value = 0
   for (let index = at; index < at + length - 1; index += 1) {
@@ -103,7 +104,7 @@ function readPlainOctal(bytes: Buffer, at: number, length: number): number | und
   return end === 0 || end === 0x20 ? value : undefined
 }
 
-/** Octal digits between spaces and NULs; undefined for anything else. */
+/** Parses octal digits between spaces and NULs; undefined for anything else. */
 function readOctal(bytes: Buffer, at: number, length: number): number | undefined {
   const end = at + length
   let index = at
@@ -128,7 +129,10 @@ function readOtherDialect(bytes: Buffer, index: number, header: TarHeader): void
   header.plainName = undefined
 }
 
-/** Of a copy without what follows the owner: there it would look for dates of yet another dialect, and fail. */
+/**
+ * Decodes a copy without the fields after the owner, in which `Header` would expect dates of
+ * another dialect and fail.
+ */
 function decode(bytes: Buffer, index: number): Header {
   const copy = Buffer.alloc(TAR_BLOCK_BYTES)
   bytes.copy(copy, 0, index, index + PREFIX)
@@ -139,7 +143,7 @@ function decode(bytes: Buffer, index: number): Header {
   }
 }
 
-/** Octal text, or a positive number in binary with the first bit set. */
+/** Accepts octal text, or a positive binary number with the first bit set. */
 function assertNumber(bytes: Buffer, at: number, length: number, what: string): void {
   const first = bytes[at] ?? 0
   if (first === 0x80) return
@@ -148,7 +152,7 @@ function assertNumber(bytes: Buffer, at: number, length: number, what: string): 
     throw archiveError('HeaderNumber', `the ${what} in a header is no number`)
 }
 
-/** A name of printable ASCII without anything to look at twice. */
+/** Returns a name of printable ASCII that needs no further checks; undefined for others. */
 function readPlainName(bytes: Buffer, index: number): string | undefined {
   let previous = SLASH_BYTE
   let at = index
@@ -157,7 +161,8 @@ function readPlainName(bytes: Buffer, index: number): string | undefined {
     const byte = bytes[at] as number
     if (byte === 0) break
     if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH_BYTE) return undefined
-    // A slash or a dot after a slash (or at the beginning) may be `//`, `./`, `../` or hidden.
+    // A slash or a dot after a slash (or at the beginning) may mean `//`, `./`, `../` or a hidden
+    // file.
     if (previous === SLASH_BYTE && (byte === SLASH_BYTE || byte === DOT_BYTE)) return undefined
     previous = byte
   }

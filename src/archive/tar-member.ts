@@ -12,19 +12,22 @@ export type TarMemberType =
   | 'unknown'
 
 export interface TarMember {
-  /** Readable text, without `./` in front and slash behind. */
+  /** Name that is safe to display, without a leading `./` or a trailing slash. */
   readonly name: string
   readonly type: TarMemberType
   readonly sizeBytes: number
-  /** Where its content begins, in the unpacked archive. */
+  /** Start of its content in the uncompressed archive. */
   readonly offset: number
   readonly modifiedSeconds: number
   readonly modifiedNanos: number
-  /** Where a link leads, as readable text. */
+  /** Target of a link, safe to display. */
   readonly linkName?: string
 }
 
-/** By the type flag of its header; in old archives a folder is a file whose name ends in a slash. */
+/**
+ * Maps the type flag of a header. In old archives, a directory is a file whose name ends in a
+ * slash.
+ */
 export function memberType(flag: number, endsInSlash: boolean): TarMemberType {
   switch (flag) {
     case 0:
@@ -52,7 +55,7 @@ export function isLink(type: TarMemberType): boolean {
   return type === 'hard-link' || type === 'symbolic-link'
 }
 
-/** Tells of what no engine writes among the members of an archive, whatever its name. */
+/** Reports members that no engine writes, whatever their name. */
 export function reportOddity({ name, type, linkName = '' }: TarMember, flag: number, report: Report): void {
   switch (type) {
     case 'file':
@@ -78,5 +81,5 @@ export function reportOddity({ name, type, linkName = '' }: TarMember, flag: num
   }
 }
 
-/** The one link that an engine writes: Podman's, from a checkpoint to the one before it. */
+/** The only link that an engine writes: Podman links a checkpoint to the previous one. */
 const PARENT_LINK = 'checkpoint/parent'

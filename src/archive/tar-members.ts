@@ -24,13 +24,18 @@ import {
 } from './tar-header.ts'
 import { isLink, memberType, reportOddity, type TarMember } from './tar-member.ts'
 
-/** Who walks says what it wants to see. Nothing here waits: a walk is one pass over the headers. */
+/**
+ * Callbacks of a walk over an archive. They are synchronous: a walk is one pass over the headers.
+ */
 export interface TarVisitor {
-  /** Called at the header. Gives how many bytes of the content it wants, counted from its beginning; 0 for none. */
+  /**
+   * Called at a header. Returns the number of content bytes to deliver, from the beginning; 0 for
+   * none.
+   */
   readonly onMember?: (member: TarMember) => number
-  /** The bytes are valid during the call only. */
+  /** Called with the requested bytes, which are valid only during the call. */
   readonly onContent?: (member: TarMember, content: Buffer) => void
-  /** Called once the whole content is known to be there. */
+  /** Called once the whole content is known to exist. */
   readonly onPassed?: (member: TarMember) => void
   readonly onProblem: (problem: Problem) => void
 }
@@ -38,15 +43,16 @@ export interface TarVisitor {
 export interface TarEnd {
   /** Members whose header was read. */
   readonly members: number
-  /** Behind the two zero blocks; absent where they were not found. */
+  /** Position after the two zero blocks; absent if they were not found. */
   readonly endOffset?: number
-  /** How far the walk came. */
+  /** Position that the walk reached. */
   readonly offset: number
 }
 
 /**
- * Walks from header to header, seeking over the content, so the cost goes by members, not by bytes. What is wrong goes
- * to `onProblem`; the walk ends there when the next header cannot be found for certain.
+ * Walks from header to header and seeks over the content, so the cost depends on the number of
+ * members, not on bytes. Reports defects to `onProblem`, and stops if the next header cannot be
+ * located reliably.
  */
 export async function walkTar(window: ByteWindow, visitor: TarVisitor, signal?: AbortSignal): Promise<TarEnd> {
   const walk = new TarWalk(window, visitor)
@@ -71,7 +77,7 @@ class TarWalk {
   #nameBytes = 0
   #headers = 0
   #last: TarMember | undefined
-  /** From pax and GNU headers, for the next member. */
+  /** Data of pax and GNU headers for the next member. */
   #extension: Extension | undefined
   #seenPax = false
 
@@ -81,7 +87,7 @@ class TarWalk {
     this.#report = reporterTo((problem) => visitor.onProblem(problem))
   }
 
-  /** Gives where the archive ends, undefined when it is cut off. */
+  /** Returns the end of the archive; undefined if it is truncated. */
   async run(signal: AbortSignal | undefined): Promise<number | undefined> {
     const { bytes, words } = this.#window
     for (;;) {
@@ -222,7 +228,7 @@ class TarWalk {
     }
   }
 
-  /** Headers without members cost as much as members. */
+  /** Counts all headers, because headers without members cost as much as members. */
   #countHeader(): void {
     this.#headers += 1
     if (this.#headers > MAX_MEMBERS) throw archiveError('TooManyMembers', `it has more than ${MAX_MEMBERS} headers`)
@@ -234,7 +240,7 @@ class TarWalk {
     this.#last = undefined
   }
 
-  /** The source gave fewer bytes than a header has. */
+  /** Reports that the source has fewer bytes than a header. */
   #reportCut(there: number): undefined {
     const { sizeBytes } = this.#window.source
     if (sizeBytes === 0) {
@@ -254,7 +260,7 @@ class TarWalk {
     return archiveError('HeaderChecksum', `at byte ${this.position} there is no header of a tar member`)
   }
 
-  /** At a block of zeros: whether a second one follows, and what comes after. */
+  /** Handles a block of zeros: checks for the second one, and for bytes after it. */
   async #end(): Promise<number | undefined> {
     this.#passLast()
     if (this.#extension !== undefined || this.#seenPax) {
@@ -270,7 +276,7 @@ class TarWalk {
       throw archiveError('LoneZeroBlock', `the block of zeros at byte ${this.position} is not the end`)
     }
     if (this.members === 0) {
-      // What a disk leaves after a power cut, or a writer that reserves its room first.
+      // A disk leaves this after a power failure, or a writer that reserves its space first.
       this.#report('Empty', () => 'it begins with its end')
       return undefined
     }
@@ -279,7 +285,10 @@ class TarWalk {
     return this.position
   }
 
-  /** Some writers fill their last record with more zeros; anything else is the tail of an older, larger file. */
+  /**
+   * Checks the bytes after the end. Some writers pad their last record with zeros; other bytes are
+   * the remains of an older, larger file.
+   */
   async #lookBehind(end: number): Promise<void> {
     const last = end + MAX_PADDING_BYTES
     for (let at = end; at <= last; at += READ_AHEAD_BYTES) {
@@ -307,7 +316,7 @@ function byteOf(character: string): number {
   return character.charCodeAt(0)
 }
 
-/** The window that the values stand in moves on. */
+/** Copies the values out of the window, which moves on. */
 function copied(extension: Extension): Extension {
   return {
     ...extension,

@@ -11,7 +11,7 @@ export interface ArchiveWalk {
   readonly compression: Compression
 }
 
-/** Walks an archive whatever it is packed with. Throws only when the source itself cannot be read. */
+/** Walks an archive with any supported compression. Throws only if the source is not readable. */
 export async function walkArchive(source: ByteSource, visitor: TarVisitor, signal?: AbortSignal): Promise<ArchiveWalk> {
   const window = new ByteWindow(source)
   try {

@@ -1,4 +1,4 @@
-/** Who acts: a caller of the API, or the agent itself. */
+/** The author of an action: a caller of the API, or the agent itself. */
 export interface Actor {
   readonly user: string
   readonly groups: readonly string[]

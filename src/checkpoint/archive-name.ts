@@ -8,16 +8,17 @@ export interface ArchiveNameParts {
   readonly takenAt: Date
 }
 
-/** File systems take no longer names than this. */
+/** Longest file name that Linux file systems support. */
 const MAX_NAME_BYTES = 255
 
-/** Room for the marker beside the archive. */
+/** Bytes reserved for the name of the archive's marker. */
 const MARKER_BYTES = Buffer.byteLength(PIN_DRAFT_SUFFIX)
 
 /**
- * The kubelet's name: `checkpoint-<pod>_<namespace>-<container>-<RFC 3339, local zone, whole seconds>.tar`.
- * Names that no Kubernetes API server would allow are made harmless; a pod's name that makes the file name too long
- * (where the kubelet fails after the dump) is cut, with `~` and a digest in place of its end.
+ * Formats the name that the kubelet uses: `checkpoint-<pod>_<namespace>-<container>-<RFC 3339,
+ * local zone, whole seconds>.tar`. Escapes characters that Kubernetes would not allow. Shortens a
+ * pod name that would make the file name too long to `~` and a digest; the kubelet fails there
+ * after the dump.
  */
 export function formatArchiveName({ pod, namespace, container, takenAt }: ArchiveNameParts): string {
   const rest = `_${harmless(namespace)}-${harmless(container)}-${formatLocalTime(takenAt)}.tar`
@@ -26,7 +27,10 @@ export function formatArchiveName({ pod, namespace, container, takenAt }: Archiv
   return Buffer.byteLength(name) + MARKER_BYTES <= MAX_NAME_BYTES ? name : shortest(pod, namespace, container, takenAt)
 }
 
-/** `2026-05-01T10:11:12+02:00`, or with `Z` where the local zone is UTC: what Go calls RFC 3339. */
+/**
+ * Formats a time as Go's RFC 3339: `2026-05-01T10:11:12+02:00`, or with `Z` if the local zone is
+ * UTC.
+ */
 export function formatLocalTime(time: Date): string {
   const offset = -time.getTimezoneOffset()
   const local = new Date(time.getTime() + offset * 60_000).toISOString().slice(0, 19)
@@ -35,15 +39,15 @@ export function formatLocalTime(time: Date): string {
   return `${local}${offset < 0 ? '-' : '+'}${twoDigits(Math.floor(minutes / 60))}:${twoDigits(minutes % 60)}`
 }
 
-/** What the kubelet's name of an archive tells. */
+/** The parts of an archive name in the kubelet's format. */
 export interface ParsedArchiveName {
   readonly pod: string
-  /** Undefined, with `container`, where more than one dash could separate the two. */
+  /** Undefined, like `container`, if more than one dash could separate the two. */
   readonly namespace?: string
   readonly container?: string
 }
 
-/** Undefined for a name that the kubelet would not give. */
+/** Parses a file name; undefined if it is not in the kubelet's format. */
 export function parseArchiveName(fileName: string): ParsedArchiveName | undefined {
   const { pod, rest = '' } = KUBELET_NAME.exec(fileName)?.groups ?? {}
   if (pod === undefined || !isSubdomain(pod)) return undefined
@@ -52,7 +56,7 @@ export function parseArchiveName(fileName: string): ParsedArchiveName | undefine
   return { pod, ...(isCertain && { namespace, container }) }
 }
 
-/** Whether the kubelet would have given this name to an archive of this container. */
+/** Checks whether the kubelet would give this name to an archive of this container. */
 export function agreesWithName(
   { namespace, pod, container }: { readonly [Part in 'namespace' | 'pod' | 'container']?: string },
   fileName: string,
@@ -60,7 +64,8 @@ export function agreesWithName(
   if (namespace === undefined || pod === undefined || container === undefined) return false
   if (!isSubdomain(pod) || !isLabel(namespace) || !isLabel(container)) return false
   const beginning = `checkpoint-${pod}_${namespace}-${container}-`
-  // All of the rest is the time: else the name is that of a container whose name only begins like this one's.
+  // The rest must be exactly the time. Otherwise the name belongs to a container with a longer
+  // name.
   return fileName.startsWith(beginning) && TIME_AND_SUFFIX.test(fileName.slice(beginning.length))
 }
 
@@ -76,12 +81,12 @@ function harmless(name: string): string {
 function cut(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text
   let kept = text.slice(0, maxBytes - 9)
-  // Half a pair would be another character in the file's name than in ours.
+  // An unpaired surrogate would be encoded as another character in the file name.
   while (Buffer.byteLength(kept) > maxBytes - 9 || !kept.isWellFormed()) kept = kept.slice(0, -1)
   return `${kept}~${digest(text)}`
 }
 
-/** For names so long that even the pod's cannot make room: Kubernetes allows none. */
+/** Shortens all three names, for those that Kubernetes would not allow at this length. */
 function shortest(pod: string, namespace: string, container: string, takenAt: Date): string {
   const parts = [pod, namespace, container].map((part) => cut(harmless(part), 60))
   return `checkpoint-${parts[0]}_${parts[1]}-${parts[2]}-${formatLocalTime(takenAt)}.tar`

@@ -1,8 +1,9 @@
 import type { ContainerIdentity } from './identity.ts'
 
 /**
- * `queued`: nothing has touched the container. `running`: the runtime was asked. `sealing`: the runtime is done, the
- * archive is being checked, synced and published. `unknown-outcome`: the agent died meanwhile and no archive was left.
+ * State of a capture. `queued`: the container has not been touched. `running`: the runtime is
+ * dumping it. `sealing`: the dump is complete and the archive is being checked, synced and
+ * published. `unknown-outcome`: the agent stopped during the capture and no archive was left.
  */
 export type CaptureState = 'queued' | 'running' | 'sealing' | 'succeeded' | 'failed' | 'cancelled' | 'unknown-outcome'
 
@@ -14,19 +15,24 @@ export interface CapturePhase {
   readonly millis: number
 }
 
-/** Why a capture failed, as it is kept and shown. */
+/** The cause of a failed capture, as stored and shown. */
 export interface CaptureFailure {
   readonly code: string
   readonly detail: string
   readonly hint?: string
   readonly runtimeMessage?: string
-  /** What the kubelet would have said between the brackets of `checkpointing of … failed (…)`. */
+  /**
+   * Text that the kubelet would report within the parentheses of `checkpointing of … failed (…)`.
+   */
   readonly kubeletText?: string
-  /** The archive is whole, or may be: it lies in staging, and the next start of the agent publishes it. */
+  /**
+   * True if staging still holds an archive that is or may be complete. The agent publishes it at
+   * its next start.
+   */
   readonly isArchiveKept?: boolean
 }
 
-/** The archive that a capture left behind. */
+/** The archive that a capture produced. */
 export interface CapturedArchive {
   readonly checkpointId: string
   readonly fileName: string
@@ -34,7 +40,7 @@ export interface CapturedArchive {
   readonly takenAt: Date
 }
 
-/** The capture of one container: what is queued, run, recovered. */
+/** The capture of one container, from the queue to its result or its recovery. */
 export interface ContainerCapture {
   readonly identity: ContainerIdentity
   readonly state: CaptureState
@@ -46,7 +52,9 @@ export interface ContainerCapture {
   readonly failure?: CaptureFailure
 }
 
-/** What was asked for and what became of it: one container, or every running container of a pod, one after the other. */
+/**
+ * A capture request and its result: one container, or all running containers of a pod in sequence.
+ */
 export interface CaptureJob {
   readonly id: string
   readonly requestedBy: string
@@ -63,7 +71,10 @@ export function isFinal(state: CaptureState): boolean {
   return FINAL.has(state)
 }
 
-/** The state of the job as a whole: it ends when its last capture ends, and its worst capture names the end. */
+/**
+ * Computes the state of the job. A job ends with its last capture, and its worst capture determines
+ * the result.
+ */
 export function jobState(job: CaptureJob): CaptureState {
   const states = job.captures.map((capture) => capture.state)
   if (states.every(isFinal)) {
@@ -73,7 +84,7 @@ export function jobState(job: CaptureJob): CaptureState {
   return states.includes('sealing') ? 'sealing' : 'running'
 }
 
-/** How long the runtime took for the dump; empty where that is not known. */
+/** Returns how long the runtime took for the dump; empty if unknown. */
 export function dumpTimeOf({ phases }: Pick<ContainerCapture, 'phases'>): { readonly dumpMillis?: number } {
   const dump = phases.find(({ name }) => name === 'dump')
   return dump === undefined ? {} : { dumpMillis: dump.millis }

@@ -3,14 +3,18 @@ import type { IdentitySource } from './identity.ts'
 import type { Problem } from './problem.ts'
 
 /**
- * `discovered`: seen, and perhaps still being written. `hashing`: whole, its digest is being made. `ready`: read to its
- * end once, with a recorded digest. `incomplete`: its end is missing. `damaged`: not to be trusted, the problems say why.
+ * `discovered`: found, but possibly still being written. `hashing`: complete, and its digest is
+ * being computed. `ready`: read to its end once, with a recorded digest. `incomplete`: its end is
+ * missing. `damaged`: not trustworthy; the problems say why.
  */
 export const CHECKPOINT_STATES = ['discovered', 'hashing', 'ready', 'incomplete', 'damaged'] as const
 
 export type CheckpointState = (typeof CHECKPOINT_STATES)[number]
 
-/** Texts are readable ones; what is not known is absent. */
+/**
+ * The container that an archive belongs to. All texts are safe to display, and fields whose value
+ * is unknown are omitted.
+ */
 export interface CheckpointIdentity {
   readonly namespace?: string
   readonly pod?: string
@@ -18,11 +22,17 @@ export interface CheckpointIdentity {
   readonly container?: string
   readonly containerId?: string
   readonly source: IdentitySource
-  /** Whether the archive belongs to `namespace`; any other is the node's alone. */
+  /**
+   * True if the archive belongs to `namespace`. Archives without a trusted identity belong to the
+   * node.
+   */
   readonly isTrusted: boolean
 }
 
-/** What the archive itself tells, beside whose it is. Times are RFC 3339 with all digits that the runtime gave. */
+/**
+ * Facts from the archive itself, apart from its identity. Times are RFC 3339 with all digits that
+ * the runtime wrote.
+ */
 export interface CheckpointSummary {
   readonly kind: string
   readonly compression: string
@@ -36,9 +46,9 @@ export interface CheckpointSummary {
   readonly processCount?: number
   readonly memberCount?: number
   readonly dumpStatistics?: Readonly<Record<string, number>>
-  /** How long the runtime took for a dump of ours; the container may have stood still for all of it. */
+  /** Duration of a dump by this agent; the container may have been frozen for all of it. */
   readonly dumpMillis?: number
-  /** The version of the reader that found it too expensive to read. */
+  /** Version of the reader that stopped because the archive was too expensive to read. */
   readonly givenUpBy?: number
 }
 
@@ -47,25 +57,28 @@ export interface CheckpointPin {
   readonly reason?: string
 }
 
-/** One archive and what is known of it. */
+/** One archive and everything known about it. */
 export interface Checkpoint {
-  /** `checkpointId` of the name as it stands in the directory. */
+  /** `checkpointId` of the name in the directory. */
   readonly id: string
-  /** The name's bytes: it need not be UTF-8. */
+  /** The name's bytes, which need not be UTF-8. */
   readonly rawName: Uint8Array
   readonly fileName: string
-  /** Another inode, size or time of change is another generation: the same id, and all else may differ. */
+  /**
+   * Identifies the file by inode, size and modification time. If it differs, the same id stands for
+   * a different file.
+   */
   readonly generation: string
   readonly state: CheckpointState
   readonly problems: readonly Problem[]
   readonly identity: CheckpointIdentity
   readonly engine: Engine
   readonly sizeBytes: number
-  /** The runtime's word, held down to the age of the file. */
+  /** The time that the runtime reported, but never later than the file's modification time. */
   readonly takenAt: { readonly text: string; readonly millis: number }
   readonly discoveredAt: Date
   readonly sha256?: string
-  /** Why it was taken, where this agent took it. */
+  /** The reason given for the capture, if this agent made it. */
   readonly reason?: string
   readonly pin?: CheckpointPin
   readonly summary: CheckpointSummary

@@ -1,4 +1,4 @@
-/** The engines whose archives are recognized, and `unknown` for an archive that names none of them. */
+/** Engines whose archives are recognized; `unknown` for all other archives. */
 export const ENGINES = ['containerd', 'cri-o', 'podman', 'unknown'] as const
 
 /** The engine that wrote an archive. */

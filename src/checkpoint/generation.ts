@@ -1,11 +1,14 @@
 import type { BigIntStats } from 'node:fs'
 
-/** Which file it is, and in which state: another inode, size or time of change is another generation. */
+/**
+ * Identifies a file in its present state. A different inode, size or modification time is a
+ * different generation.
+ */
 export function generationOf({ ino, size, mtimeNs }: BigIntStats): string {
   return `${ino}:${size}:${mtimeNs}`
 }
 
-/** The part of it that stays while the same file is being written. */
+/** Returns the part of a generation that stays the same while the file is being written. */
 export function inodeOf(generation: string): string {
   return generation.slice(0, generation.indexOf(':'))
 }

@@ -1,4 +1,7 @@
-/** Which container a checkpoint is of. Texts are readable ones (`shared/readable-text.ts`). */
+/**
+ * The container that a checkpoint belongs to. All texts are safe to display
+ * (`shared/readable-text.ts`).
+ */
 export interface ContainerIdentity {
   readonly namespace: string
   readonly pod: string
@@ -7,7 +10,10 @@ export interface ContainerIdentity {
   readonly containerId: string
 }
 
-/** How an identity is known: seen by us at capture, read from the archive, guessed from its file name, or not at all. */
+/**
+ * Source of an identity: observed at capture, read from the archive, derived from its file name, or
+ * unknown.
+ */
 export const IDENTITY_SOURCES = ['observed', 'archive', 'name', 'unknown'] as const
 
 export type IdentitySource = (typeof IDENTITY_SOURCES)[number]

@@ -3,13 +3,13 @@ import type { Checkpoint } from './checkpoint.ts'
 
 /** A change to the archives or captures of this node. */
 export interface NodeEvent {
-  /** A single line. */
+  /** Event id, on a single line. */
   readonly id: string
-  /** `resync`: events were missed; read the list again. */
+  /** `resync`: events were missed; list the checkpoints again. */
   readonly type: 'added' | 'changed' | 'removed' | 'capture' | 'resync'
   readonly checkpoint?: Checkpoint
   readonly checkpointId?: string
-  /** The namespace that the removed checkpoint belonged to. */
+  /** Namespace of a removed checkpoint. */
   readonly namespace?: string
   readonly job?: CaptureJob
 }

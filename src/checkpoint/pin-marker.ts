@@ -1,15 +1,21 @@
-/** A pinned archive has a marker beside it: `<archive>.keep`, which checkpoint-restore-operator shares. */
+/**
+ * Suffix of the marker next to a pinned archive: `<archive>.keep`, as in
+ * checkpoint-restore-operator.
+ */
 export const PIN_SUFFIX = '.keep'
 
-/** A marker that is being written. */
+/** Suffix of a marker that is still being written. */
 export const PIN_DRAFT_SUFFIX = '.keep.tmp'
 
-/** The name of the marker of this archive. */
+/** Returns the name of an archive's marker. */
 export function pinMarkerOf(archiveName: string): string {
   return `${archiveName}${PIN_SUFFIX}`
 }
 
-/** The archive whose marker, or draft of a marker, has this name; the name itself where it is no marker. */
+/**
+ * Returns the name of the archive that a marker or its draft belongs to; any other name is returned
+ * unchanged.
+ */
 export function archiveOfMarker(name: string): string {
   return name.replace(/\.keep(?:\.tmp)?$/, '')
 }

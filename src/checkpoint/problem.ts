@@ -1,10 +1,11 @@
 /**
- * What a problem says about its archive. `damage`: nothing that an engine writes, do not trust it. `cut`: the end is
- * missing, it may still be being written. `note`: whole and usable, but worth knowing.
+ * Severity of a problem. `damage`: no engine writes this, so the archive is not trustworthy. `cut`:
+ * the end is missing; the file may still be being written. `note`: the archive is usable, but
+ * unusual.
  */
 export type ProblemWeight = 'damage' | 'cut' | 'note'
 
-/** Something that is wrong or unusual in an archive. `detail` is text that can be shown anywhere. */
+/** A defect or peculiarity of an archive. `detail` is safe to display. */
 export interface Problem {
   /** Stable name, part of the API. */
   readonly code: string
@@ -12,7 +13,7 @@ export interface Problem {
   readonly detail: string
 }
 
-/** Ends the reading of the part that has the problem. It never leaves the reader of an archive. */
+/** Stops reading the affected part of an archive. Never leaves the archive reader. */
 export class ProblemError extends Error {
   readonly problem: Problem
 
@@ -23,10 +24,10 @@ export class ProblemError extends Error {
   }
 }
 
-/** An archive can have one problem a million times. */
+/** Problems kept per code, because an archive can have the same problem a million times. */
 export const MAX_PER_CODE = 3
 
-/** Collects problems; of each code the first few in full, the others as a number. */
+/** Collects problems: the first few of each code in full, and the number of the others. */
 export class ProblemList {
   readonly #problems: Problem[] = []
   readonly #counts = new Map<string, number>()

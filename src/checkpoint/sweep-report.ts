@@ -1,10 +1,13 @@
 export type SweepTrigger = 'schedule' | 'disk' | 'capture' | 'api'
 
-/** An archive that the plan named and that is still there. */
+/** An archive that the plan listed and the sweep did not remove. */
 export interface LeftArchive {
   readonly id: string
   readonly fileName: string
-  /** `PruneFailed`: the file system refused it. Anything else: it is not as it was planned any more. */
+  /**
+   * `PruneFailed`: the file system refused the removal. Other codes: the archive changed after the
+   * plan was made.
+   */
   readonly code: string
   readonly reason: string
 }
@@ -14,7 +17,7 @@ export interface Count {
   readonly bytes: number
 }
 
-/** What one sweep did; kept as JSON. */
+/** The result of one sweep; stored as JSON. */
 export interface SweepReport {
   readonly id: string
   readonly startedAt: string
@@ -22,7 +25,7 @@ export interface SweepReport {
   readonly trigger: SweepTrigger
   readonly user: string
   readonly planId: string
-  /** `stopped`: the rest is for the next one. */
+  /** `stopped`: the next sweep removes the rest. */
   readonly outcome: 'done' | 'stopped' | 'failed'
   readonly error?: { readonly code: string; readonly detail: string }
   readonly removed: Count
@@ -33,7 +36,7 @@ export interface SweepReport {
   readonly diskNotOurs: boolean
 }
 
-/** A limit that cannot be reached, and because of which archives. */
+/** A limit that cannot be reached, and the archives that block it. */
 export interface BlockedLimit {
   readonly limit: string
   readonly overBytes: number

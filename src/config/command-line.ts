@@ -3,13 +3,16 @@ import type { Config } from './config.ts'
 import { readCommandLine } from './flag-source.ts'
 import { SETTING_KEYS, SETTINGS, variableName } from './settings.ts'
 
-/** What the command line asks of the agent: run, or say something and end. */
+/** The action that the command line selects: run the agent, print a text, or verify. */
 export type Command =
   | { readonly kind: 'run'; readonly config: Config }
   | { readonly kind: 'print'; readonly text: string }
   | { readonly kind: 'verify-custody' | 'verify-manifest'; readonly argv: readonly string[] }
 
-/** Throws ConfigError; `--help` and `--version` answer even where the configuration is wrong. */
+/**
+ * Parses the command line. Throws ConfigError. `--help` and `--version` work even with a broken
+ * configuration.
+ */
 export function readCommand(sources: ConfigSources, version: string): Command {
   const [word, ...rest] = sources.argv
   if (word === 'verify-custody' || word === 'verify-manifest') return { kind: word, argv: rest }
@@ -20,7 +23,7 @@ export function readCommand(sources: ConfigSources, version: string): Command {
   return action === 'check' ? { kind: 'print', text: 'ok\n' } : { kind: 'run', config }
 }
 
-/** Every setting with its default and meaning. */
+/** Lists every setting with its default and meaning. */
 export function helpText(): string {
   return `checkpoint-agent: takes checkpoints of the containers of this node
 

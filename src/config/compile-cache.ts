@@ -5,12 +5,13 @@ import process from 'node:process'
 
 const FOLDER = 'compile-cache'
 
-/** By then nearly everything that a running agent needs has been compiled. */
+/** Time after the start when a running agent has compiled nearly everything it needs. */
 const WRITE_AFTER_MS = 10_000
 
 /**
- * Keeps what is compiled in the state directory, for the next start. The image cannot bring it along: it is good for one
- * processor, one Node.js and its flags. Where others can reach the folder, or it cannot be made, the start does without.
+ * Caches compiled code in the state directory for the next start. The image cannot contain this
+ * cache, because it fits one processor, one Node.js version and its flags. Does nothing if others
+ * can write to the directory or it cannot be created.
  */
 export function useCompileCache(stateDirectory: string): void {
   const folder = join(stateDirectory, FOLDER)
@@ -31,7 +32,7 @@ function makeFolder(folder: string): boolean {
   }
 }
 
-/** What lies in there is run. */
+/** Checks that only this user can write to the directory, because its code is executed. */
 function isOursAlone(folder: string): boolean {
   try {
     const stat = lstatSync(folder)
@@ -41,13 +42,13 @@ function isOursAlone(folder: string): boolean {
   }
 }
 
-/** Of an earlier Node.js, or another processor. Where they cannot be removed, they are in nobody's way. */
+/** Removes caches of other Node.js versions and processors. Failures are harmless. */
 function removeOthers(folder: string, current: string): void {
   try {
     for (const name of readdirSync(folder)) {
       if (name !== current) rmSync(join(folder, name), { recursive: true, force: true })
     }
   } catch {
-    // A read-only disk, for example: the start says so where it matters.
+    // A read-only disk, for example. The start reports it if it matters.
   }
 }

@@ -1,7 +1,10 @@
 import type { Policy } from '../retention/policy.ts'
 import type { SettingValues } from './settings.ts'
 
-/** How the agent runs, complete and checked: durations in milliseconds, sizes in bytes, all paths absolute. */
+/**
+ * The complete, validated configuration: durations in milliseconds, sizes in bytes, all paths
+ * absolute.
+ */
 export interface Config {
   readonly node: { readonly name: string }
   readonly checkpoints: {
@@ -11,15 +14,15 @@ export interface Config {
   }
   readonly state: { readonly directory: string }
   readonly runtime: {
-    /** Undefined: look for it in the usual places. */
+    /** Undefined to search the usual places. */
     readonly socket: string | undefined
     readonly containerdNamespace: string
     readonly crioStorage: string
   }
   readonly server: {
-    /** `host:port`, an IPv6 host in brackets. Undefined: no TCP. */
+    /** `host:port`, with an IPv6 host in brackets. Undefined to disable TCP. */
     readonly address: string | undefined
-    /** Undefined: no unix socket. At least one of the two is there. */
+    /** Undefined to disable the unix socket. At least one of address and socket is set. */
     readonly socket: string | undefined
     readonly kubeletEndpoint: boolean
     readonly limits: LimitsConfig
@@ -30,10 +33,13 @@ export interface Config {
     readonly concurrency: number
     readonly queueLimit: number
     readonly maxDurationMs: number
-    /** A whole number of seconds. */
+    /**
+     * Shortest timeout on the kubelet's route; smaller ones are raised to it. A whole number of
+     * seconds.
+     */
     readonly minimumWaitMs: number
     readonly diskFloor: { readonly fraction: number; readonly minFreeBytes: number }
-    /** Undefined: by engine. */
+    /** Undefined to use the factor of the container engine. */
     readonly sizeFactor: number | undefined
   }
   readonly content: {
@@ -41,14 +47,14 @@ export interface Config {
     readonly perUser: number
     readonly maxHoldMs: number
     readonly requireEncryption: boolean
-    /** `age1…`, each once. */
+    /** Recipients as `age1…`, without duplicates. */
     readonly recipients: readonly string[]
   }
   readonly inspection: { readonly concurrency: number; readonly perUser: number }
   readonly custody: { readonly maxBytes: number }
   readonly retention: {
     readonly policy: Policy
-    /** Where the policy came from, and its next version will; undefined: nobody wrote one. */
+    /** Configuration file that the policy is reloaded from; undefined without one. */
     readonly file: string | undefined
   }
   readonly freezeGuard: {
@@ -60,24 +66,24 @@ export interface Config {
   readonly shutdown: { readonly captureGraceMs: number }
   readonly log: { readonly level: LogLevel }
   readonly debug: {
-    /** Undefined: the agent does not kill itself anywhere. */
+    /** Undefined in production: the agent never kills itself. */
     readonly failPoint: string | undefined
   }
 }
 
 export interface LimitsConfig {
   readonly connections: number
-  /** Of one user. */
+  /** Captures per minute and user. */
   readonly capturesPerMinute: number
-  /** Of one user. */
+  /** Downloads per minute and user. */
   readonly contentPerMinute: number
-  /** Of one user. */
+  /** Inspections per minute and user. */
   readonly inspectionsPerMinute: number
-  /** Of one user. */
+  /** Verifications per minute and user. */
   readonly verifiesPerMinute: number
-  /** Of one user. */
+  /** Pins, unpins and removals per minute and user. */
   readonly changesPerMinute: number
-  /** Of one user. */
+  /** Permission queries per minute and user. */
   readonly accessPerMinute: number
 }
 
@@ -87,7 +93,7 @@ export type AuthConfig =
   | {
       readonly mode: 'kubernetes'
       readonly api: { readonly url: string; readonly tokenFile: string; readonly caFile: string }
-      /** Empty: the API server's own. */
+      /** Empty for the audience of the API server. */
       readonly audiences: readonly string[]
       readonly tokenTtlMs: number
       readonly allowTtlMs: number
@@ -103,10 +109,10 @@ export type TlsConfig =
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-/** What the surroundings say where a setting says nothing. */
+/** Values from the environment for settings that are not given. */
 export interface Fallbacks {
   readonly nodeName: string
-  /** Of the cluster that this is a pod of. */
+  /** API server of the cluster that this pod runs in. */
   readonly apiServer: string | undefined
 }
 
@@ -116,7 +122,7 @@ export interface ConfigParts {
   readonly configFile: string | undefined
 }
 
-/** Puts checked settings in their places. */
+/** Builds the configuration from validated settings. */
 export function toConfig(values: SettingValues, { fallbacks, policy, configFile }: ConfigParts): Config {
   return {
     node: { name: values['node.name'] || fallbacks.nodeName },
@@ -208,6 +214,6 @@ function toTls(values: SettingValues): TlsConfig {
   const certFile = values['server.tls.certFile']
   const keyFile = values['server.tls.keyFile']
   if (certFile !== '' && keyFile !== '') return { kind: 'files', certFile, keyFile }
-  // Tokens must not cross a network in plain.
+  // Tokens must not cross a network in plaintext.
   return values['server.auth.mode'] === 'none' ? { kind: 'none' } : { kind: 'selfSigned' }
 }

@@ -2,7 +2,10 @@ import { nearestName } from '../shared/did-you-mean.ts'
 import { describeMistake, type GivenText, type SourceReading } from './setting-source.ts'
 import { isSettingKey, SETTING_KEYS, SETTINGS, type SettingKey } from './settings.ts'
 
-/** `run` unless something else was asked for; `help` wins over `version`, `version` over `check`. */
+/**
+ * The requested action, `run` by default. `help` overrides `version`, and `version` overrides
+ * `check`.
+ */
 export type CommandLineAction = 'run' | 'help' | 'version' | 'check'
 
 export interface CommandLine extends SourceReading {
@@ -14,7 +17,10 @@ const ACTIONS = { '--help': 'help', '-h': 'help', '--version': 'version', '--che
 const RANK: readonly CommandLineAction[] = ['run', 'check', 'version', 'help']
 const FLAGS = ['config', 'help', 'version', 'check-config', ...SETTING_KEYS]
 
-/** Reads `--config FILE`, `--server.address=…`, `--server.address …`. Of a setting given twice the last counts. */
+/**
+ * Parses `--config FILE`, `--server.address=…` and `--server.address …`. The last occurrence of a
+ * setting counts.
+ */
 export function readCommandLine(argv: readonly string[]): CommandLine {
   const given = new Map<SettingKey, GivenText>()
   const mistakes: string[] = []
@@ -40,7 +46,7 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
       mistakes.push(
         describeMistake(`--${name}`, `there is no such flag${meant === undefined ? '' : `; did you mean --${meant}?`}`),
       )
-      // A word that follows is its value, not a mistake of its own.
+      // The next word is the value of the unknown flag, not another mistake.
       if (written === undefined && rest[0] !== undefined && !rest[0].startsWith('-')) rest.shift()
       continue
     }
@@ -53,7 +59,7 @@ export function readCommandLine(argv: readonly string[]): CommandLine {
   return { action, configFile, given, mistakes }
 }
 
-/** The next word, unless that is a flag. A switch alone means true. */
+/** Takes the next word unless it is a flag. A switch without a value means true. */
 function takeValue(name: string, rest: string[]): string | undefined {
   const next = rest[0]
   const isSwitch = isSettingKey(name) && ['true', 'false'].includes(SETTINGS[name].defaultText)

@@ -12,15 +12,15 @@ import { readVariableSettings, type Environment } from './variable-source.ts'
 import { readYamlSettings, type YamlReading } from './yaml-source.ts'
 
 export interface ConfigSources {
-  /** Without the names of node and the script. */
+  /** Arguments without the names of node and the script. */
   readonly argv: readonly string[]
   readonly env: Environment
   readonly readFile: (path: string) => string
-  /** For tests; otherwise the system's. */
+  /** Host name for tests; the system's by default. */
   readonly hostName?: string
 }
 
-/** All that is wrong with the configuration, one line each. */
+/** Reports every mistake in the configuration, one per line. */
 export class ConfigError extends InvalidInputError {
   readonly mistakes: readonly string[]
 
@@ -35,7 +35,10 @@ export class ConfigError extends InvalidInputError {
   }
 }
 
-/** Defaults, then the file, then variables, then flags; the later wins. Throws ConfigError with every mistake in them. */
+/**
+ * Loads the configuration from four sources in increasing order of precedence: defaults, the file,
+ * variables, flags. Throws ConfigError with every mistake.
+ */
 export function loadConfig({ argv, env, readFile, hostName = hostname() }: ConfigSources): Config {
   const flags = readCommandLine(argv)
   const file = readConfigFile(flags.configFile, readFile)
@@ -59,7 +62,7 @@ export function loadConfig({ argv, env, readFile, hostName = hostname() }: Confi
 }
 
 /**
- * The policy of the file alone, for when the file has changed; undefined where it says nothing of retention. Throws
+ * Reloads the policy from a changed file; undefined if it has no retention section. Throws
  * ConfigError with every mistake in it.
  */
 export function loadPolicy(path: string, readFile: (path: string) => string): Policy | undefined {
@@ -98,7 +101,7 @@ function whyNotRead(error: unknown): string {
   return 'there is no such file; write it (docs/reference/configuration.md), or leave --config out to run with the defaults'
 }
 
-/** A value that a later source overrides must still be right: it is a mistake waiting for that source to go. */
+/** Validates overridden values too: they would become mistakes once the later source is removed. */
 function readValues(sources: readonly SourceReading[]) {
   const values: Record<string, unknown> = {}
   const mistakes: string[] = []
@@ -126,7 +129,7 @@ function lastGiven(sources: readonly SourceReading[]): ReadonlyMap<SettingKey, G
 
 function readFallbackNodeName(env: Environment, hostName: string, mistakes: string[]): string {
   const text = env['NODE_NAME'] ?? ''
-  // The kubelet registers its node under the host's name in small letters.
+  // The kubelet registers its node under the host name in lowercase.
   if (text === '') return hostName.toLowerCase()
   const parsed = SETTINGS['node.name'].schema.safeParse(text)
   if (parsed.success) return parsed.data
@@ -136,12 +139,12 @@ function readFallbackNodeName(env: Environment, hostName: string, mistakes: stri
   return ''
 }
 
-/** Who lets only the known in may listen where others are. */
+/** Listens beyond loopback by default only if callers must authenticate. */
 function defaultAddress(values: SettingValues): string {
   return values['server.auth.mode'] === 'none' ? values['server.address'] : '[::]:9443'
 }
 
-/** Kubernetes tells every container where its API server is. */
+/** Reads the variables that Kubernetes sets in every container to locate its API server. */
 function inClusterApiServer(env: Environment): string | undefined {
   const host = env['KUBERNETES_SERVICE_HOST'] ?? ''
   const port = env['KUBERNETES_SERVICE_PORT'] || '443'
@@ -155,7 +158,9 @@ interface Contradiction {
   readonly reason: string
 }
 
-/** What is wrong although each value alone is right. Says nothing about values that are not. */
+/**
+ * Finds combinations of valid values that contradict each other. Ignores values that are not valid.
+ */
 function findContradictions(
   values: SettingValues,
   wrong: ReadonlySet<SettingKey>,

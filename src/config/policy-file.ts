@@ -6,26 +6,32 @@ import { ConfigError, loadPolicy } from './load-config.ts'
 
 export interface PolicyFileOptions {
   readonly path: string
-  /** In force now, as it was read at the start. */
+  /** The policy in force, as read at the start. */
   readonly policy: Policy
   readonly onPolicy: (policy: Policy) => void
-  /** The old policy stays in force. */
+  /** Called for a policy that is not valid; the old one stays in force. */
   readonly onMistakes: (mistakes: readonly string[]) => void
   readonly intervalMs?: number
 }
 
-/** A file that a ConfigMap shows is another one behind the same links: to look is surer than to be told. */
+/**
+ * Polling interval. A mounted ConfigMap replaces the file behind symbolic links, which file events
+ * miss.
+ */
 const INTERVAL_MS = 5_000
 
-/** Reads the policy again when its file has changed. What else stands in the file waits for the next start. */
+/**
+ * Reloads the policy when its file changes. Other changed settings in the file apply at the next
+ * start.
+ */
 export class PolicyFile {
   readonly #options: PolicyFileOptions
   readonly #timer: NodeJS.Timeout
   #policy: Policy
-  /** What stands in the file now is not what is in force. */
+  /** True if the present content of the file is not the policy in force. */
   #isRefused = false
   #seen: string | undefined
-  /** Undefined: nothing since the start, when it may have changed after it was read. */
+  /** Undefined until the first reload: the file may have changed after it was read at the start. */
   #read: string | undefined
 
   constructor(options: PolicyFileOptions) {
@@ -41,7 +47,8 @@ export class PolicyFile {
 
   look(): void {
     const now = stateOf(this.#options.path)
-    // Of a file that is being written only a part may be there, and a policy without its last rules keeps less.
+    // A file that is being written may be incomplete, and a policy without its last rules keeps
+    // fewer archives.
     const isAtRest = now === this.#seen
     this.#seen = now
     if (!isAtRest || now === this.#read) return
@@ -52,7 +59,7 @@ export class PolicyFile {
   #readAgain(): void {
     try {
       const policy = loadPolicy(this.#options.path, (file) => readFileSync(file, 'utf8'))
-      // An empty file says nothing either: too little to let go of what somebody wrote to be kept.
+      // An empty file must not replace a policy whose author wanted archives kept.
       if (policy === undefined && this.#policy !== SHIPPED_POLICY) {
         this.#refuse([
           `retention: it is gone from ${this.#options.path}; the shipped policy holds from the next start on`,

@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { parseAgeRecipient, recipientProblem } from '../encryption/age-recipient.ts'
 
-/** Public keys of age, with commas or spaces between them. Each once, as `age1…` in small letters. */
+/**
+ * Parses age public keys, separated by commas or spaces, to a list of `age1…` in lowercase without
+ * duplicates.
+ */
 export function recipientList() {
   return z.string().transform((text, context) => {
     const texts = text.split(/[\s,]+/).filter((part) => part !== '')

@@ -2,16 +2,16 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { z } from 'zod'
 import { pathProblem, tidyPath } from './setting-types.ts'
 
-// sockaddr_un of Linux has 108 bytes, the last one a zero.
+// Longest socket path: sockaddr_un of Linux has 108 bytes, including the terminating zero.
 const SOCKET_PATH_BYTES = 107
 
 export interface ListenAddress {
-  /** Without brackets. */
+  /** Host without brackets. */
   readonly host: string
   readonly port: number
 }
 
-/** Splits `host:port` and `[host]:port`; undefined when the text is neither. */
+/** Splits `host:port` and `[host]:port`; undefined if the text is neither. */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   const match = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
   const [, bracketed, plain, digits] = match ?? []
@@ -19,12 +19,12 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   if (digits === undefined || port > 65_535) return undefined
   if (bracketed !== undefined) return isIPv6(bracketed) ? { host: bracketed, port } : undefined
   const host = plain ?? ''
-  // Only digits and dots is meant as an IPv4 address, and 127.0.0.300 must not become a question to a name server.
+  // Text of digits and dots must be a valid IPv4 address: 127.0.0.300 must not become a DNS query.
   if (/^[\d.]*$/.test(host)) return isIPv4(host) ? { host, port } : undefined
   return /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(host) ? { host, port } : undefined
 }
 
-/** Whether only this machine can reach it. */
+/** Checks whether only this machine can reach the address. */
 export function isLoopback({ host }: ListenAddress): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }
@@ -44,7 +44,7 @@ export function socketPath() {
   })
 }
 
-/** Takes `unix:///run/…` too: the kubelet and crictl want it like that. */
+/** Parses a socket path. Accepts `unix:///run/…` as well, the form of the kubelet and crictl. */
 export function runtimeSocket() {
   return z
     .string()
@@ -52,12 +52,12 @@ export function runtimeSocket() {
     .pipe(socketPath())
 }
 
-/** Whom tokens are for: URLs or words, with commas or spaces between them. */
+/** Parses audiences of tokens, separated by commas or spaces. */
 export function audienceList() {
   return z.string().transform((text) => [...new Set(text.split(/[\s,]+/).filter((part) => part !== ''))])
 }
 
-/** Undefined when the text is empty. */
+/** Parses an API server URL; undefined if the text is empty. */
 export function apiServerUrl() {
   return z.string().transform((text, context) => {
     if (text === '') return undefined

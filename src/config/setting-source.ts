@@ -1,23 +1,25 @@
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import type { SettingKey } from './settings.ts'
 
-/** The text that somebody gave for a setting, and where. */
+/** The text given for a setting, and its source. */
 export interface GivenText {
   readonly text: string
-  /** As in `agent.yaml line 4`. */
+  /** Source of the text, such as `agent.yaml line 4`. */
   readonly origin: string
 }
 
-/** What one source of settings says. */
+/** The settings and mistakes found in one source. */
 export interface SourceReading {
   readonly given: ReadonlyMap<SettingKey, GivenText>
   readonly mistakes: readonly string[]
 }
 
-// Enough to recognise one's own words; a mistake must not fill the log.
+// Characters quoted from a wrong value: enough to recognize it without filling the log.
 const SHOWN_CHARACTERS = 200
 
-/** One mistake, as in `capture.minimumWait: it needs a unit (got "3") in agent.yaml line 4`. */
+/**
+ * Formats a mistake, such as `capture.minimumWait: it needs a unit (got "3") in agent.yaml line 4`.
+ */
 export function describeMistake(key: string, reason: string, from?: Partial<GivenText>): string {
   const got = from?.text === undefined ? '' : ` (got "${shortened(from.text)}")`
   const where = from?.origin === undefined ? '' : ` in ${escapeUnreadable(from.origin)}`

@@ -9,12 +9,13 @@ import {
   type DurationUnit,
 } from '../shared/quantity.ts'
 
-// Every source gives text (a YAML scalar as it was written), so a value means the same wherever it comes from.
+// Every source provides text (YAML scalars as written), so a value means the same in all of them.
 
-// Node's timers take no more than 24 days; longer than a week is a slip in every setting that there is.
+// Longest duration of any setting. Node.js timers are limited to 24 days, and more than a week is
+// always a mistake.
 const LONGEST = '7d'
 
-/** Letters, digits, and `.`, `_`, `-` between them. */
+/** Parses a word of letters and digits, with `.`, `_`, `-` between them. */
 export function word(options: { maxLength: number; optional?: boolean }) {
   const pattern = /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/
   return z
@@ -41,7 +42,7 @@ export function optionalPath() {
   return z.union([z.literal(''), path()], { error: (issue) => pathProblem(String(issue.input)) })
 }
 
-/** Undefined when the text is a path that can be used. */
+/** Explains why the text is not a usable path; undefined if it is one. */
 export function pathProblem(text: string): string | undefined {
   if (text === '') return 'it must not be empty'
   if (!isAbsolute(text)) return 'it must be an absolute path, one that begins with "/"'
@@ -74,7 +75,7 @@ export function integer({ min, max }: { min: number; max: number }) {
     .pipe(z.number().min(min, { error }).max(max, { error }))
 }
 
-/** Undefined when the text is empty. */
+/** Parses a factor; undefined if the text is empty. */
 export function optionalFactor({ max }: { max: number }) {
   const error = `it must be a number greater than 0 and not more than ${max}, such as 4 or 2.5`
   return z
@@ -84,7 +85,9 @@ export function optionalFactor({ max }: { max: number }) {
     .pipe(z.number().gt(0, { error }).max(max, { error }).optional())
 }
 
-/** Milliseconds. A message suggests `usualUnit` for a number without one. */
+/**
+ * Parses a duration to milliseconds. The message for a number without a unit suggests `usualUnit`.
+ */
 export function duration(options: { min: string; wholeSeconds?: boolean; usualUnit?: DurationUnit }) {
   const { min, wholeSeconds = false, usualUnit } = options
   return quantity((text) => parseDuration(text, usualUnit)).pipe(
@@ -98,12 +101,12 @@ export function duration(options: { min: string; wholeSeconds?: boolean; usualUn
   )
 }
 
-/** Bytes. */
+/** Parses a size to bytes. */
 export function size() {
   return quantity(parseSize)
 }
 
-/** A fraction from 0 to below 1. */
+/** Parses a percentage to a fraction, at least 0 and less than 1. */
 export function percentage() {
   return quantity(parsePercentage).pipe(z.number().lt(1, { error: 'it must be less than 100%' }))
 }

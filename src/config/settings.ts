@@ -14,14 +14,14 @@ import {
 import { recipientList } from './recipient-list.ts'
 import { apiServerUrl, audienceList, listenAddress, runtimeSocket, socketPath } from './server-setting-types.ts'
 
-/** One setting: how its text is read, what it is when nobody says anything, and what it is for. */
+/** One setting: its parser, its default and its purpose. */
 export interface Setting {
   readonly schema: z.ZodType<unknown, string>
   readonly defaultText: string
   readonly meaning: string
 }
 
-/** Every setting there is. Names, defaults, `--help` and docs/reference/configuration.md follow from this table. */
+/** All settings. Names, defaults, `--help` and docs/reference/configuration.md are derived from this table. */
 export const SETTINGS = {
   'node.name': {
     schema: word({ maxLength: 253, optional: true }),
@@ -311,7 +311,10 @@ export function isSettingKey(key: string): key is SettingKey {
   return Object.hasOwn(SETTINGS, key)
 }
 
-/** `server.tls.certFile` is `CHECKPOINT_AGENT_SERVER_TLS_CERT_FILE`. */
+/**
+ * Names the environment variable of a setting: `server.tls.certFile` becomes
+ * `CHECKPOINT_AGENT_SERVER_TLS_CERT_FILE`.
+ */
 export function variableName(key: SettingKey): string {
   return `CHECKPOINT_AGENT_${key
     .replaceAll(/[A-Z]/g, (letter) => `_${letter}`)

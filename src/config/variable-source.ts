@@ -6,10 +6,13 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 const PREFIX = 'CHECKPOINT_AGENT_'
 
-/** Folders of the development tools in test/. They may be set where those tools run the agent. */
+/**
+ * Directories of the development tools in test/, which may be set while those tools run the agent.
+ */
 const OF_THE_TOOLS: ReadonlySet<string> = new Set(['CHECKPOINT_AGENT_CACHE', 'CHECKPOINT_AGENT_CLUSTER'])
 
-// Kubernetes puts these into every pod for every Service of the namespace whose name begins with "checkpoint-agent".
+// Variables that Kubernetes sets in every pod for Services of its namespace whose names begin with
+// "checkpoint-agent".
 const SERVICE = /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/
 const SERVICE_LINK = /_PORT(?:_\d+_(?:TCP|UDP|SCTP))?$/
 const SERVICE_LINK_PART = /_PORT_\d+_(?:TCP|UDP|SCTP)_(?:ADDR|PORT|PROTO)$/
@@ -32,7 +35,10 @@ export function readVariableSettings(env: Environment): SourceReading {
   return { given, mistakes }
 }
 
-/** `…_PORT` of a Service is an address, which tells it from a setting that somebody spelled wrongly. */
+/**
+ * Recognizes the variables of a Service. The value of its `…_PORT` is an address, unlike that of a
+ * misspelled setting.
+ */
 function isServiceVariable(variable: string, text: string): boolean {
   if (SERVICE.test(variable) || SERVICE_LINK_PART.test(variable)) return true
   return SERVICE_LINK.test(variable) && /^(?:tcp|udp|sctp):\/\//.test(text)

@@ -16,7 +16,7 @@ import { errorText } from '../shared/errors.ts'
 import { isSettingKey, SETTING_KEYS, type SettingKey } from './settings.ts'
 
 export interface YamlReading extends SourceReading {
-  /** What stands below `retention`, as it stands there; undefined where nothing does. */
+  /** Content of the `retention` section; undefined without one. */
   readonly retention?: unknown
 }
 
@@ -25,7 +25,7 @@ export function readYamlSettings(text: string, fileName: string): YamlReading {
   return new YamlReader(text, fileName).read()
 }
 
-// One slip often makes the parser complain about all that follows it.
+// Parser errors reported per file, because one mistake often causes many of them.
 const SHOWN_PROBLEMS = 3
 
 class YamlReader {
@@ -47,7 +47,7 @@ class YamlReader {
       const reason = `cannot be read as YAML: ${plainReason(message)}`
       this.#mistakes.push(describeMistake('--config', reason, { origin: this.#at(pos[0]) }))
     }
-    // What a broken file seems to say is of no use: one slip would be reported as many.
+    // The content of a broken file is ignored: one mistake would be reported as many.
     const root: Node | null = this.#document.contents
     if (problems.length === 0 && !isEmpty(root)) {
       if (isMap(root)) this.#readSection(root, '')
@@ -87,7 +87,7 @@ class YamlReader {
     }
   }
 
-  /** A policy has lists and sections of its own, which no flag or variable could say. */
+  /** Reads the policy, whose lists and sections flags and variables cannot express. */
   #readRetention(value: Node | null, origin: string): void {
     try {
       visit(this.#document, { Scalar: (_, scalar) => asWritten(scalar) })
@@ -116,12 +116,15 @@ function isEmpty(node: Node | null): boolean {
   return node === null || (isScalar(node) && node.value === null)
 }
 
-/** A scalar as it stands in the file: `0x10` and `1e3` are not numbers to us until a setting says so. */
+/**
+ * Returns a scalar as written in the file: only a setting decides whether `0x10` or `1e3` is a
+ * number.
+ */
 function textOf(node: Node | null): { text?: string } {
   return isScalar(node) ? { text: node.source ?? String(node.value) } : {}
 }
 
-/** A namespace `007` is not the namespace `7`. */
+/** Restores a number as written: the namespace `007` is not the namespace `7`. */
 function asWritten(scalar: Scalar): void {
   if (typeof scalar.value === 'number' && scalar.source !== undefined) scalar.value = scalar.source
 }

@@ -1,9 +1,12 @@
 import type { ImageDirectory } from './image-directory.ts'
 
-/** `(00.000038) Version: 4.2.1 (gitid 0)`: the only place where CRIU says its version. Undefined where it does not. */
+/**
+ * Reads CRIU's version from a line such as `(00.000038) Version: 4.2.1 (gitid 0)`, the only place
+ * that states it. Undefined if there is none.
+ */
 export function readCriuVersion(images: ImageDirectory): string | undefined {
   const head = images.read('dump.log')
-  // Bytes: the log quotes names of files.
+  // Decoded bytewise, because the log quotes file names.
   return head === undefined ? undefined : VERSION.exec(head.toString('latin1'))?.[1]
 }
 

@@ -2,10 +2,10 @@ import type { ImageDirectory } from './image-directory.ts'
 import { readSingleEntry } from './image-reader.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
 
-/** CRIU's own figures. Times wrap after 71 minutes: they are counted in 32 bits of microseconds. */
+/** CRIU's own statistics. Times are 32-bit counts of microseconds and wrap after 71 minutes. */
 export interface DumpStatistics {
   freezingMicros?: number
-  /** How long the container stood still. */
+  /** Time for which the container was frozen. */
   frozenMicros?: number
   memdumpMicros?: number
   memwriteMicros?: number
@@ -18,7 +18,10 @@ export interface DumpStatistics {
   sharedPagesWritten?: number
 }
 
-/** Undefined where there are none. Throws a ProblemError where they are not what CRIU writes. */
+/**
+ * Reads the statistics of a dump; undefined if there are none. Throws a ProblemError if CRIU did
+ * not write them.
+ */
 export function readDumpStatistics(images: ImageDirectory): DumpStatistics | undefined {
   const bytes = images.read('stats-dump')
   if (bytes === undefined) return undefined

@@ -1,5 +1,5 @@
-/** Where images come from: by name, whole, as many of them as were asked for. This folder knows no tar. */
+/** Provides whole images by name, independently of the archive format. */
 export interface ImageDirectory {
-  /** The bytes of `pstree.img` and the like; undefined where there is none. */
+  /** Returns the content of an image such as `pstree.img`; undefined if it is missing. */
   readonly read: (name: string) => Buffer | undefined
 }

@@ -1,9 +1,9 @@
-/** In front of every image but the inventory. */
+/** First four bytes of every image except the inventory. */
 export const COMMON_MAGIC = 0x54564319
-/** In front of what CRIU writes for its caller: statistics. */
+/** First four bytes of the files that CRIU writes for its caller, such as statistics. */
 export const SERVICE_MAGIC = 0x55105940
 
-/** What an image is, in the four bytes after that. */
+/** Next four bytes, which identify the kind of image. */
 export const IMAGE_MAGIC = {
   inventory: 0x58313116,
   pstree: 0x50273030,

@@ -23,7 +23,7 @@ const WEIGHTS = {
   PageCompressionUnsupported: 'note',
 } as const satisfies Readonly<Record<string, ProblemWeight>>
 
-/** The stable names of what can be wrong with CRIU's images. */
+/** Stable names of the problems found in CRIU's images. */
 export type ImageProblemCode = keyof typeof WEIGHTS
 
 export const IMAGE_PROBLEM_CODES = Object.keys(WEIGHTS) as readonly ImageProblemCode[]
@@ -32,7 +32,7 @@ export function imageProblem(code: ImageProblemCode, detail: string): Problem {
   return { code, weight: WEIGHTS[code], detail }
 }
 
-/** To throw where the rest of the image cannot be read either. */
+/** Creates an error for a problem that makes the rest of the image unreadable. */
 export function imageError(code: ImageProblemCode, detail: string): ProblemError {
   return new ProblemError(imageProblem(code, detail))
 }

@@ -1,14 +1,17 @@
 import { COMMON_MAGIC, IMAGE_MAGIC, type ImageKind, SERVICE_MAGIC } from './image-magic.ts'
 import { imageError } from './image-problem.ts'
 
-/** The largest real entries are the memory maps of processes with a million mappings. */
+/**
+ * Largest entry accepted. The largest real ones are the memory maps of processes with a million
+ * mappings.
+ */
 export const MAX_ENTRY_BYTES = 64 * 1024 * 1024
-/** An empty entry takes four bytes. */
+/** Entries accepted per image; an empty one takes only four bytes. */
 export const MAX_ENTRIES = 1_000_000
 
 /**
- * The entries of an image: one protobuf message each, with its length in front. Both magics are checked: the name of a
- * file says nothing. Throws a ProblemError at the first thing that is wrong.
+ * Reads the entries of an image: protobuf messages, each with its length in front. Checks both
+ * magics, because a file name proves nothing. Throws a ProblemError at the first defect.
  */
 export function* readImageEntries(bytes: Buffer, kind: ImageKind): Generator<Buffer> {
   let at = headerLength(bytes, kind)
@@ -24,13 +27,16 @@ export function* readImageEntries(bytes: Buffer, kind: ImageKind): Generator<Buf
   }
 }
 
-/** The entry of an image that has one. */
+/** Reads the only entry of an image that has one. */
 export function readSingleEntry(bytes: Buffer, kind: ImageKind): Buffer {
   for (const entry of readImageEntries(bytes, kind)) return entry
   throw imageError('ImageEmpty', `${kind}: it has no entry`)
 }
 
-/** The inventory has its own magic alone, and so had all images of the first format. */
+/**
+ * Returns the length of the magics. The inventory has only its own magic, as all images of the
+ * first format did.
+ */
 function headerLength(bytes: Buffer, kind: ImageKind): number {
   const expected = IMAGE_MAGIC[kind]
   const first = bytes.length >= 4 ? bytes.readUInt32LE(0) : undefined

@@ -4,17 +4,17 @@ import { readSingleEntry } from './image-reader.ts'
 import { COMPRESSION_VERSION, readPageCompression, type PageCompression } from './page-compression.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
 
-/** What `inventory.img` says of the dump as a whole. CRIU's own version is not in it. */
+/** Facts about the whole dump from `inventory.img`. It does not contain CRIU's version. */
 export interface Inventory {
   readonly imageVersion: number
-  /** In CRIU's log as well. Since CRIU 4.1. */
+  /** Run id, which CRIU's log contains as well. Written since CRIU 4.1. */
   readonly runId?: string
-  /** Whether only memory was written, and the processes went on. */
+  /** True if only memory was written and the processes continued. */
   readonly isPreDump: boolean
   readonly pageCompression: PageCompression
 }
 
-/** Throws a ProblemError where it is missing or not what CRIU writes. */
+/** Reads `inventory.img`. Throws a ProblemError if it is missing or CRIU did not write it. */
 export function readInventory(images: ImageDirectory): Inventory {
   const bytes = images.read('inventory.img')
   if (bytes === undefined) throw imageError('NoInventory', 'inventory.img is missing')

@@ -1,6 +1,7 @@
 /**
- * How the memory pages of a dump are stored, by what `inventory.img` says of it. Images of version 3 may hold LZ4 blocks;
- * forks of CRIU wrote earlier drafts of that, which are recognised and not read.
+ * Compression of the memory pages according to `inventory.img`. Images of version 3 may contain LZ4
+ * blocks. Forks of CRIU wrote earlier drafts of that format, which are recognized but not
+ * supported.
  */
 export type PageCompression =
   | { readonly kind: 'none' }
@@ -9,13 +10,13 @@ export type PageCompression =
 
 export interface CompressionFields {
   readonly imageVersion: number
-  /** `compress`; absent where the writer knows of no compression. */
+  /** Field `compress`; absent if the writer does not support compression. */
   readonly mode: number | undefined
-  /** `compress_block_size`. */
+  /** Field `compress_block_size`. */
   readonly blockBytes: number | undefined
 }
 
-/** The version of images whose pages may be compressed. */
+/** First image version whose pages may be compressed. */
 export const COMPRESSION_VERSION = 3
 
 export function readPageCompression({ imageVersion, mode = 0, blockBytes = 0 }: CompressionFields): PageCompression {

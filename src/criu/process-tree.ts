@@ -4,14 +4,20 @@ import { imageError, imageProblem } from './image-problem.ts'
 import { readImageEntries } from './image-reader.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
 
-/** The processes of a dump, from `pstree.img`: images of others may lie beside it, left over from an earlier dump. */
+/**
+ * The processes of a dump according to `pstree.img`. The archive may contain images of other
+ * processes, left over from an earlier dump.
+ */
 export interface ProcessTree {
   readonly processCount: number
-  /** Each process's parent, by number; 0 for a root. */
+  /** Parent of each process by process id; 0 for a root. */
   readonly parents: ReadonlyMap<number, number>
 }
 
-/** Throws a ProblemError where the image is missing or damaged; a tree that is odd goes to `onProblem`. */
+/**
+ * Reads `pstree.img`. Throws a ProblemError if it is missing or damaged, and reports an unusual
+ * tree to `onProblem`.
+ */
 export function readProcessTree(images: ImageDirectory, onProblem: (problem: Problem) => void): ProcessTree {
   const bytes = images.read('pstree.img')
   if (bytes === undefined) throw imageError('NoProcessTree', 'pstree.img is missing')
@@ -40,7 +46,8 @@ function readProcess(entry: Buffer): { readonly pid: number | undefined; readonl
   while (reader.next()) {
     if (reader.field === PID) pid = reader.uint32()
     else if (reader.field === PPID) ppid = reader.uint32()
-    // Not taken: for dead processes it is what happened to be in memory. Bounded all the same.
+    // The values are ignored: for dead processes they are uninitialized memory. Their number is
+    // still limited.
     else if (reader.field === THREADS) reader.valueCount()
   }
   return { pid, ppid }

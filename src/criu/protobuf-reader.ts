@@ -1,14 +1,15 @@
 import { imageError } from './image-problem.ts'
 
-/** Numbers packed into one field: few bytes, many values. */
+/** Numbers accepted in one packed field, which needs few bytes for many values. */
 export const MAX_PACKED_VALUES = 1_000_000
 
 /**
- * Reads one protobuf message field by field, without a schema: `next` stands on the next field, the caller takes what it
- * knows. Fields beyond their message, numbers beyond ten bytes, groups and unknown wire types are refused.
+ * Reads one protobuf message field by field, without a schema: `next` advances to the next field,
+ * and the caller reads the fields it knows. Rejects fields beyond the message, numbers longer than
+ * ten bytes, groups and unknown wire types.
  */
 export class ProtobufReader {
-  /** The number of the field it stands on. */
+  /** Number of the current field. */
   field = 0
   readonly #bytes: Buffer
   readonly #name: string
@@ -19,7 +20,7 @@ export class ProtobufReader {
   #start = 0
   #end = 0
 
-  /** `name` stands in front of every problem. */
+  /** Creates a reader; `name` prefixes every problem. */
   constructor(bytes: Buffer, name: string) {
     this.#bytes = bytes
     this.#name = name
@@ -40,24 +41,24 @@ export class ProtobufReader {
     return true
   }
 
-  /** A number of 32 bits; undefined where the field is of another type. */
+  /** Reads a 32-bit number; undefined if the field has another type. */
   uint32(): number | undefined {
     return this.#wireType === VARINT ? this.#low >>> 0 : undefined
   }
 
-  /** A count or size of 64 bits. Throws where it is beyond 2^53. */
+  /** Reads a 64-bit count or size. Throws if it exceeds 2^53. */
   count(): number | undefined {
     if (this.#wireType !== VARINT) return undefined
     if (this.#high > 0x1f_ffff) throw imageError('NumberTooLarge', `${this.#name}: field ${this.field} is beyond 2^53`)
     return this.#high * 0x1_0000_0000 + (this.#low >>> 0)
   }
 
-  /** The bytes of a text or of a message inside this one. */
+  /** Returns the bytes of a text or of an embedded message. */
   bytes(): Buffer | undefined {
     return this.#wireType === LENGTH ? this.#bytes.subarray(this.#start, this.#end) : undefined
   }
 
-  /** How many numbers the field holds: one, or as many as are packed into it. */
+  /** Counts the numbers in the field: one, or all that are packed into it. */
   valueCount(): number {
     if (this.#wireType !== LENGTH) return 1
     let count = 0
@@ -81,7 +82,7 @@ export class ProtobufReader {
     this.#at = this.#end
   }
 
-  /** Into `#low` and `#high`, 32 bits each. */
+  /** Reads a number into `#low` and `#high`, 32 bits each. */
   #varint(): void {
     let low = 0
     let high = 0

@@ -3,11 +3,11 @@ import { chmod, mkdir, open, readdir, readFile, rename, stat, type FileHandle } 
 import { dirname } from 'node:path'
 import { isSystemError } from '../shared/errors.ts'
 
-/** Every step that the log takes on the disk, one by one, so that a test can end it between any two. */
+/** All disk operations of the log, one by one, so that a test can fail between any two. */
 export interface CustodyDisk {
   readonly makeFolder: (path: string) => Promise<void>
   readonly list: (folder: string) => Promise<readonly string[]>
-  /** Undefined where there is nothing. */
+  /** Returns undefined if the path does not exist. */
   readonly look: (path: string) => Promise<{ readonly inode: number; readonly sizeBytes: number } | undefined>
   readonly read: (path: string) => Promise<Buffer>
   readonly create: (path: string) => Promise<CustodyFile>
@@ -61,7 +61,10 @@ function asFile(handle: FileHandle): CustodyFile {
   }
 }
 
-/** Readers see the old file or the new one, whenever the power fails. */
+/**
+ * Replaces a file atomically: after a power failure, readers see either the old content or the new
+ * one.
+ */
 export async function replaceFile(disk: CustodyDisk, path: string, text: string): Promise<void> {
   const temporary = `${path}.new`
   const left = await disk.look(temporary)

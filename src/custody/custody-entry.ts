@@ -1,9 +1,11 @@
 import { createHash, hash as oneHash } from 'node:crypto'
 import type { Actor } from '../checkpoint/actor.ts'
 
-/** The actor of an entry. An actor with more groups than fit has `groupCount` and `groupsSha256`. */
+/**
+ * The actor of an entry. An actor with more groups than fit has `groupCount` and `groupsSha256`.
+ */
 export interface CustodyActor extends Actor {
-  /** SHA-256 of a name that was cut. */
+  /** SHA-256 of a name that was shortened. */
   readonly userSha256?: string
   readonly groupCount?: number
   /** SHA-256 of all groups, each followed by a NUL. */
@@ -29,7 +31,10 @@ export type CustodyAction =
   | 'log.repair'
   | 'log.resume'
 
-/** `intended` comes before a deed that cannot be taken back; how that ended is an entry of its own. */
+/**
+ * Result of an action. `intended` precedes an irreversible action, whose result follows in an entry
+ * of its own.
+ */
 export type CustodyOutcome = 'intended' | 'done' | 'failed' | 'unknown'
 
 export interface CustodyCheckpoint {
@@ -39,7 +44,7 @@ export interface CustodyCheckpoint {
   readonly sha256?: string
 }
 
-/** What happened, before it has its place in the chain. */
+/** An event before it has its position in the chain. */
 export interface CustodyDraft {
   readonly actor: CustodyActor
   readonly action: CustodyAction
@@ -49,30 +54,31 @@ export interface CustodyDraft {
 }
 
 export interface CustodyEntry extends CustodyDraft {
-  /** From 1, without gaps. */
+  /** Starts at 1 and has no gaps. */
   readonly seq: number
   readonly time: string
   readonly node: string
-  /** The hash of the entry before. */
+  /** Hash of the previous entry. */
   readonly previous: string
   readonly hash: string
 }
 
-/** The end of a chain: its last entry. */
+/** The end of a chain, given by its last entry. */
 export interface ChainEnd {
   readonly seq: number
   readonly hash: string
 }
 
-/** What the agent does of its own accord. */
+/** The actor of the agent's own actions. */
 export const AGENT_ACTOR: CustodyActor = { user: 'system:checkpoint-agent', groups: [] }
 
 export const CHAIN_BEGIN: ChainEnd = { seq: 0, hash: '0'.repeat(64) }
 
 /**
- * The entry in its place, and its line. A line is compact JSON with its fields in this order; its hash is the SHA-256 of
- * the line without `,"hash":"…"`, so that anybody can make it again with `sed` and `sha256sum`, or with any JSON tool
- * that keeps the order of fields. The draft has gone through `boundDraft`.
+ * Creates the entry at its position, and its line. A line is compact JSON with the fields in this
+ * order. Its hash is the SHA-256 of the line without `,"hash":"…"`, so `sed` and `sha256sum`, or
+ * any JSON tool that keeps the order of fields, can recompute it. Pass drafts through `boundDraft`
+ * first.
  */
 export function sealEntry(
   draft: CustodyDraft,
@@ -100,7 +106,10 @@ export type LineReading =
 
 const SEALED = /,"hash":"([0-9a-f]{64})"\}$/
 
-/** Reads one line, without its line end, by its bytes. Whether it follows the one before is another question. */
+/**
+ * Parses one line without its line break and checks its hash. Does not check that it follows the
+ * previous line.
+ */
 export function readLine(line: Buffer): LineReading {
   const tail = line.toString('latin1', Math.max(0, line.length - SEAL_BYTES))
   const [, hash] = SEALED.exec(tail) ?? []
@@ -118,7 +127,7 @@ export function readLine(line: Buffer): LineReading {
       return { isGood: true, entry: entry as CustodyEntry }
     }
   } catch {
-    // Falls through: a right hash over something else is no entry either.
+    // Falls through: a valid hash does not make other content an entry.
   }
   return { isGood: false, code: 'NotAnEntry', detail: 'the line is not an entry of this log' }
 }

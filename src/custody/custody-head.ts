@@ -4,7 +4,10 @@ import type { ChainEnd } from './custody-entry.ts'
 import { dsseEnvelope, openEnvelope, signEnvelope, type DsseEnvelope } from './dsse.ts'
 import type { SigningKey } from './signing-key.ts'
 
-/** How far the log had come at some time: the end of a chain can be cut off unseen, unless somebody knows where it was. */
+/**
+ * The last entry of the log at some time. Entries removed from the end of a chain go unnoticed
+ * without such a record.
+ */
 export interface CustodyHead extends ChainEnd {
   readonly node: string
   readonly time: string
@@ -23,7 +26,7 @@ export function signHead(head: CustodyHead, key: SigningKey): DsseEnvelope {
   return signEnvelope(HEAD_TYPE, JSON.stringify(head), key)
 }
 
-/** What the envelope says, and whether this key signed it. Undefined for what is no head at all. */
+/** Parses a head and checks whether this key signed it; undefined if the text is not a head. */
 export function readHead(
   text: string,
   publicKey: KeyObject | undefined,
@@ -35,7 +38,7 @@ export function readHead(
   return { head, isSigned: publicKey !== undefined && openEnvelope(envelope, publicKey) !== undefined }
 }
 
-/** The envelope by itself, or the line of the agent's log that carries it. */
+/** Accepts the envelope by itself, or the line of the agent's log that contains it. */
 function envelopeIn(text: string): unknown {
   const value = parse(text)
   return typeof value === 'object' && value !== null && 'head' in value ? value.head : value

@@ -26,13 +26,13 @@ export interface CustodyLogOptions {
   readonly key: SigningKey
   readonly clock: Clock
   readonly logger: Logger
-  /** Beyond it nothing is written that can be refused. */
+  /** Size from which entries that may be refused are refused. */
   readonly maxBytes: number
   readonly segmentBytes?: number
   readonly headEveryMs?: number
   readonly retryMs?: number
   readonly disk?: CustodyDisk
-  /** Told of every entry that is on the disk, in order. */
+  /** Called with every entry that is on the disk, in order. */
   readonly onEntry?: (entry: CustodyEntry) => void
 }
 
@@ -41,9 +41,9 @@ export interface CustodyLogState {
   readonly maxBytes: number
   /** The part of `maxBytes` that content, pins and verifications may not use. */
   readonly reserveBytes: number
-  /** Why nothing can be written at the moment. */
+  /** Cause of the present write failure, if any. */
   readonly error: string | undefined
-  /** Entries that nobody will ever find: the disk failed for longer than they could be kept in memory. */
+  /** Entries lost because the disk failed for longer than memory could hold them. */
   readonly lostEntries: number
   readonly entries: number
 }
@@ -52,7 +52,10 @@ interface Waiting {
   readonly draft: CustodyDraft
   readonly time: Date
   readonly done: PromiseWithResolvers<CustodyEntry>
-  /** It is about something that has happened already: what cannot be written now is written later. */
+  /**
+   * True if the entry concerns a past event, so that it must be written later if it cannot be
+   * written now.
+   */
   readonly isOwed: boolean
 }
 
@@ -60,22 +63,28 @@ const SEGMENT_BYTES = 8 * 1024 * 1024
 const HEAD_EVERY_MS = 1_000
 const HEAD_LOGGED_EVERY_MS = 3_600_000
 const RETRY_MS = 5_000
-/** One write and one fsync for so many. */
+/** Entries written together, with one write and one fsync. */
 const MAX_BATCH = 2_048
 const MAX_OWED = 1_000
-/** How often the folder is measured again when it is nearly full: old segments may have been moved away. */
+/**
+ * Time between measurements of a nearly full log directory, from which old segments may have been
+ * moved.
+ */
 const MEASURE_EVERY_MS = 5_000
 
 /**
- * The append-only log. Entries of callers who come at once share one write and one fsync, in the order of their coming;
- * an entry is answered for when it is on the disk.
+ * The append-only log. Concurrent entries share one write and one fsync, in the order of the calls.
+ * An entry is confirmed once it is on the disk.
  */
 export class CustodyLog {
   readonly folder: string
   readonly #options: CustodyLogOptions
   readonly #disk: CustodyDisk
   #waiting: Waiting[] = []
-  /** What has to be written before anything else: notes about the log itself, and what was owed when the disk failed. */
+  /**
+   * Entries to write before all others: notes about the log itself, and entries pending since the
+   * disk failed.
+   */
   #owed: Pick<Waiting, 'draft' | 'time'>[] = []
   #work: Promise<void> | undefined
   #tail: CustodyTail | undefined
@@ -113,12 +122,15 @@ export class CustodyLog {
     }
   }
 
-  /** The last entry that is on the disk; undefined before the log was opened. */
+  /** Last entry on the disk; undefined before the log is open. */
   get end(): ChainEnd | undefined {
     return this.#end
   }
 
-  /** Opens it and mends what a crash left; resolves also when that fails, which is tried again and again. */
+  /**
+   * Opens the log and repairs the traces of a crash. Resolves even if that fails, and retries
+   * periodically.
+   */
   async start(): Promise<void> {
     this.#begin()
     await this.#work
@@ -127,22 +139,28 @@ export class CustodyLog {
     this.#hourly.unref()
   }
 
-  /** Resolves once the entry is on the disk. Throws an UnavailableError (`CustodyUnavailable`); nothing is written then. */
+  /**
+   * Appends an entry and resolves once it is on the disk. Throws an UnavailableError
+   * (`CustodyUnavailable`) without writing anything.
+   */
   async append(draft: CustodyDraft, room: CustodyRoom = 'open'): Promise<CustodyEntry> {
     const [entry] = await this.appendAll([draft], room)
     if (entry === undefined) throw new Error('The custody log has answered for nothing')
     return entry
   }
 
-  /** The same for several: one write and one fsync. Where it throws, part of them may be written all the same. */
+  /**
+   * Appends several entries with one write and one fsync. If it throws, some of them may still have
+   * been written.
+   */
   async appendAll(drafts: readonly CustodyDraft[], room: CustodyRoom): Promise<readonly CustodyEntry[]> {
     await this.#assertRoom(room)
     return await Promise.all(this.#enqueue(drafts, false))
   }
 
   /**
-   * For what has happened already or must happen all the same. Where it cannot be written now it is kept and written
-   * when the disk is well again; undefined then.
+   * Appends an entry about something that has happened or will happen regardless. If the disk
+   * fails, returns undefined and writes the entry later.
    */
   async appendOwed(draft: CustodyDraft): Promise<CustodyEntry | undefined> {
     const [entry] = await this.appendAllOwed([draft])
@@ -153,7 +171,7 @@ export class CustodyLog {
     return await Promise.all(this.#enqueue(drafts, true).map((entry) => entry.catch(() => undefined)))
   }
 
-  /** Writes what waits, and the last head. */
+  /** Writes the pending entries and the last head. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#hourly)
@@ -169,7 +187,7 @@ export class CustodyLog {
     this.#tail = undefined
   }
 
-  /** The signed head as it is now, for those who keep it elsewhere. */
+  /** Returns the present head, signed, for storage elsewhere. */
   signedHead() {
     const { node, key, clock } = this.#options
     return signHead({ node, ...(this.#end ?? CHAIN_BEGIN), time: clock.now().toISOString() }, key)
@@ -262,7 +280,7 @@ export class CustodyLog {
     }
   }
 
-  /** The entry is on the disk: an error in what is told of it must not have it written again. */
+  /** The entry is on the disk, so an error in its listener must not write it again. */
   #announce(entry: CustodyEntry): void {
     try {
       this.#options.onEntry?.(entry)
@@ -274,14 +292,20 @@ export class CustodyLog {
     }
   }
 
-  /** The first entry of every segment but the very first: without it nobody would miss the lines at its beginning. */
+  /**
+   * Creates the first entry of every segment but the first; without it, missing lines at the
+   * beginning would go unnoticed.
+   */
   #opening({ sizeBytes, segment }: CustodyTail): readonly Pick<Waiting, 'draft' | 'time'>[] {
     if (sizeBytes > 0 || segment.number === 1) return []
     const detail = { segment: segment.number }
     return [this.#timed({ actor: AGENT_ACTOR, action: 'log.segment', detail, outcome: 'done' })]
   }
 
-  /** Open, with nothing in it that was not answered for, and still the file that stands in the folder. */
+  /**
+   * Returns the open tail without unconfirmed bytes, after checking that its file is still in the
+   * directory.
+   */
   async #readyTail(): Promise<CustodyTail> {
     if (this.#tail === undefined) return await this.#open(await this.#readHead())
     const tail = this.#tail
@@ -294,7 +318,7 @@ export class CustodyLog {
       return tail
     }
     if (there.inode === tail.inode && there.sizeBytes === tail.sizeBytes) return tail
-    // Somebody else has been at it.
+    // Another process has changed the file.
     await tail.file.close().catch(() => undefined)
     this.#tail = undefined
     return await this.#open(tail.end)
@@ -317,7 +341,7 @@ export class CustodyLog {
     return tail
   }
 
-  /** As far as the log had come by the head beside it. One that is not ours says nothing. */
+  /** Reads the last entry known from the head file. Ignores a head that this agent did not sign. */
   async #readHead(): Promise<ChainEnd | undefined> {
     const path = join(this.folder, HEAD_FILE)
     if ((await this.#disk.look(path)) === undefined) return undefined
@@ -401,7 +425,7 @@ export class CustodyLog {
   }
 
   #owe(owed: Pick<Waiting, 'draft' | 'time'>): void {
-    // While the disk keeps failing between two attempts one note about it is enough.
+    // One note is enough while the disk keeps failing between attempts.
     if (owed.draft.action === 'log.resume') {
       this.#owed = this.#owed.filter(({ draft }) => draft.action !== 'log.resume')
     }
@@ -420,7 +444,7 @@ export class CustodyLog {
     for (const name of names) await markNoted(this.folder, name, this.#disk).catch(() => undefined)
   }
 
-  /** One after the other: they all go through the same temporary file. */
+  /** Writes heads one at a time, because they share a temporary file. */
   #writeHead(): Promise<void> {
     clearTimeout(this.#headTimer)
     this.#headTimer = undefined
@@ -428,7 +452,9 @@ export class CustodyLog {
     return this.#headWork
   }
 
-  /** Only of what is on the disk for certain: a head that is ahead of its log would accuse it. */
+  /**
+   * Writes only what is certainly on the disk: a head ahead of its log would look like tampering.
+   */
   async #replaceHead(): Promise<void> {
     const seq = this.#end?.seq ?? 0
     if (seq <= this.#headSeq) return

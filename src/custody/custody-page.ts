@@ -9,21 +9,21 @@ export interface CustodyPageQuery {
   readonly after: number
   readonly limit: number
   readonly checkpointId?: string
-  /** The last entry that is on the disk for certain. */
+  /** Last entry that is certainly on the disk. */
   readonly upTo: number
   readonly signal?: AbortSignal
 }
 
 export interface CustodyPage {
   readonly entries: readonly CustodyEntry[]
-  /** Where the next page begins; undefined on the last one. A page may be short, or empty, and not be the last. */
+  /** Start of the next page; undefined on the last page. Other pages may be short or empty too. */
   readonly next: number | undefined
 }
 
-/** What one answer reads at most: a question about a single checkpoint may find nothing for a long while. */
+/** Lines read per response; a query for a single checkpoint may match nothing for a long time. */
 const MAX_LINES = 200_000
 
-/** Entries in their order. Lines that are not as the agent wrote them are passed over: `verify` names them. */
+/** Reads entries in order. Skips lines that the agent did not write; `verify` reports them. */
 export async function readCustodyPage(folder: string, query: CustodyPageQuery): Promise<CustodyPage> {
   const { after, limit, checkpointId, upTo, signal } = query
   const entries: CustodyEntry[] = []
@@ -32,7 +32,7 @@ export async function readCustodyPage(folder: string, query: CustodyPageQuery): 
     for await (const line of readLines(segmentPath(folder, segment))) {
       signal?.throwIfAborted()
       lines += 1
-      // Parsing is what costs: a line about another checkpoint is not worth it.
+      // Parsing is expensive, so lines about other checkpoints are skipped before it.
       if (checkpointId !== undefined && !line.bytes.includes(checkpointId) && lines < MAX_LINES) continue
       const reading = judgeLine(line)
       if (!reading.isGood || reading.entry.seq <= after) continue
@@ -46,7 +46,7 @@ export async function readCustodyPage(folder: string, query: CustodyPageQuery): 
   return { entries, next: undefined }
 }
 
-/** The log as it stands now, as one stream of lines. */
+/** Streams the lines of the present log. */
 export async function* exportCustody(folder: string, { after }: { readonly after: number }): AsyncGenerator<Buffer> {
   for (const segment of await segmentsFrom(folder, after + 1)) {
     const isFirst = (await firstSeq(folder, segment)) <= after
@@ -64,7 +64,7 @@ export async function* exportCustody(folder: string, { after }: { readonly after
 
 const LINE_END = Buffer.from('\n')
 
-/** The segment that holds this entry, and all that follow. */
+/** Returns the segment that contains this entry, and all later ones. */
 async function segmentsFrom(folder: string, seq: number): Promise<readonly Segment[]> {
   const segments = segmentsAmong(await namesIn(folder))
   let begin = 0
@@ -78,7 +78,7 @@ async function segmentsFrom(folder: string, seq: number): Promise<readonly Segme
   return segments.slice(begin)
 }
 
-/** Infinity for a file whose first line says nothing. */
+/** Returns the number of the first entry; Infinity if the first line is not an entry. */
 async function firstSeq(folder: string, segment: Segment): Promise<number> {
   await using file = await open(segmentPath(folder, segment))
   const bytes = Buffer.alloc(64)

@@ -11,7 +11,7 @@ export interface Segment {
 export const HEAD_FILE = 'head.json'
 export const PUBLIC_KEY_FILE = 'public-key.pem'
 
-/** The segments among these names, the oldest first. */
+/** Returns the segments among these names, oldest first. */
 export function segmentsAmong(names: readonly string[]): readonly Segment[] {
   return names
     .filter((name) => /^\d{6,}\.jsonl$/.test(name))
@@ -23,20 +23,23 @@ export function segmentOf(number: number): Segment {
   return { number, name: `${String(number).padStart(6, '0')}.jsonl` }
 }
 
-/** One line of a segment, as it stands there. */
+/** One line of a segment, exactly as stored. */
 export interface SegmentLine {
   readonly bytes: Buffer
-  /** From 1. */
+  /** Starts at 1. */
   readonly number: number
-  /** Where it begins. */
+  /** Position of its first byte in the file. */
   readonly offset: number
   readonly isEnded: boolean
 }
 
-/** No entry is that long; a file without line ends must not fill the memory. */
+/** Longest line; no entry is that long. Bounds the memory for a file without line breaks. */
 const MAX_LINE_BYTES = 1024 * 1024
 
-/** The lines of a file up to `endBytes`, in constant memory; a longer line than any entry comes in pieces. */
+/**
+ * Reads the lines of a file up to `endBytes` in constant memory. A line longer than any entry
+ * arrives in pieces.
+ */
 export async function* readLines(path: string, endBytes = Number.POSITIVE_INFINITY): AsyncGenerator<SegmentLine> {
   if (endBytes === 0) return
   let rest: Buffer = Buffer.alloc(0)
@@ -59,7 +62,7 @@ export async function* readLines(path: string, endBytes = Number.POSITIVE_INFINI
   if (rest.length > 0) yield { bytes: rest, number, offset, isEnded: false }
 }
 
-/** The lines of a file that is in memory. */
+/** Splits the content of a file into lines. */
 export function* linesOf(bytes: Buffer): Generator<SegmentLine> {
   for (let offset = 0, number = 1; offset < bytes.length; number += 1) {
     const lineEnd = bytes.indexOf(LINE_END, offset)
@@ -72,7 +75,7 @@ export function* linesOf(bytes: Buffer): Generator<SegmentLine> {
 
 const LINE_END = 0x0a
 
-/** What a line says by itself; one without its end was never finished. */
+/** Parses a line by itself. A line without its line break was never completed. */
 export function judgeLine(
   line: SegmentLine,
 ): LineReading | { readonly isGood: false; readonly code: 'TornLine'; readonly detail: string } {

@@ -4,7 +4,7 @@ import type { CustodyDisk, CustodyFile } from './custody-disk.ts'
 import { AGENT_ACTOR, CHAIN_BEGIN, type ChainEnd, type CustodyDraft } from './custody-entry.ts'
 import { judgeLine, linesOf, segmentOf, segmentPath, segmentsAmong, type Segment } from './custody-segments.ts'
 
-/** Where the next entry goes. */
+/** Position of the next entry. */
 export interface CustodyTail {
   readonly segment: Segment
   readonly file: CustodyFile
@@ -15,16 +15,17 @@ export interface CustodyTail {
 
 export interface OpenedTail {
   readonly tail: CustodyTail
-  /** What has to go on record before anything else. */
+  /** Entries to write before all others. */
   readonly notes: readonly CustodyDraft[]
-  /** Files that were set aside and are in the notes. */
+  /** Quarantined files that the notes mention. */
   readonly quarantine: readonly string[]
 }
 
 /**
- * Finds the end of the log and mends it: what a crash left half written was never answered for, and is set aside. What
- * was synced once and is different now is nothing that a crash does: it stays as it is for those who will ask, the
- * chain goes on in a new segment, and the notes say so. `known`: the log had come at least so far.
+ * Finds the end of the log and repairs it. Bytes left incomplete by a crash were never confirmed,
+ * and are quarantined. A crash cannot change bytes that were synced: changed ones stay in place as
+ * evidence, the chain continues in a new segment, and the notes report them. `known` is an entry
+ * that the log is known to contain.
  */
 export async function openTail(folder: string, known: ChainEnd | undefined, disk: CustodyDisk): Promise<OpenedTail> {
   await disk.makeFolder(folder)
@@ -50,7 +51,7 @@ export async function openTail(folder: string, known: ChainEnd | undefined, disk
   return withSetAside(folder, opened, damage === undefined ? [] : [tampering(damage.detail)], disk)
 }
 
-/** A new segment, empty. */
+/** Creates an empty segment. */
 export async function createSegment(
   folder: string,
   segment: Segment,
@@ -64,18 +65,18 @@ export async function createSegment(
   return { segment, file, inode, sizeBytes: 0, end }
 }
 
-/** The note about a part that was set aside is on record: it need not be made again. */
+/** Marks a quarantined file whose note is in the log, so that it is not noted again. */
 export async function markNoted(folder: string, name: string, disk: CustodyDisk): Promise<void> {
   await disk.rename(join(folder, name), join(folder, `${name}.noted`))
 }
 
 interface Walk {
-  /** The last entry before anything that is wrong. */
+  /** Last entry before the first defect. */
   readonly end: ChainEnd
-  /** What the last line that is an entry says of itself, right or wrong. */
+  /** Sequence number and hash stated by the last parseable line, valid or not. */
   readonly lastStated: ChainEnd
   readonly bad: { readonly offset: number; readonly line: number; readonly code: string } | undefined
-  /** The entry that is known has another hash here. */
+  /** True if the known entry has another hash here. */
   readonly isRewritten: boolean
 }
 
@@ -108,7 +109,7 @@ export function follow(end: ChainEnd, entry: { readonly seq: number; readonly pr
 
 interface Damage {
   readonly detail: Readonly<Record<string, unknown>>
-  /** The chain itself has no fault: it goes on where it is. */
+  /** True if the chain itself is valid, so that it continues in place. */
   readonly goesOn: boolean
 }
 
@@ -135,7 +136,10 @@ async function begin(folder: string, known: ChainEnd | undefined, disk: CustodyD
   return withSetAside(folder, tail, isGone ? [tampering(detail)] : [], disk)
 }
 
-/** Undefined where the last segment is the only one: then its own first entry is believed. */
+/**
+ * Returns the end of the previous segment. Undefined if there is only one; its first entry is then
+ * trusted.
+ */
 async function endOfEarlier(
   folder: string,
   segments: readonly Segment[],
@@ -154,14 +158,14 @@ async function openSegment(
 ): Promise<CustodyTail> {
   const path = segmentPath(folder, segment)
   const file = await disk.open(path)
-  // What is read here may never have reached the disk: nothing is built on it before it has.
+  // Bytes just read may never have reached the disk, so they are synced before new entries follow.
   await file.truncate(sizeBytes)
   await file.sync()
   const inode = (await disk.look(path))?.inode ?? 0
   return { segment, file, inode, sizeBytes, end }
 }
 
-/** Nothing is thrown away: who asks later can see what it was. */
+/** Keeps the removed bytes in a file of their own, so that they can be examined later. */
 async function quarantine(
   folder: string,
   segment: Segment,
@@ -182,7 +186,10 @@ async function quarantine(
   await disk.syncFolder(folder)
 }
 
-/** Parts that were set aside and are not on record yet, by this run or by one that died before it came to that. */
+/**
+ * Adds notes about quarantined files that are not in the log yet, including those of earlier runs
+ * that crashed.
+ */
 async function withSetAside(
   folder: string,
   tail: CustodyTail,

@@ -9,9 +9,12 @@ import { HEAD_FILE, judgeLine, PUBLIC_KEY_FILE, readLines, segmentsAmong, type S
 import { keyId, readEd25519Key } from './signing-key.ts'
 import type { Verdict } from './verdict.ts'
 
-/** Something in the log that is not as the agent wrote it. */
+/** A deviation from the log as the agent wrote it. */
 export interface CustodyProblem {
-  /** `HashWrong`, `ChainBroken`, `NotAnEntry`, `TornLine`, `SegmentMissing`, `BeginningMissing`, `EndMissing`, `Rewritten`, `HeadUnsigned`, `HeadUnreadable`. */
+  /**
+   * `HashWrong`, `ChainBroken`, `NotAnEntry`, `TornLine`, `SegmentMissing`, `BeginningMissing`,
+   * `EndMissing`, `Rewritten`, `HeadUnsigned`, `HeadUnreadable`.
+   */
   readonly code: string
   readonly file?: string
   readonly line?: number
@@ -19,46 +22,52 @@ export interface CustodyProblem {
 }
 
 export interface CustodyReport {
-  /** `authentic` only where a head that covers every entry is signed by the key that was given. */
+  /** `authentic` only if the given key signed a head that covers every entry. */
   readonly verdict: Verdict
-  /** Why it is `not-authenticated`. */
+  /** Reasons for the verdict `not-authenticated`. */
   readonly notChecked: readonly string[]
   readonly problems: readonly CustodyProblem[]
-  /** More than are listed. */
+  /** Total number, which may exceed the length of the list. */
   readonly problemCount: number
   readonly files: number
   readonly entries: number
   readonly first: ChainEnd | undefined
   readonly last: ChainEnd | undefined
-  /** What the end was compared with; undefined: nothing says whether the end is missing. */
+  /** Head that the end was compared with. If undefined, a missing end cannot be detected. */
   readonly head: ChainEnd | undefined
-  /** The last entry that a head covers which the given key signed. */
+  /** Last entry covered by a head that the given key signed. */
   readonly authenticatedSeq: number | undefined
-  /** Of the given key, where it signed that head. */
+  /** Id of the given key, if it signed that head. */
   readonly keyId: string | undefined
-  /** Of the key beside the log, where it signed the head and no key was given. It proves nothing by itself. */
+  /**
+   * Id of the key next to the log, if it signed the head and no key was given. It proves nothing by
+   * itself.
+   */
   readonly foundKeyId: string | undefined
 }
 
 export interface VerifyOptions {
-  /** A head that was kept elsewhere, beside the one in the folder. */
+  /** A head stored elsewhere, in addition to the one in the directory. */
   readonly head?: ChainEnd
-  /** The text of a signed head that was kept elsewhere. */
+  /** The text of a signed head stored elsewhere. */
   readonly headText?: string
-  /** PEM, from a trusted place: only this key makes a log authentic. */
+  /** Public key in PEM from a trusted source. Only this key can make a log authentic. */
   readonly publicKey?: string
-  /** Entries after this one are not looked at: the log is being written. */
+  /** Last entry to verify, for a log that is being written. */
   readonly upTo?: number
-  /** The last entry before the first that is here, where older segments were moved away. */
+  /** Last entry before the first one present, if older segments were moved away. */
   readonly from?: ChainEnd
 }
 
 const MAX_LISTED = 100
 
-/** Reads the whole log, a folder or one file of lines, in constant memory, and says what is wrong with it and where. */
+/**
+ * Verifies the whole log, a directory or one file of lines, in constant memory. Reports every
+ * defect with its position.
+ */
 export async function verifyCustody(path: string, options: VerifyOptions = {}): Promise<CustodyReport> {
   const isFolder = (await stat(path)).isDirectory()
-  // Before the lines: a log that is being written may be ahead of its head, never behind.
+  // Read before the lines: a log that is being written may be ahead of its head, but never behind.
   const known = await readKnown(isFolder ? path : undefined, options)
   const files = isFolder ? segmentsAmong(await readdir(path)) : [{ name: '', number: 0 }]
   const walk = new ChainWalk(options.from, [...known.heads, ...(options.head === undefined ? [] : [options.head])])
@@ -83,16 +92,19 @@ class ChainWalk {
   readonly #heads: readonly ChainEnd[]
   readonly #problems: CustodyProblem[] = []
   #problemCount = 0
-  /** Entries that are as a head says. */
+  /** Entries that match a head. */
   readonly #matched = new Set<number>()
   #entries = 0
   #first: ChainEnd | undefined
-  /** What the next entry must follow. */
+  /** The entry that the next one must follow. */
   #end: ChainEnd | undefined
   #last: ChainEnd | undefined
   #segment: Segment | undefined
   #isFirstOfSegment = false
-  /** After a bad line the next one is measured by its number alone: its own report is enough. */
+  /**
+   * After a bad line, the next entry is checked by its number alone, because the bad line has its
+   * own report.
+   */
   #isAfterBad = false
 
   constructor(from: ChainEnd | undefined, heads: readonly ChainEnd[]) {
@@ -144,7 +156,7 @@ class ChainWalk {
   addBad(problem: CustodyProblem): void {
     this.report(problem)
     this.#isFirstOfSegment = false
-    // It stood for one entry; whatever it was, the next one says which.
+    // Assumes that the bad line was one entry; the next entry shows whether that is right.
     if (this.#end !== undefined) this.#end = { seq: this.#end.seq + 1, hash: '' }
     this.#isAfterBad = true
   }
@@ -242,7 +254,7 @@ async function readKnown(folder: string | undefined, options: VerifyOptions): Pr
   }
 }
 
-/** What somebody put beside the log need not be a key. */
+/** Reads the key next to the log, which anyone could have replaced with another file. */
 async function readFoundKey(path: string): Promise<KeyObject | undefined> {
   const pem = await readIfThere(path)
   try {

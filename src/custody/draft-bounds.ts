@@ -3,9 +3,9 @@ import { errorText } from '../shared/errors.ts'
 import { AGENT_ACTOR, type CustodyActor, type CustodyCheckpoint, type CustodyDraft } from './custody-entry.ts'
 import { copyPlain, cutText, jsonBytes, plainText, shrinkPlain, type PlainJson } from './plain-json.ts'
 
-/** The longest line of an entry that a caller causes; callers can fill the log only as fast as this lets them. */
+/** Longest line of an entry caused by a caller; bounds how fast callers can fill the log. */
 export const MAX_CALLER_LINE_BYTES = 4 * 1024
-/** The longest line of an entry about what the agent does by itself. */
+/** Longest line of an entry about the agent's own actions. */
 export const MAX_AGENT_LINE_BYTES = 64 * 1024
 /** JSON bytes of the actor in any entry. */
 export const MAX_ACTOR_BYTES = 1024
@@ -13,8 +13,9 @@ export const MAX_ACTOR_BYTES = 1024
 export const MAX_GROUPS = 16
 
 /**
- * Returns the draft with everything in it cut to the size that an entry may have, as JSON that every tool writes the
- * same. Never throws, and does bounded work: a draft that cannot be written becomes one that says so.
+ * Shortens a draft to the size of an entry and normalizes it to JSON that every tool writes in the
+ * same way. Does a bounded amount of work and never throws: a draft that cannot be written is
+ * replaced by one that says so.
  */
 export function boundDraft(draft: CustodyDraft, node: string): CustodyDraft {
   try {
@@ -33,7 +34,10 @@ export function boundDraft(draft: CustodyDraft, node: string): CustodyDraft {
 
 type PlainDetail = Readonly<Record<string, PlainJson>>
 
-/** What the agent itself goes by when it reads its log again, such as whose archive it is: the others are cut for it. */
+/**
+ * Fields that the agent needs when it reads its log, such as the owner of an archive. Other fields
+ * are shortened first.
+ */
 const KEPT_WHOLE: ReadonlySet<string> = new Set([
   'intent',
   'range',
@@ -47,7 +51,7 @@ const KEPT_WHOLE: ReadonlySet<string> = new Set([
   'generation',
   'problem',
 ])
-/** Unless they take more of the room than this. */
+/** Share of the available bytes up to which those fields stay complete. */
 const KEPT_SHARE = 0.75
 
 function shrinkDetail(detail: PlainDetail, maxBytes: number): PlainDetail {
@@ -62,19 +66,22 @@ function shrinkDetail(detail: PlainDetail, maxBytes: number): PlainDetail {
 
 type DraftDetail = NonNullable<CustodyDraft['detail']>
 
-/** JSON bytes that an entry has left for its detail beside its bounded actor and checkpoint. */
+/** Returns the JSON bytes available for the detail, next to the bounded actor and checkpoint. */
 export function roomForDetail(draft: Omit<CustodyDraft, 'detail'>, node: string): number {
   const { actor, action, checkpoint, outcome } = boundParts(draft)
-  // The name alone does not make an entry the agent's own: a caller may have the same.
+  // Compares the object, not its name: a caller may have the same name.
   const max = draft.actor === AGENT_ACTOR ? MAX_AGENT_LINE_BYTES : MAX_CALLER_LINE_BYTES
   const parts = [{ ...actor }, action, checkpoint === undefined ? null : { ...checkpoint }, outcome, node]
   return max - jsonBytes(parts) - FRAME
 }
 
-/** What stands in a line beside actor, action, checkpoint, detail, outcome and node: names, number, time, hashes. */
+/**
+ * Bytes of a line other than its actor, action, checkpoint, detail, outcome and node: field names,
+ * number, time, hashes.
+ */
 const FRAME = 340
 
-/** What is written in place of a draft that cannot be written. */
+/** Creates the replacement for a draft that cannot be written. */
 export function unwritable(draft: CustodyDraft, error: unknown): CustodyDraft {
   return {
     actor: safely(() => boundActor(draft.actor)) ?? { user: 'unknown', groups: [] },
@@ -94,7 +101,10 @@ function boundParts({ actor, action, checkpoint, outcome }: Omit<CustodyDraft, '
   }
 }
 
-/** Whom it was, in at most 1 KiB. Where groups are left out or cut, their number and the digest of all of them say which. */
+/**
+ * Shortens an actor to at most 1 KiB. If groups are omitted or shortened, their number and the
+ * digest of all of them identify the full list.
+ */
 export function boundActor(actor: CustodyActor): CustodyActor {
   const { user, groups, address, requestId, groupCount, groupsSha256 } = actor
   const bounded = {
@@ -113,7 +123,7 @@ export function boundActor(actor: CustodyActor): CustodyActor {
     kept.push(text)
   }
   const isWhole = kept.length === groups.length && kept.every((text, index) => text === plainText(groups[index] ?? ''))
-  // One that was bounded before keeps what it said of all of its groups.
+  // A draft that was bounded before keeps the number and digest of its groups.
   const mark =
     groupCount === undefined
       ? { groupCount: groups.length, groupsSha256: digestOf(groups) }
@@ -137,16 +147,19 @@ function boundCheckpoint({ id, fileName, sizeBytes, sha256 }: CustodyCheckpoint)
   }
 }
 
-/** A name has at most 255 bytes in the file system, and more where it is shown with escapes. */
+/** Longest file name: 255 bytes in the file system, and more with escapes. */
 const MAX_FILE_NAME_BYTES = 640
 
-/** Never looks at more of a long text than it keeps. */
+/** Shortens a text without reading more of it than fits. */
 function boundText(text: string, maxBytes: number): string {
   const isLong = text.length > maxBytes
   return cutText(`${plainText(text.slice(0, maxBytes))}${isLong ? '…' : ''}`, maxBytes)
 }
 
-/** Each text followed by a NUL, so that `printf '%s\0' … | sha256sum` makes it again. */
+/**
+ * Computes a digest of texts, each followed by a NUL, so that `printf '%s\0' … | sha256sum` can
+ * recompute it.
+ */
 function digestOf(texts: readonly string[]): string {
   const hash = createHash('sha256')
   for (const text of texts) hash.update(text).update('\0')

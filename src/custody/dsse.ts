@@ -1,7 +1,10 @@
 import { sign, verify, type KeyObject } from 'node:crypto'
 import { z } from 'zod'
 
-/** A signed payload, https://github.com/secure-systems-lab/dsse: the type of the payload is signed with it. */
+/**
+ * A signed payload (https://github.com/secure-systems-lab/dsse). The signature covers the payload
+ * type too.
+ */
 export interface DsseEnvelope {
   readonly payloadType: string
   /** Base64. */
@@ -29,7 +32,7 @@ export function signEnvelope(
   }
 }
 
-/** The payload, or undefined where no signature of it is by this key. */
+/** Returns the payload; undefined if this key did not sign it. */
 export function openEnvelope(envelope: DsseEnvelope, publicKey: KeyObject): Buffer | undefined {
   const bytes = Buffer.from(envelope.payload, 'base64')
   const signed = preAuthEncoding(envelope.payloadType, bytes)
@@ -37,7 +40,7 @@ export function openEnvelope(envelope: DsseEnvelope, publicKey: KeyObject): Buff
   return isSigned ? bytes : undefined
 }
 
-/** What is signed: `DSSEv1 <length> <type> <length> <payload>`. */
+/** Encodes the signed bytes: `DSSEv1 <length> <type> <length> <payload>`. */
 function preAuthEncoding(payloadType: string, payload: Buffer): Buffer {
   const type = Buffer.from(payloadType)
   return Buffer.concat([Buffer.from(`DSSEv1 ${type.length} `), type, Buffer.from(` ${payload.length} `), payload])

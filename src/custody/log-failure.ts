@@ -1,9 +1,9 @@
 import { UnavailableError } from '../shared/errors.ts'
 
-/** A file of the log is not where it was a moment ago. */
+/** Reports that a file of the log was moved or removed. */
 export class LogFileGoneError extends Error {}
 
-/** Tells a failing disk from an error in the agent: only the first is for an operator to mend. */
+/** Distinguishes a failing disk from an error in the agent. An operator can fix only the former. */
 export function isDiskFailure(error: unknown): boolean {
   if (error instanceof LogFileGoneError) return true
   return error instanceof Error && 'code' in error && /^E(?!RR_)[A-Z0-9]+$/.test(String(error.code))

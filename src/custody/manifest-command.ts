@@ -17,7 +17,10 @@ Exit codes: 0 authentic: the given key signed the manifest, and size and digest 
 archive is the one in the manifest, and nobody knows whose that is; 1 broken; 2 it could not be verified.
 `
 
-/** `checkpoint-agent verify-manifest`: compares an archive with its manifest without the agent. */
+/**
+ * Runs `checkpoint-agent verify-manifest`, which compares an archive with its manifest without the
+ * agent.
+ */
 export async function runVerifyManifestCommand(
   argv: readonly string[],
 ): Promise<{ readonly text: string; readonly exitCode: number }> {

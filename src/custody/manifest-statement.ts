@@ -1,9 +1,9 @@
 import { z } from 'zod'
 
-/** The payload type of a manifest. */
+/** Payload type of a manifest. */
 export const STATEMENT_TYPE = 'application/vnd.in-toto+json'
 
-/** Described in docs/concepts/custody.md. */
+/** Predicate type, described in docs/concepts/custody.md. */
 export const PREDICATE_TYPE = 'https://checkpoint-agent.dev/attestation/checkpoint/v1'
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -27,7 +27,7 @@ const statement = z.object({
   }),
 })
 
-/** What a manifest says of its archive, whoever signed it. */
+/** The claims of a manifest about its archive, whether or not its signature is valid. */
 export interface ManifestStatement {
   readonly fileName: string
   readonly sha256: string
@@ -40,7 +40,7 @@ export interface ManifestStatement {
   readonly custodyHead: { readonly seq: number; readonly hash: string } | undefined
 }
 
-/** Undefined for what is no statement about a checkpoint. */
+/** Parses a statement; undefined if it is not about a checkpoint. */
 export function readStatement(payload: Buffer): ManifestStatement | undefined {
   const found = statement.safeParse(parse(payload.toString('utf8'))).data
   const [subject] = found?.subject ?? []

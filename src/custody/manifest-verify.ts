@@ -13,20 +13,25 @@ export interface ManifestProblem {
 }
 
 export interface ManifestReport {
-  /** `authentic` only where the given key signed the manifest and the archive is the one it is about. */
+  /**
+   * `authentic` only if the given key signed the manifest and the manifest describes this archive.
+   */
   readonly verdict: Verdict
   readonly problems: readonly ManifestProblem[]
-  /** Of the given key, where it signed the manifest. */
+  /** Id of the given key, if it signed the manifest. */
   readonly keyId: string | undefined
   readonly statement: ManifestStatement | undefined
-  /** As it is now. */
+  /** Present size and digest. */
   readonly archive: { readonly sizeBytes: number; readonly sha256: string }
 }
 
-/** No manifest comes near it. */
+/** Largest manifest accepted; real ones are far smaller. */
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
-/** Compares an archive with its manifest, and the manifest's signature with a key. Rejects where one cannot be read. */
+/**
+ * Compares an archive with its manifest, and the manifest's signature with a key. Rejects if a file
+ * is not readable.
+ */
 export async function verifyManifest(
   manifestPath: string,
   archivePath: string,

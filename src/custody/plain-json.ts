@@ -1,16 +1,16 @@
-/** JSON values without anything that tools write differently. */
+/** JSON values that all tools write in the same way. */
 export type PlainJson = string | number | boolean | null | readonly PlainJson[] | { readonly [key: string]: PlainJson }
 
-/** Bounds the work of one copy: more values than this, or a deeper nesting, are left out. */
+/** Values copied at most, to bound the work; further ones, and deeper nesting, are omitted. */
 const MAX_VALUES = 4_096
 const MAX_DEPTH = 8
-/** Bounds the characters of one copy; nothing that belongs in an entry comes near it. */
+/** Characters copied at most; entries stay far below. */
 const MAX_CHARACTERS = 64 * 1024
 
 /**
- * Copies a value as JSON would write it, in bounded work whatever the value is. Control characters and unpaired
- * surrogates become `\u{…}`, in keys too, because JSON tools differ in how they write those. Throws what a `toJSON` or a
- * getter of the value throws.
+ * Copies a value as JSON would write it, with a bounded amount of work. Escapes control characters
+ * and unpaired surrogates as `\u{…}`, in keys too, because JSON tools write those differently.
+ * Throws the errors of a `toJSON` or getter of the value.
  */
 export function copyPlain(value: object): { readonly copy: PlainJson; readonly isWhole: boolean } {
   const budget = { values: MAX_VALUES, characters: MAX_CHARACTERS, isWhole: true }
@@ -18,7 +18,7 @@ export function copyPlain(value: object): { readonly copy: PlainJson; readonly i
   return { copy, isWhole: budget.isWhole }
 }
 
-/** Cuts a value down to at most `maxBytes` of JSON; whatever fits stays as it is. */
+/** Shortens a value to at most `maxBytes` of JSON. Parts that fit stay unchanged. */
 export function shrinkPlain(value: PlainJson, maxBytes: number): PlainJson {
   if (jsonBytes(value) <= maxBytes) return value
   if (typeof value === 'string') return cutText(value, maxBytes)
@@ -30,7 +30,7 @@ export function jsonBytes(value: PlainJson): number {
   return Buffer.byteLength(JSON.stringify(value))
 }
 
-/** The beginning of a text and `…`, in at most `maxBytes` of JSON. */
+/** Cuts a text to at most `maxBytes` of JSON, ending in `…`. */
 export function cutText(text: string, maxBytes: number): string {
   if (jsonBytes(text) <= maxBytes) return text
   const room = maxBytes - Buffer.byteLength('"…"')
@@ -44,7 +44,7 @@ export function cutText(text: string, maxBytes: number): string {
   return `${text.slice(0, end)}…`
 }
 
-/** Escapes what JSON tools write differently. */
+/** Escapes the characters that JSON tools write differently. */
 export function plainText(text: string): string {
   return text.replaceAll(UNPLAIN, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
 }
@@ -65,7 +65,7 @@ function copyValue(value: unknown, budget: Budget, depth: number): PlainJson | u
   if (typeof value === 'number') return Number.isFinite(value) ? value : null
   if (typeof value === 'bigint') return takeText(String(value), budget)
   if (typeof value !== 'object') return undefined
-  // The `toJSON` of a Buffer would copy all of it.
+  // The `toJSON` of a Buffer would copy all of its bytes.
   if (depth >= MAX_DEPTH || ArrayBuffer.isView(value)) {
     budget.isWhole = false
     return '…'
@@ -93,7 +93,7 @@ function copyObject(object: object, budget: Budget, depth: number): PlainJson {
     const copy = copyValue(object[key as keyof typeof object], budget, depth)
     if (copy !== undefined) fields.push([takeText(key, budget), copy])
   }
-  // Unlike an assignment this makes `__proto__` a field like any other.
+  // Unlike an assignment, this makes `__proto__` an ordinary field.
   return Object.fromEntries(fields)
 }
 
@@ -114,7 +114,7 @@ function isList(value: PlainJson): value is readonly PlainJson[] {
   return Array.isArray(value)
 }
 
-/** The items from the beginning that fit, the first one cut if need be. */
+/** Keeps the first items that fit, and shortens the first one if necessary. */
 function shrinkList(list: readonly PlainJson[], maxBytes: number): PlainJson {
   const kept: PlainJson[] = []
   let room = maxBytes - BRACKETS
@@ -131,10 +131,13 @@ function shrinkList(list: readonly PlainJson[], maxBytes: number): PlainJson {
 }
 
 const BRACKETS = 2
-/** Of an object with so many fields that each would get less than this, the last fields are left out. */
+/** Bytes that every field of an object gets at least; fields beyond that are omitted. */
 const LEAST_FIELD_BYTES = 48
 
-/** Gives every field the same share, and what small ones leave of it to the large ones: only those are cut. */
+/**
+ * Gives every field the same share of the space. Small fields leave the rest of theirs to large
+ * ones, so only large ones are shortened.
+ */
 function shrinkObject(object: { readonly [key: string]: PlainJson }, maxBytes: number): PlainJson {
   let room = maxBytes - BRACKETS
   const fields = Object.entries(object)
@@ -154,5 +157,5 @@ function shrinkObject(object: { readonly [key: string]: PlainJson }, maxBytes: n
   return Object.fromEntries(fields.flatMap(({ key }) => (kept.has(key) ? [[key, kept.get(key) ?? null]] : [])))
 }
 
-/** No text but `…` fits into less. */
+/** Only the text `…` fits into less. */
 const LEAST_VALUE_BYTES = 8

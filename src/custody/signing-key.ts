@@ -4,16 +4,21 @@ import { errorText, isSystemError, UnavailableError } from '../shared/errors.ts'
 
 /** The key that signs heads and manifests. */
 export interface SigningKey {
-  /** SHA-256 of the public key's DER: what `openssl pkey -pubin -outform DER | sha256sum` prints. */
+  /**
+   * SHA-256 of the public key's DER, as printed by `openssl pkey -pubin -outform DER | sha256sum`.
+   */
   readonly id: string
   readonly privateKey: KeyObject
   /** PEM. */
   readonly publicKey: string
-  /** Made just now: there was none. */
+  /** True if the key was just created. */
   readonly isNew: boolean
 }
 
-/** The Ed25519 key in this file, made where there is none. Throws an UnavailableError for what is no such key. */
+/**
+ * Loads the Ed25519 key from this file, or creates it. Throws an UnavailableError if the file
+ * contains anything else.
+ */
 export function loadSigningKey(file: string): SigningKey {
   const kept = readKept(file)
   const privateKey = kept ?? make(file)
@@ -27,7 +32,7 @@ export function keyId(publicKey: KeyObject): string {
     .digest('hex')
 }
 
-/** Reads a public key in PEM. Throws an Error for anything but an Ed25519 key. */
+/** Parses a public key in PEM. Throws an Error for anything but an Ed25519 key. */
 export function readEd25519Key(pem: string): KeyObject {
   const key = createPublicKey(pem)
   if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it is a key of type ${String(key.asymmetricKeyType)}`)

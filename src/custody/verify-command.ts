@@ -19,7 +19,9 @@ Exit codes: 0 authentic: a head that covers every entry is signed by the given k
 authenticated; 1 broken; 2 it could not be verified.
 `
 
-/** `checkpoint-agent verify-custody`: reads a copy of a custody log without the agent. */
+/**
+ * Runs `checkpoint-agent verify-custody`, which verifies a copy of a custody log without the agent.
+ */
 export async function runVerifyCommand(
   argv: readonly string[],
 ): Promise<{ readonly text: string; readonly exitCode: number }> {
@@ -70,7 +72,7 @@ function headOption(head: string | undefined): Pick<VerifyOptions, 'head' | 'hea
   return end === undefined ? { headText: readText(head) } : { head: end }
 }
 
-/** `SEQ:HASH`; undefined for anything else. */
+/** Parses `SEQ:HASH`; undefined for anything else. */
 export function parseChainEnd(text: string): ChainEnd | undefined {
   const [, seq = '', hash = ''] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
   return hash === '' ? undefined : { seq: Number(seq), hash }

@@ -1,7 +1,7 @@
 import { createCipheriv, createHmac, diffieHellman, generateKeyPairSync, hkdfSync } from 'node:crypto'
 import type { AgeRecipient } from './age-recipient.ts'
 
-/** Of the age format, version 1 (https://c2sp.org/age). */
+/** Format version 1 of age (https://c2sp.org/age). */
 const VERSION_LINE = 'age-encryption.org/v1'
 const X25519_INFO = 'age-encryption.org/v1/X25519'
 
@@ -9,7 +9,10 @@ const KEY_BYTES = 32
 const TAG_BYTES = 16
 const ZERO_NONCE = Buffer.alloc(12)
 
-/** The text in front of an age file: the file key, wrapped for each recipient, and a MAC over all of it. */
+/**
+ * Writes the header of an age file: the file key, wrapped for each recipient, and a MAC over the
+ * whole header.
+ */
 export function writeAgeHeader(fileKey: Buffer, recipients: readonly AgeRecipient[]): Buffer {
   const stanzas = recipients.map((recipient) => wrapFileKey(fileKey, recipient))
   const signed = `${VERSION_LINE}\n${stanzas.join('')}---`

@@ -2,7 +2,7 @@ import { createCipheriv, createSecretKey, randomBytes } from 'node:crypto'
 import { deriveKey, writeAgeHeader } from './age-header.ts'
 import type { AgeRecipient } from './age-recipient.ts'
 
-/** Every chunk but the last has exactly so many bytes. */
+/** Plaintext bytes in every chunk except the last. */
 export const AGE_CHUNK_BYTES = 64 * 1024
 
 export const AGE_TAG_BYTES = 16
@@ -10,7 +10,7 @@ export const AGE_TAG_BYTES = 16
 const FILE_KEY_BYTES = 16
 const NONCE_BYTES = 16
 
-/** The beginning of an encrypted file: header and nonce, and the key of the chunks that follow. */
+/** The beginning of an encrypted file (header and nonce), and the key of the chunks after it. */
 export interface AgeFileStart {
   readonly bytes: Buffer
   readonly payloadKey: Buffer
@@ -25,32 +25,38 @@ export function startAgeFile(recipients: readonly AgeRecipient[]): AgeFileStart 
   }
 }
 
-/** Some chunks of the payload, one behind the other. Each can be sealed without those before it. */
+/** A run of consecutive payload chunks, which can be encrypted without the chunks before it. */
 export interface ChunkRequest {
   readonly payloadKey: Uint8Array
-  /** Which chunk of the file the first one is. */
+  /** Index within the file of the first chunk. */
   readonly firstChunk: number
-  /** Whole chunks, unless the last of the file is among them. */
+  /** Plaintext of whole chunks; only the last chunk of the file may be shorter. */
   readonly plain: Uint8Array
-  /** The last chunk here is the last of the file: it may be shorter, and empty only as the only one of the file. */
+  /**
+   * True if the run includes the last chunk of the file. That chunk may be shorter, and may be
+   * empty only if it is the only one.
+   */
   readonly hasLast: boolean
   readonly sealed: Uint8Array
 }
 
-/** How much room the chunks take when they are sealed. */
+/** Returns the encrypted size of the chunks. */
 export function sealedBytes(plainBytes: number): number {
   return plainBytes + Math.max(1, Math.ceil(plainBytes / AGE_CHUNK_BYTES)) * AGE_TAG_BYTES
 }
 
-/** STREAM with ChaCha20-Poly1305. Gives how many bytes were written to `sealed`. */
+/**
+ * Encrypts chunks by the STREAM construction with ChaCha20-Poly1305. Returns the number of bytes
+ * written to `sealed`.
+ */
 export function sealChunks({ payloadKey, firstChunk, plain, hasLast, sealed }: ChunkRequest): number {
-  // As bytes it would be taken apart again for each chunk, which costs a quarter of the time.
+  // A key passed as bytes would be parsed again for every chunk, which costs a quarter of the time.
   const key = createSecretKey(payloadKey)
   const count = Math.max(1, Math.ceil(plain.length / AGE_CHUNK_BYTES))
   const nonce = Buffer.alloc(12)
   let length = 0
   for (let index = 0; index < count; index += 1) {
-    // Eleven bytes count; 2^48 chunks are more than any disk holds.
+    // The counter has eleven bytes, but 2^48 chunks already exceed any disk.
     nonce.writeUIntBE(firstChunk + index, 5, 6)
     nonce[11] = hasLast && index === count - 1 ? 1 : 0
     const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: AGE_TAG_BYTES })
@@ -67,5 +73,8 @@ export function sealChunks({ payloadKey, firstChunk, plain, hasLast, sealed }: C
   return length
 }
 
-/** Each step leaves a buffer of its own behind; small ones are collected before they are many megabytes. */
+/**
+ * Bytes encrypted per step. Each step allocates a buffer, and small ones are collected before they
+ * add up to many megabytes.
+ */
 const STEP_BYTES = 8 * 1024

@@ -4,9 +4,9 @@ import { InvalidInputError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 import { Bech32Error, decodeBech32 } from './bech32.ts'
 
-/** Somebody whose age identity opens what is encrypted: an X25519 public key. */
+/** A recipient that can decrypt with its age identity, given by its X25519 public key. */
 export interface AgeRecipient {
-  /** `age1…` in small letters. */
+  /** Text form `age1…`, in lowercase. */
   readonly text: string
   readonly publicKey: KeyObject
   readonly publicBytes: Buffer
@@ -16,7 +16,10 @@ const PREFIX = 'age'
 const KEY_BYTES = 32
 const MAX_SHOWN_BYTES = 100
 
-/** Throws InvalidInputError (`InvalidRecipient`) that shows the text and says what is wrong with it. */
+/**
+ * Parses a recipient. Throws InvalidInputError (`InvalidRecipient`) that quotes the text and
+ * explains its mistake.
+ */
 export function parseAgeRecipient(text: string): AgeRecipient {
   const reason = recipientProblem(text)
   if (reason !== undefined) {
@@ -32,7 +35,7 @@ export function parseAgeRecipient(text: string): AgeRecipient {
   return { text: text.toLowerCase(), publicKey, publicBytes }
 }
 
-/** Undefined when it is a recipient. */
+/** Explains why the text is not a recipient; undefined if it is one. */
 export function recipientProblem(text: string): string | undefined {
   if (/^age-secret-key-1/i.test(text)) return 'it is a secret key; the recipient is its public half'
   if (text.startsWith('ssh-')) return 'it is an SSH key; only age keys are supported'
@@ -47,7 +50,10 @@ export function recipientProblem(text: string): string | undefined {
   }
 }
 
-/** Points of small order on Curve25519: the shared secret would be zero, and known to everybody. */
+/**
+ * Points of small order on Curve25519. With one of them the shared secret would be zero, and known
+ * to everyone.
+ */
 const SMALL_ORDER: ReadonlySet<string> = new Set([
   '0000000000000000000000000000000000000000000000000000000000000000',
   '0100000000000000000000000000000000000000000000000000000000000000',

@@ -2,13 +2,16 @@ const LETTERS = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l'
 const GENERATOR = [0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3] as const
 const CHECKSUM_LETTERS = 6
 
-/** The part in front of the last "1", in small letters, and the bytes behind it. */
+/** A decoded Bech32 text: the lowercase prefix before the last "1", and the bytes after it. */
 export interface Bech32 {
   readonly prefix: string
   readonly bytes: Buffer
 }
 
-/** Reads Bech32 (BIP 173, without its limit of 90 characters). Throws a Bech32Error that says what is wrong. */
+/**
+ * Decodes Bech32 (BIP 173, without its limit of 90 characters). Throws a Bech32Error that explains
+ * the mistake.
+ */
 export function decodeBech32(text: string): Bech32 {
   const small = text.toLowerCase()
   if (small !== text && text.toUpperCase() !== text) throw new Bech32Error('it mixes small and capital letters')
@@ -49,7 +52,9 @@ function polymod(values: readonly number[]): number {
   return sum
 }
 
-/** Five bits each become eight; what is left over must be less than one group, and zero. */
+/**
+ * Converts groups of five bits to bytes. The remaining bits must be fewer than one group, and zero.
+ */
 function packBits(values: readonly number[]): Buffer {
   const bytes: number[] = []
   let bits = 0

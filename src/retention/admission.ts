@@ -8,13 +8,14 @@ export interface Newcomer {
   readonly pod: string
   readonly container: string
   readonly engine: PlannedArchive['engine']
-  /** As far as one can tell before it is taken. */
+  /** Expected size, since the archive does not exist yet. */
   readonly sizeBytes: number
 }
 
 /**
- * Why an archive of this size would be removed again as soon as it is there; undefined where it may stay. The newest are
- * within a limit, so only one that is beyond it all by itself would go, and what a rule keeps does not.
+ * Explains why the next sweep would remove an archive of this size; undefined if it would stay.
+ * Limits spare the newest archives, so only an archive larger than a limit by itself is removed,
+ * and only if no rule keeps it.
  */
 export function refusalOf({ sizeBytes, engine, ...identity }: Newcomer, policy: Policy): string | undefined {
   const rule = new RuleBook(policy.rules).ruleOf({

@@ -1,16 +1,16 @@
-import type { Candidate } from './cases.ts'
+import type { Candidate } from './candidates.ts'
 import type { BlockedLimit } from '../checkpoint/sweep-report.ts'
 
 export type Obstacle = BlockedLimit['by'][number]['why']
 
-/** What keeps an archive that would go otherwise. */
+/** Returns the reason why an archive beyond its limits stays. */
 export function obstacleOf({ archive, kept }: Candidate): Obstacle | undefined {
   if (archive.isPinned) return 'pinned'
   if (archive.isInUse) return 'inUse'
   return kept.length > 0 ? 'kept' : undefined
 }
 
-/** Limits that cannot be reached, each with the archives that are in the way. */
+/** Collects the limits that cannot be reached, and the archives that block them. */
 export class BlockedLimits {
   readonly #limits = new Map<
     string,
@@ -26,7 +26,7 @@ export class BlockedLimits {
     }
   }
 
-  /** The disk is too full by so many bytes. */
+  /** Records that the disk stays too full by this many bytes. */
   addForDisk(limit: string, overBytes: number, inTheWay: readonly Candidate[]): void {
     const blocked = this.#of(limit)
     blocked.overBytes = overBytes

@@ -1,8 +1,8 @@
-import type { Candidate } from './cases.ts'
+import type { Candidate } from './candidates.ts'
 import type { PlannedDisk } from './plan-types.ts'
 import type { DiskPolicy } from './policy.ts'
 
-/** How many bytes must come free, beside those that go anyway; 0 while the disk is not too full. */
+/** Computes how many bytes a sweep must free in total; 0 while the disk is not too full. */
 export function missingBytes(disk: PlannedDisk, { highWatermark, lowWatermark, minFreeBytes }: DiskPolicy): number {
   const { totalBytes, freeBytes } = disk
   if (totalBytes <= 0) return 0
@@ -11,16 +11,16 @@ export function missingBytes(disk: PlannedDisk, { highWatermark, lowWatermark, m
   return Math.max(0, Math.ceil(Math.max(totalBytes * (1 - lowWatermark), minFreeBytes)) - freeBytes)
 }
 
-/** How many bytes may still be written before the disk is too full. */
+/** Computes how many bytes can be written before the disk is too full. */
 export function bytesUntilTooFull(disk: PlannedDisk, { highWatermark, minFreeBytes }: DiskPolicy): number {
   const { totalBytes, freeBytes } = disk
   return Math.max(0, freeBytes - Math.max(totalBytes * (1 - highWatermark), minFreeBytes))
 }
 
 /**
- * Chooses archives until so many bytes come free: from the namespace that holds most, the oldest there, then again from
- * whichever holds most by then. So one tenant's flood takes away the flood, and not another's evidence.
- * `held`: all that stay so far, newest first; `mayGo` says which of them may be chosen.
+ * Chooses archives until enough bytes are free: repeatedly the oldest archive of the namespace that
+ * uses the most space. A tenant that floods the disk therefore loses its own archives first. `held`
+ * lists the archives that stay so far, newest first, and `mayGo` selects the removable ones.
  */
 export function chooseForDisk(
   held: readonly Candidate[],
@@ -39,9 +39,9 @@ export function chooseForDisk(
 
 interface Tenant {
   readonly name: string
-  /** Of all that it has, also of what may not go. */
+  /** Bytes of all its archives, including those that must stay. */
   heldBytes: number
-  /** What may go, newest first: the oldest is taken from the end. */
+  /** Removable archives, newest first; the oldest is taken from the end. */
   readonly spare: Candidate[]
 }
 
@@ -60,7 +60,10 @@ function tenantsOf(held: readonly Candidate[], mayGo: (one: Candidate) => boolea
   return [...tenants.values()].filter(({ spare }) => spare.length > 0)
 }
 
-/** A heap: to look through all namespaces for each archive would take minutes where there are many of both. */
+/**
+ * A heap of tenants. Searching all namespaces for every archive would take minutes if there are
+ * many of both.
+ */
 class FullestFirst {
   readonly #heap: Tenant[]
 
@@ -68,7 +71,7 @@ class FullestFirst {
     this.#heap = tenants.toSorted((a, b) => (isFuller(a, b) ? -1 : 1))
   }
 
-  /** Undefined: nobody has anything that may go. */
+  /** Takes the oldest removable archive of the fullest tenant; undefined if there is none. */
   takeOldest(): Candidate | undefined {
     const fullest = this.#heap[0]
     const one = fullest?.spare.pop()

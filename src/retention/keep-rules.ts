@@ -1,5 +1,5 @@
 import { formatDuration } from '../shared/quantity.ts'
-import type { Candidates, Group } from './cases.ts'
+import type { Candidates, Group } from './candidates.ts'
 import type { Reason } from './plan-types.ts'
 import type { Rule } from './policy.ts'
 import { reason } from './reasons.ts'
@@ -7,12 +7,12 @@ import { reason } from './reasons.ts'
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 const WEEK_MS = 7 * DAY_MS
-/** The first day of 1970 was a Thursday, and weeks begin on Monday. */
+/** Offset of weeks: 1 January 1970 was a Thursday, and weeks begin on Monday. */
 const MONDAY_MS = 3 * DAY_MS
 
 /**
- * Marks what is kept whatever a limit says. Each rule counts its own archives of a workload's container: one that
- * another rule lets go must not be the last of this one's.
+ * Marks the archives that rules keep. Every rule counts only its own archives of a workload's
+ * container: an archive that another rule may remove must not count as the last one of this rule.
  */
 export function markKept({ groups }: Candidates, nowMillis: number): void {
   const keepersByRule = new Map<Rule, readonly Keeper[]>()
@@ -29,7 +29,7 @@ function markKeptOf({ cases }: Group, rule: Rule, keepers: readonly Keeper[]): v
   const asked = keepers.map(({ begin, why }) => ({ keeps: begin(), why }))
   for (const one of cases) {
     if (one.place.rule !== rule) continue
-    // Each must see it, whether or not another keeps it already.
+    // Every keeper must see the archive, even if another one keeps it already.
     for (const { keeps, why } of asked) {
       if (keeps(one.takenAtMillis)) one.kept = one.kept.length === 0 ? why : [...one.kept, ...why]
     }
@@ -37,9 +37,9 @@ function markKeptOf({ cases }: Group, rule: Rule, keepers: readonly Keeper[]): v
 }
 
 interface Keeper {
-  /** One reason, the same list for all that it keeps. */
+  /** A list with one reason, shared by all archives that it keeps. */
   readonly why: readonly Reason[]
-  /** Begins to count. To be asked of one after the other, newest first. */
+  /** Returns a new counter. Call it with the archives in order, newest first. */
   readonly begin: () => Keeps
 }
 
@@ -64,7 +64,7 @@ function newest(count: number): Keeps {
   return () => left-- > 0
 }
 
-/** The newest of each of so many spans of time (in UTC) that have an archive. */
+/** Keeps the newest archive of each of the last `count` time spans (in UTC) that have one. */
 function newestOfEach(spanMs: number, count: number, offsetMs = 0): Keeps {
   let left = count
   let current: number | undefined

@@ -1,12 +1,13 @@
 import { formatDuration, formatSize } from '../shared/quantity.ts'
-import type { Candidate, Candidates, Excess, Group } from './cases.ts'
+import type { Candidate, Candidates, Excess, Group } from './candidates.ts'
 import type { Reason } from './plan-types.ts'
 import { isLimited, SCOPES, type Policy, type Rule, type Scope } from './policy.ts'
 import { reason } from './reasons.ts'
 
 /**
- * Notes which limits of its rule each archive is beyond, and which go for it. Limits of one archive alone come first,
- * then those with a scope, narrow ones before wide ones: what goes anyway takes no place from others.
+ * Records which limits every archive exceeds and which archives are removed. Applies limits of
+ * single archives first, then scoped limits from narrow to wide, so that archives that are removed
+ * anyway do not displace others.
  */
 export function applyLimits({ cases, groups }: Candidates, policy: Policy, nowMillis: number): void {
   const tests = new Map(policy.rules.map((rule) => [rule, ownTests(rule, policy, nowMillis)]))
@@ -23,7 +24,10 @@ export function applyLimits({ cases, groups }: Candidates, policy: Policy, nowMi
   }
 }
 
-/** Whether nothing but a limit speaks about it: no pin, no reader, nothing that keeps it. */
+/**
+ * Checks that no pin, reader or keep rule protects the archive; a strong limit overrides keep
+ * rules.
+ */
 export function mayGo({ archive, kept }: Candidate, isStrong = false): boolean {
   return archive.state === 'ready' && !archive.isPinned && !archive.isInUse && (kept.length === 0 || isStrong)
 }
@@ -38,7 +42,8 @@ function ownTests({ limits, name, isShipped }: Rule, policy: Policy, nowMillis: 
   const tests: OwnTest[] = []
   const add = (code: string, value: string, isBeyond: OwnTest['isBeyond']) => {
     const why = reason(code, `${code} ${value}`, name)
-    // Else the last archive of every workload there ever was would stay for ever. What somebody wrote, nothing overrides.
+    // Without this exception, the last archive of every workload would stay forever. Rules from the
+    // policy always keep their archives.
     const isStrong = isShipped && code !== 'maxSize'
     tests.push({ isBeyond, excess: { reason: why, limit: why.text, isStrong } })
   }
@@ -57,7 +62,10 @@ function ownTests({ limits, name, isShipped }: Rule, policy: Policy, nowMillis: 
   return tests
 }
 
-/** All of the group are counted, also those under other rules; only those under this one go. */
+/**
+ * Counts all archives of the group, including those under other rules, but removes only those under
+ * this rule.
+ */
 function applyToGroup(group: Group, scope: Scope, rule: Rule): void {
   const count = rule.limits.maxCount[scope]
   const bytes = rule.limits.maxTotalBytes[scope]
@@ -82,8 +90,9 @@ interface TotalLimit {
 }
 
 /**
- * The newest are within the limit. What this limit removes goes on counting: of two that are too large together the
- * older goes, and so does all that is older still, so that a stricter limit never spares what a laxer one removes.
+ * Keeps the newest archives within the limit. Archives that this limit removes still count: of two
+ * that exceed it together, the older one and all even older ones are removed. A stricter limit
+ * therefore never keeps an archive that a laxer one removes.
  */
 function applyTotal(group: Group, rule: Rule, { code, scope, most, format, weigh }: TotalLimit): void {
   let all = 0
@@ -101,7 +110,7 @@ function applyTotal(group: Group, rule: Rule, { code, scope, most, format, weigh
 
 function note(one: Candidate, excess: Excess): void {
   const mayItGo = mayGo(one, excess.isStrong)
-  // Of one that goes, only what makes it go is told.
+  // A removed archive lists only the limits that remove it.
   if (one.goes && !mayItGo) return
   one.excesses = mayItGo && !one.goes ? [excess] : [...one.excesses, excess]
   one.goes ||= mayItGo

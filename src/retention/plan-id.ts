@@ -2,14 +2,17 @@ import { createHash } from 'node:crypto'
 import type { PlannedRemoval } from './plan-types.ts'
 import type { Policy } from './policy.ts'
 
-/** Another policy, another archive or another generation of one gives another id. */
+/**
+ * Computes the id of a plan. It changes with the policy, the archives to remove, and their
+ * generations.
+ */
 export function planId(policy: Policy, remove: readonly PlannedRemoval[]): string {
   const hash = createHash('sha256').update(canonical(policy))
   hash.update(remove.map(({ archive }) => `\n${archive.id} ${archive.generation}`).join(''))
   return hash.digest('hex').slice(0, 32)
 }
 
-/** JSON with its keys in one order. */
+/** Serializes a value to JSON with sorted keys. */
 function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'

@@ -3,7 +3,10 @@ import type { CheckpointState } from '../checkpoint/checkpoint.ts'
 import type { Engine } from '../checkpoint/engine.ts'
 import type { IdentitySource } from '../checkpoint/identity.ts'
 
-/** What a plan knows of an archive. Texts are readable ones; what is not known is absent. */
+/**
+ * An archive as a plan sees it. All texts are safe to display, and fields whose value is unknown
+ * are omitted.
+ */
 export interface PlannedArchive {
   readonly id: string
   readonly fileName: string
@@ -15,19 +18,24 @@ export interface PlannedArchive {
     readonly podUid?: string | undefined
     readonly container?: string | undefined
     readonly source: IdentitySource
-    /** Whether the archive belongs to `namespace`; any other is the node's alone. */
+    /**
+     * True if the archive belongs to `namespace`. Archives without a trusted identity belong to the
+     * node.
+     */
     readonly isTrusted: boolean
   }
   readonly engine: Engine
   readonly sizeBytes: number
-  /** The runtime's word, held down to the file's time. */
+  /** The time that the runtime reported, but never later than the file's modification time. */
   readonly takenAtMillis: number
-  /** When the file was last written. */
+  /** Modification time of the file. */
   readonly modifiedAtMillis: number
   readonly isPinned: boolean
-  /** Somebody reads it, or a capture or verification is at it. */
+  /** True while the archive is being read, captured or verified. */
   readonly isInUse: boolean
-  /** Since when its pod has been seen to be gone; absent: it is there, or nobody can say. */
+  /**
+   * Time since which its pod is known to be gone; absent if the pod exists or its state is unknown.
+   */
   readonly orphanSinceMillis?: number | undefined
 }
 
@@ -37,7 +45,7 @@ export interface PlannedDisk {
   readonly freeBytes: number
 }
 
-/** Why an archive goes, or stays. `rule` names it as the policy does: `default`, or the rule's own words. */
+/** The reason why an archive is removed or stays. `rule` names the rule, such as `default`. */
 export interface Reason {
   readonly code: string
   readonly rule: string
@@ -50,13 +58,13 @@ export interface PlannedRemoval {
 }
 
 export interface Plan {
-  /** Digest of the policy and of what would be removed, each with its generation. */
+  /** Digest of the policy and of the archives to remove with their generations. */
   readonly id: string
-  /** In the order in which they go. */
+  /** In the order of removal. */
   readonly remove: readonly PlannedRemoval[]
   readonly keep: readonly PlannedRemoval[]
   readonly blocked: readonly BlockedLimit[]
-  /** Set where something else than archives fills the disk. */
+  /** True if other files than archives fill the disk. */
   readonly diskNotOurs: boolean
   readonly totals: {
     readonly archives: number
@@ -66,5 +74,5 @@ export interface Plan {
   }
 }
 
-/** A plan without its lists: they can be long. */
+/** A plan without its lists, which can be long. */
 export type PlanHead = Omit<Plan, 'remove' | 'keep'>

@@ -1,6 +1,6 @@
 import { formatDuration, formatPercentage, formatSize } from '../shared/quantity.ts'
 import { BlockedLimits, obstacleOf } from './blocked-limits.ts'
-import { openCases, type Candidate } from './cases.ts'
+import { openCases, type Candidate } from './candidates.ts'
 import { chooseForDisk, missingBytes } from './disk-relief.ts'
 import { markKept } from './keep-rules.ts'
 import { applyLimits, mayGo } from './limits.ts'
@@ -13,11 +13,14 @@ export interface PlanInput {
   readonly archives: readonly PlannedArchive[]
   readonly policy: Policy
   readonly nowMillis: number
-  /** Absent: nothing is removed for its sake. */
+  /** Absent to remove nothing for the sake of the disk. */
   readonly disk?: PlannedDisk
 }
 
-/** What of these archives would go and what stays, and why. The same input in any order gives the same plan. */
+/**
+ * Decides which archives to remove and which to keep, with reasons. The order of the input does not
+ * matter.
+ */
 export function planRetention({ archives, policy, nowMillis, disk }: PlanInput): Plan {
   const book = openCases(archives, policy)
   markKept(book, nowMillis)
@@ -40,13 +43,13 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
   const remove = cases.filter(goes).map((one): PlannedRemoval => {
     return { archive: one.archive, reasons: forDisk.has(one) ? words.ofDisk : words.removalReasons(one) }
   })
-  // Oldest first: if a sweep is cut short, what matters least is gone.
+  // Oldest first: an interrupted sweep has then removed the least valuable archives.
   remove.reverse()
   let keep: readonly PlannedRemoval[] | undefined
   return {
     id: planId(policy, remove),
     remove,
-    // Most archives stay, and hardly anybody asks why.
+    // Computed on demand: most archives stay, and their reasons are rarely read.
     get keep() {
       keep ??= cases
         .filter((one) => !goes(one))
@@ -67,15 +70,16 @@ export function planRetention({ archives, policy, nowMillis, disk }: PlanInput):
 interface Relief {
   readonly cases: readonly Candidate[]
   readonly blocked: BlockedLimits
-  /** In words. */
+  /** The limit as text. */
   readonly limit: string
 }
 
-/** What goes beside what the rules remove, so that so many bytes come free. */
+/** Chooses further removals that free the missing bytes. */
 function relieve(missing: number, { cases, blocked, limit }: Relief): Candidate[] {
   const bytes = missing - sizeOf(cases.filter(({ goes }) => goes))
   const held = cases.filter(({ goes }) => !goes)
-  // A rule may name those whose identity is in doubt, and says how old they may become; the disk's need names nobody.
+  // An explicit rule may remove archives of uncertain identity by age. Disk relief must not,
+  // because nobody named them.
   const chosen = chooseForDisk(held, {
     bytes,
     mayGo: (one) => one.archive.identity.isTrusted && one.place.rule !== undefined && mayGo(one),
@@ -88,7 +92,7 @@ function relieve(missing: number, { cases, blocked, limit }: Relief): Candidate[
   return chosen
 }
 
-/** Why archives go or stay, in words that are made once for all of them. */
+/** Creates the reasons of a plan; archives share equal ones. */
 class Explanations {
   readonly disk: string
   readonly ofDisk: readonly Reason[]
@@ -115,7 +119,10 @@ class Explanations {
     }
   }
 
-  /** Nobody's evidence is whole there; but a name that is not even one of a checkpoint is somebody else's file. */
+  /**
+   * Checks whether an incomplete or damaged archive is old enough to remove. A file whose name is
+   * not that of a checkpoint may belong to another program, so it stays.
+   */
   isUnsoundTooLong({ archive }: Candidate): boolean {
     const { state } = archive
     if ((state !== 'incomplete' && state !== 'damaged') || archive.isPinned || archive.isInUse) return false

@@ -17,16 +17,16 @@ import { testFor } from './rules.ts'
 import { isSection, SectionReader, type PolicyMistake } from './section-reader.ts'
 
 export interface PolicyReading {
-  /** Worth something only where there is no mistake. */
+  /** Valid only if there are no mistakes. */
   readonly policy: Policy
   readonly mistakes: readonly PolicyMistake[]
 }
 
 const ROOT = 'retention'
-/** Of `incompleteAfter` and `damagedAfter`. */
+/** Smallest value of `incompleteAfter` and `damagedAfter`. */
 const LEAST_GRACE_MS = 600_000
 
-/** `value`: what stands below `retention` in the file; undefined where nothing does, and then the shipped policy holds. */
+/** Parses the `retention` section. Without one (`undefined`), the shipped policy applies. */
 export function readPolicy(value: unknown): PolicyReading {
   if (value === undefined) return { policy: SHIPPED_POLICY, mistakes: [] }
   const mistakes: PolicyMistake[] = []
@@ -64,11 +64,11 @@ function readRules(section: SectionReader, mayDeleteAll: boolean): Rule[] {
     const read = readRule(rule, at)
     rule.end()
     const isEmpty = !hasLimit(read.limits) && Object.keys(read.keeps).length === 0
-    // With a mistake in it, it may have meant to say something.
+    // A rule with a mistake may have been meant to keep or limit archives.
     if (isEmpty && section.mistakes.length === before)
       rule.mistake('', 'it says neither what to keep nor what to limit')
     if (!mayDeleteAll) refuseAllDeleting(rule, read)
-    // A match with a mistake in it is about something else.
+    // The match of a rule with a mistake may be incomplete.
     if (section.mistakes.length === before) refuseSecond(rule, read, seen)
     return read
   })
@@ -128,7 +128,10 @@ const SCOPE_KEYS: readonly (readonly [string, Scope])[] = [
   ['perNamespace', 'namespace'],
 ]
 
-/** A bare value is counted over one container of a workload, as what is kept is. */
+/**
+ * Reads a limit with scopes. A plain value applies to one container of a workload, as keep rules
+ * do.
+ */
 function readScoped(
   section: SectionReader,
   name: string,
@@ -146,7 +149,9 @@ function readScoped(
   )
 }
 
-/** Of one archive alone, so that it is the same for every scope: the strictest counts. */
+/**
+ * Reads a limit of single archives, which is the same for every scope: the strictest value counts.
+ */
 function readOfOne(section: SectionReader, name: string, parse: (text: string) => number): number | undefined {
   const values = Object.values(readScoped(section, name, parse))
   return values.length === 0 ? undefined : Math.min(...values)
@@ -158,7 +163,8 @@ function readDisk(section: SectionReader, mayDeleteAll: boolean): DiskPolicy {
   const highWatermark = given ?? shipped.highWatermark
   const lowWatermark =
     section.value('lowWatermark', parsePercentage) ??
-    // As somebody could have written it: a part of the disk that no percentage gives would not survive being shown.
+    // Rounded to a percentage that can be written, so that the value survives a round trip through
+    // text.
     parsePercentage(formatPercentage(Math.min(shipped.lowWatermark, Math.max(0, highWatermark - 0.1))))
   const minFreeBytes = section.value('minFree', parseSize) ?? shipped.minFreeBytes
   if (lowWatermark > highWatermark) section.mistake('lowWatermark', 'it must not be more than highWatermark')
@@ -167,12 +173,12 @@ function readDisk(section: SectionReader, mayDeleteAll: boolean): DiskPolicy {
   return { highWatermark, lowWatermark, minFreeBytes }
 }
 
-/** No archive is smaller: so much has the end of a tar alone. */
+/** Smallest possible archive: the end marker of a tar file alone. */
 const LEAST_BYTES = 1024
-/** It would be gone before anybody could fetch it. */
+/** Smallest `maxAge`. With less, archives would be gone before anyone could download them. */
 const LEAST_AGE_MS = 60_000
 
-/** What no archive can be within, with nothing that is kept from it. */
+/** Refuses limits that every archive exceeds, in a rule that keeps nothing. */
 function refuseAllDeleting(section: SectionReader, { limits, keeps }: Rule): void {
   if (Object.keys(keeps).length > 0) return
   const { maxCount, maxTotalBytes, maxAgeMs = LEAST_AGE_MS, maxBytes = LEAST_BYTES } = limits
@@ -188,7 +194,9 @@ function refuseAllDeleting(section: SectionReader, { limits, keeps }: Rule): voi
   }
 }
 
-/** Rules are not merged: what stands in the second of two about the same would be passed over in silence. */
+/**
+ * Refuses two rules with the same match. Rules are not merged, so the second would have no effect.
+ */
 function refuseSecond(section: SectionReader, { match }: Rule, seen: Map<string, string>): void {
   const key = JSON.stringify(match)
   const first = seen.get(key)
@@ -218,7 +226,7 @@ function readHours(text: string): number {
   return parseDuration(text, 'h')
 }
 
-/** A file that is not whole may be one that is still being written. */
+/** Parses a grace period; an incomplete file may still be being written. */
 function readGrace(text: string): number {
   const millis = readDays(text)
   if (millis < LEAST_GRACE_MS) throw new Error('it must be at least 10m: a file may stand still while it is written')

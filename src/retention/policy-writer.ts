@@ -2,12 +2,13 @@ import { formatDuration, formatPercentage, formatSize } from '../shared/quantity
 import { readPolicy } from './policy-parser.ts'
 import type { Limits, Policy, Rule, Scope } from './policy.ts'
 
-/** A policy as it stands below `retention` in the configuration. */
+/** A policy in the form of the `retention` section. */
 export type WrittenPolicy = Readonly<Record<string, unknown>>
 
 /**
- * Writes a policy so that `readPolicy` gives the same one again. The shipped rule is not in it, since it follows the rules of every policy;
- * `allowDeleteEverything` is, where the policy would be refused without it.
+ * Serializes a policy so that `readPolicy` returns the same one. Omits the shipped rule, which
+ * follows the rules of every policy. Includes `allowDeleteEverything` if the policy would be
+ * refused without it.
  */
 export function writePolicy(policy: Policy): WrittenPolicy {
   const { schedule, timeZone, disk, incompleteAfterMs, damagedAfterMs, orphanGraceMs } = policy

@@ -1,8 +1,11 @@
-/** What an archive must look like for a rule to be about it: exact names, or patterns in which `*` is any text. */
+/**
+ * Conditions under which a rule applies to an archive: exact names, or patterns in which `*` stands
+ * for any text.
+ */
 export interface Match {
   readonly namespace?: string
   readonly pod?: string
-  /** The pod's name without what its ReplicaSet, StatefulSet, DaemonSet or Job put behind it. */
+  /** Name of the pod without the suffix added by its ReplicaSet, StatefulSet, DaemonSet or Job. */
   readonly workload?: string
   readonly container?: string
   readonly engine?: string
@@ -12,25 +15,25 @@ export interface Match {
 export type MatchField = keyof Match
 
 /**
- * Over what a number or a size is counted. `workloadContainer`, the one without a word in the file, is one container of
- * a workload over all of its pods.
+ * Group over which a limit counts. `workloadContainer`, the default, is one container of a workload
+ * across all of its pods.
  */
 export type Scope = 'workloadContainer' | 'container' | 'pod' | 'workload' | 'namespace'
 
-/** From narrow to wide: limits are applied in this order. */
+/** Scopes from narrow to wide, the order in which limits apply. */
 export const SCOPES: readonly Scope[] = ['container', 'workloadContainer', 'pod', 'workload', 'namespace']
 
 export interface Limits {
   readonly maxCount: Readonly<Partial<Record<Scope, number>>>
   readonly maxTotalBytes: Readonly<Partial<Record<Scope, number>>>
   readonly maxAgeMs?: number
-  /** Of one archive. */
+  /** Largest size of a single archive. */
   readonly maxBytes?: number
-  /** How long after its pod was seen to be gone. */
+  /** Time after which archives of a missing pod are removed. */
   readonly orphansMs?: number
 }
 
-/** Counted over one container of a workload, over all of its pods. */
+/** Archives to keep, counted over one container of a workload across all of its pods. */
 export interface Keeps {
   readonly last?: number
   readonly hourly?: number
@@ -40,9 +43,11 @@ export interface Keeps {
 }
 
 export interface Rule {
-  /** As people are told of it. */
+  /** Name for messages. */
   readonly name: string
-  /** Nobody wrote it: `maxAge` and `orphans` of such a rule are stronger than what it keeps. */
+  /**
+   * True for the built-in rule, whose `maxAge` and `orphans` also remove archives that it keeps.
+   */
   readonly isShipped: boolean
   readonly match: Match
   readonly limits: Limits
@@ -50,22 +55,22 @@ export interface Rule {
 }
 
 export interface DiskPolicy {
-  /** Parts of the disk that are in use: from the first on archives go, until it is the second. */
+  /** Fractions of the disk in use: cleanup starts above the first and stops at the second. */
   readonly highWatermark: number
   readonly lowWatermark: number
   readonly minFreeBytes: number
 }
 
 export interface Policy {
-  /** In five or six fields; empty: only when somebody asks. */
+  /** Cron schedule of five or six fields; empty to run only on request. */
   readonly schedule: string
   readonly timeZone: string
-  /** As they stand in the file, and the shipped one as the last. */
+  /** Rules in the order of the file, followed by the shipped one. */
   readonly rules: readonly Rule[]
   readonly disk: DiskPolicy
   readonly incompleteAfterMs: number
   readonly damagedAfterMs: number
-  /** A pod that is missing for less than this may be missing by mistake. */
+  /** Shortest time for which a pod must be missing; it may be missing by mistake for less. */
   readonly orphanGraceMs: number
 }
 
@@ -95,7 +100,7 @@ export const SHIPPED_POLICY: Policy = {
   orphanGraceMs: HOUR_MS,
 }
 
-/** Whether it says how many or how much of the scope may stay. */
+/** Checks whether the rule limits the number or total size of archives in this scope. */
 export function isLimited({ limits }: Rule, scope: Scope): boolean {
   return limits.maxCount[scope] !== undefined || limits.maxTotalBytes[scope] !== undefined
 }

@@ -1,6 +1,6 @@
 import type { Reason } from './plan-types.ts'
 
-/** `rule` in words; empty where none has a say. */
+/** Creates a reason. Leave `rule` empty if no rule is involved. */
 export function reason(code: string, text: string, rule = ''): Reason {
   return { code, rule, text: rule === '' ? text : `${text} (${rule})` }
 }

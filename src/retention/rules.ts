@@ -2,13 +2,16 @@ import type { PlannedArchive } from './plan-types.ts'
 import type { Match, MatchField, Rule } from './policy.ts'
 import { workloadOf } from './workload.ts'
 
-/** The more of these a rule names, the closer it is to one archive; the first counts most. */
+/** Match fields in decreasing order of specificity. */
 const BY_CLOSENESS: readonly MatchField[] = ['container', 'pod', 'workload', 'namespace', 'engine', 'identitySource']
 
-/** What only an identity that is believed can say. */
+/** Match fields that only a trusted identity can satisfy. */
 const OF_IDENTITY: readonly MatchField[] = ['container', 'pod', 'workload', 'namespace']
 
-/** Finds the one rule that an archive is under: the closest, and of equally close ones the first. */
+/**
+ * Finds the rule that applies to an archive: the most specific one, and the first of equally
+ * specific ones.
+ */
 export class RuleBook {
   readonly #rules: readonly CompiledRule[]
 
@@ -25,8 +28,8 @@ export class RuleBook {
   }
 
   /**
-   * Undefined where none is about it. An archive whose identity is not to be believed belongs to no namespace, and only
-   * a rule that names the source of identities is about such ones.
+   * Returns the rule of an archive; undefined if none matches. An archive without a trusted
+   * identity belongs to no namespace, and only rules that name an identity source match it.
    */
   ruleOf(archive: PlannedArchive): Rule | undefined {
     const { isTrusted } = archive.identity
@@ -52,7 +55,10 @@ interface CompiledRule {
   readonly tests: readonly { readonly field: MatchField; readonly test: (text: string | undefined) => boolean }[]
 }
 
-/** A rule that names a container is closer than one that does not, whatever else that one names; and so on down. */
+/**
+ * Computes the specificity: a rule that names a container is more specific than any that does not,
+ * and so on for the other fields.
+ */
 function closenessOf(match: Match): number {
   return BY_CLOSENESS.reduce(
     (sum, field, at) => sum + (match[field] === undefined ? 0 : 2 ** (BY_CLOSENESS.length - at)),
@@ -60,7 +66,7 @@ function closenessOf(match: Match): number {
   )
 }
 
-/** It names the source of identities, and nothing that only one that is believed can say. */
+/** Checks that the match names an identity source and no field that requires a trusted identity. */
 function canNameDoubtful(match: Match): boolean {
   return match.identitySource !== undefined && OF_IDENTITY.every((field) => match[field] === undefined)
 }
@@ -72,7 +78,10 @@ function testsOf(match: Match): CompiledRule['tests'] {
   })
 }
 
-/** `*` is any text, also none. Everything else stands for itself: `team` is not `team-a`. */
+/**
+ * Compiles a pattern in which `*` stands for any text, including none. All other characters match
+ * themselves: `team` does not match `team-a`.
+ */
 export function testFor(pattern: string): (text: string | undefined) => boolean {
   const parts = pattern.split('*')
   const [head = '', ...rest] = parts

@@ -2,14 +2,14 @@ import { nearestName } from '../shared/did-you-mean.ts'
 import { QuantityError } from '../shared/quantity.ts'
 
 export interface PolicyMistake {
-  /** As in `retention.rules[0].maxAge`. */
+  /** Path of the key, such as `retention.rules[0].maxAge`. */
   readonly key: string
-  /** The value as it stands there, where there is a single one. */
+  /** The value as written, if it is a single one. */
   readonly text?: string
   readonly reason: string
 }
 
-/** Reads one section of a policy, value by value, and gathers all that is wrong with it. */
+/** Reads one section of a policy value by value and collects its mistakes. */
 export class SectionReader {
   readonly #values: Readonly<Record<string, unknown>>
   readonly #read = new Set<string>()
@@ -32,7 +32,10 @@ export class SectionReader {
     return Object.hasOwn(this.#values, name) ? this.#values[name] : undefined
   }
 
-  /** Undefined where there is none, or a wrong one. `parse` throws QuantityError, or an Error whose message is the reason. */
+  /**
+   * Reads a value; undefined if it is missing or not valid. `parse` throws QuantityError, or an
+   * Error whose message is the reason.
+   */
   value<Value>(name: string, parse: (text: string) => Value): Value | undefined {
     const value = this.raw(name)
     if (value === undefined) return undefined
@@ -62,7 +65,7 @@ export class SectionReader {
     this.#add(name === '' ? this.path : `${this.path}.${name}`, this.#values[name], reason)
   }
 
-  /** Names every key that nobody asked for. */
+  /** Reports every key that has not been read. */
   end(): void {
     for (const name of Object.keys(this.#values)) {
       if (this.#read.has(name)) continue

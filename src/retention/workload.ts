@@ -1,9 +1,12 @@
-/** The letters and digits of which Kubernetes makes what it puts behind a name: none that could spell a word. */
+/**
+ * Characters of the suffixes that Kubernetes generates; they contain no vowels, so that no words
+ * appear.
+ */
 const RANDOM = '[bcdfghjklmnpqrstvwxz2456789]'
 
-/** What controllers put behind the name of their pods, the longer first. */
+/** Suffixes that controllers add to the names of their pods, longer ones first. */
 const SUFFIXES: readonly RegExp[] = [
-  // ReplicaSet of a Deployment: the template's hash, and five characters.
+  // ReplicaSet of a Deployment: the hash of the template and five characters.
   new RegExp(`-${RANDOM}{6,10}-${RANDOM}{5}$`),
   // CronJob, and Job with an index.
   new RegExp(String.raw`-\d+-${RANDOM}{5}$`),
@@ -13,12 +16,18 @@ const SUFFIXES: readonly RegExp[] = [
   /-\d+$/,
 ]
 
-/** Of a name that is too long the API server leaves 58 characters, perhaps half a hash, and puts five behind them. */
+/**
+ * Longest name. The API server cuts a longer one to 58 characters, possibly within the hash, and
+ * adds five.
+ */
 const LONGEST = 63
 const CUT = new RegExp(`^(.{58})${RANDOM}{5}$`)
 const HASH = new RegExp(`-${RANDOM}{0,10}$`)
 
-/** What the pod is one of: `web-5d9c7b6f4-x2x9k` and its successors are all `web`. A pod of its own is its own workload. */
+/**
+ * Derives the workload from the name of a pod: `web-5d9c7b6f4-x2x9k` and its successors are all
+ * `web`. A pod without a controller is its own workload.
+ */
 export function workloadOf(pod: string): string {
   for (const suffix of SUFFIXES) {
     const at = pod.search(suffix)

@@ -3,22 +3,28 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isSystemError } from '../shared/errors.ts'
 
-/** The raw switch of one container's cgroup. The runtime's own resume comes first: see `freeze-control.ts`. */
+/**
+ * Controls the freezer of one container's cgroup directly. Prefer the runtime's own resume; see
+ * `freeze-control.ts`.
+ */
 export interface CgroupFreezer {
-  /** Whether no process of the container can run. Throws when part of the cgroup cannot be seen. */
+  /**
+   * Checks whether no process of the container can run. Throws if part of the cgroup is not
+   * readable.
+   */
   isFrozen(): Promise<boolean>
-  /** Freezes the cgroup that holds the processes: the one in which the runtime looks for a pause. */
+  /** Freezes the cgroup that holds the processes, which the runtime checks for a pause. */
   freeze(): Promise<void>
-  /** Thaws the cgroup and its children, wherever one is frozen. */
+  /** Thaws the cgroup and its frozen children. */
   thaw(): Promise<void>
 }
 
-/** More children than a runtime makes are the workload's own; they need not be looked through. */
+/** Children inspected per cgroup. Runtimes create fewer; the others belong to the workload. */
 const MAX_CHILDREN = 64
 
 /**
- * Finds the freezer of the container whose runtime spec names this cgroup, in version 1, version 2 or mixed trees.
- * Undefined where the tree is not mounted here or holds no such cgroup.
+ * Finds the freezer of the container whose runtime spec names this cgroup, in version 1, version 2
+ * and hybrid hierarchies. Undefined if the hierarchy is not mounted here or lacks that cgroup.
  */
 export function findFreezer(cgroupRoot: string, cgroupsPath: string): CgroupFreezer | undefined {
   const path = toCgroupPath(cgroupsPath)
@@ -29,7 +35,10 @@ export function findFreezer(cgroupRoot: string, cgroupsPath: string): CgroupFree
   return version2 === undefined ? undefined : new Freezer(version2, VERSION_2)
 }
 
-/** `slice:prefix:id` (systemd) or a plain path (cgroupfs), as a path under the root of a hierarchy. */
+/**
+ * Converts `slice:prefix:id` (systemd) or a plain path (cgroupfs) to a path below the root of a
+ * hierarchy.
+ */
 export function toCgroupPath(cgroupsPath: string): string | undefined {
   const [slice = '', prefix = '', id] = cgroupsPath.split(':')
   const path = id === undefined ? cgroupsPath : `${expandSlice(slice)}${prefix === '' ? id : `${prefix}-${id}`}.scope`
@@ -37,19 +46,21 @@ export function toCgroupPath(cgroupsPath: string): string | undefined {
   return isInside ? path : undefined
 }
 
-/** systemd nests slices by their dashes: `a-b.slice` lives in `a.slice`, and `-.slice` is the root of all. */
+/**
+ * Expands the name of a systemd slice: `a-b.slice` is inside `a.slice`, and `-.slice` is the root.
+ */
 function expandSlice(slice: string): string {
   if (slice === '-.slice') return ''
   const words = (slice === '' ? 'system' : slice.replace(/\.slice$/, '')).split('-')
   return words.map((_, index) => `${words.slice(0, index + 1).join('-')}.slice/`).join('')
 }
 
-/** How one version of cgroups spells a freeze. */
+/** File and values that control a freeze in one cgroup version. */
 interface Version {
   readonly control: string
   readonly frozen: string
   readonly thawed: string
-  /** Whether this cgroup itself is frozen, or about to be. */
+  /** Checks whether this cgroup itself is frozen or freezing. */
   readonly saysFrozen: (folder: string) => Promise<boolean>
 }
 
@@ -64,15 +75,16 @@ const VERSION_2: Version = {
   control: 'cgroup.freeze',
   frozen: '1',
   thawed: '0',
-  // The events also tell of a freeze that an ancestor, such as the slice of the pod, has been given.
+  // The events also report a freeze by an ancestor, such as the slice of the pod.
   saysFrozen: async (folder) =>
     (await readFile(join(folder, 'cgroup.freeze'), 'utf8')).trim() === '1' ||
     /^frozen 1$/m.test((await readIfThere(join(folder, 'cgroup.events'))) ?? ''),
 }
 
 /**
- * crun with the systemd manager puts the processes, and their freeze, into a child of the scope that the spec names,
- * and the scope itself then says that nothing is frozen. So the children count where the cgroup holds no process.
+ * Freezes and thaws a cgroup or its child. crun with the systemd manager puts the processes, and
+ * their freeze, into a child of the scope that the spec names; the scope itself then does not
+ * report a freeze. The children therefore count if the cgroup holds no process.
  */
 class Freezer implements CgroupFreezer {
   readonly #folder: string
@@ -125,13 +137,13 @@ class Freezer implements CgroupFreezer {
   }
 }
 
-/** Version 1 has no such file; there every child counts that holds a process. */
+/** Version 1 does not have this file; there, every child that holds a process counts. */
 async function isPopulated(folder: string): Promise<boolean> {
   const events = await readIfThere(join(folder, 'cgroup.events'))
   return events === undefined ? await hasProcesses(folder) : !/^populated 0$/m.test(events)
 }
 
-/** Processes of other pid namespaces are listed as 0, which is as good. */
+/** Processes of other PID namespaces are listed as 0, which still counts. */
 async function hasProcesses(folder: string): Promise<boolean> {
   return ((await readIfThere(join(folder, 'cgroup.procs'))) ?? '').trim() !== ''
 }

@@ -6,7 +6,7 @@ export type CheckpointAbility =
   | { readonly state: 'yes' }
   | { readonly state: 'no' | 'unknown'; readonly code: string; readonly reason: string; readonly hint?: string }
 
-/** Whether a failure says something about the node, whichever container was meant. */
+/** Checks whether a failure concerns the node rather than one container. */
 export function isNodeFailure(code: string): boolean {
   return NODE_FAILURES.has(code)
 }
@@ -20,9 +20,10 @@ const NODE_FAILURES: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Whether the runtime can take checkpoints, found out without taking one: it is asked for a container that cannot
- * exist. Both runtimes look for CRIU before they look for the container, so "no such container" is a yes. CRI-O looks when
- * it starts, and neither knows what crun needs: a checkpoint that failed for such a reason knows better.
+ * Finds out whether the runtime can take checkpoints by requesting one of a container that cannot
+ * exist. Both runtimes check for CRIU before the container, so "no such container" means yes. CRI-O
+ * checks only when it starts, and neither runtime checks the needs of crun. A failed real
+ * checkpoint is therefore more reliable.
  */
 export async function probeCheckpointAbility(runtime: ContainerRuntime): Promise<CheckpointAbility> {
   const nobody = randomBytes(32).toString('hex')
@@ -38,7 +39,10 @@ export async function probeCheckpointAbility(runtime: ContainerRuntime): Promise
   }
 }
 
-/** What a failed checkpoint tells about the node; `unknown` when it tells nothing. */
+/**
+ * Derives the node's ability from a failed checkpoint; `unknown` if the failure does not concern
+ * the node.
+ */
 export function abilityFrom(error: unknown): CheckpointAbility {
   if (!(error instanceof AgentError)) return { state: 'unknown', code: 'Unclassified', reason: errorText(error) }
   if (error.code === 'ContainerNotFound') return { state: 'yes' }

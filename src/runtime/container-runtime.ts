@@ -1,12 +1,12 @@
 import type { UnpauseAnswer } from './crio-unpause.ts'
 
-/** Who answers on the CRI socket. */
+/** Name and version of the runtime on the CRI socket. */
 export interface RuntimeVersion {
   readonly name: string
   readonly version: string
 }
 
-/** A pod as the runtime knows it; names are readable texts. */
+/** A pod as reported by the runtime. All names are safe to display. */
 export interface Sandbox {
   readonly id: string
   readonly namespace: string
@@ -14,7 +14,7 @@ export interface Sandbox {
   readonly podUid: string
   readonly isReady: boolean
   readonly createdAt: Date
-  /** Readable texts; undefined where the runtime keeps none. */
+  /** Labels, safe to display; undefined if the runtime does not store them. */
   readonly labels?: Readonly<Record<string, string>>
 }
 
@@ -27,11 +27,11 @@ export interface RuntimeContainer {
   readonly state: ContainerState
   readonly createdAt: Date
   readonly image: string
-  /** What the image was resolved to when the container was made: an id or a digest. */
+  /** Id or digest that the image was resolved to when the container was created. */
   readonly imageReference?: string
 }
 
-/** What one look at a single container adds. */
+/** Details of one container beyond those in the list. */
 export interface ContainerDetails {
   readonly state: ContainerState
   readonly startedAt: Date | undefined
@@ -44,39 +44,46 @@ export interface ContainerUsage {
   readonly writableLayerBytes: number | undefined
 }
 
-/** What the task is doing beneath CRI, which calls a frozen container running. */
+/** State of the task below CRI, which reports a frozen container as running. */
 export type TaskState = 'running' | 'pausing' | 'paused' | 'stopped' | 'unknown'
 
 /**
- * Someone who can make a checkpoint, and nothing more than that: no call here can start, change or end a container.
- * Every call but `checkpoint` ends by itself within seconds. All throw a `RuntimeFailureError` or an
- * `UnavailableError` with a code of `failure-causes.ts`.
+ * A runtime that can take checkpoints. No call can start, change or end a container. Every call
+ * except `checkpoint` ends within seconds. All calls throw a `RuntimeFailureError` or an
+ * `UnavailableError` with a code from `failure-causes.ts`.
  */
 export interface ContainerRuntime {
   version(): Promise<RuntimeVersion>
-  /** Undefined when it is ready, else what it says is missing. */
+  /** Returns what the runtime reports as missing; undefined if it is ready. */
   notReadyReason(): Promise<string | undefined>
   listSandboxes(): Promise<readonly Sandbox[]>
-  /** In every state, exited ones included. */
+  /** Lists containers in every state, including exited ones. */
   listContainers(): Promise<readonly RuntimeContainer[]>
-  /** Undefined when the runtime knows no such container. */
+  /** Returns undefined if the runtime does not know the container. */
   findContainer(containerId: string): Promise<ContainerDetails | undefined>
-  /** By container id, of one container or of all. A container without figures is missing from the map. */
+  /**
+   * Returns usage by container id, of one container or of all. The map omits containers without
+   * figures.
+   */
   listUsage(containerId?: string): Promise<ReadonlyMap<string, ContainerUsage>>
   /**
-   * Writes the container's archive to `location`. Carries no deadline: containerd leaves the container frozen for ever
-   * when one passes. Aborting the signal cancels the call, which is safe; the dump may go on for a while after that.
+   * Writes the container's archive to `location`. Has no deadline, because containerd leaves the
+   * container frozen forever when one passes. Aborting the signal cancels the call safely, but the
+   * dump may continue for a while.
    */
   checkpoint(containerId: string, location: string, signal: AbortSignal): Promise<void>
   /**
-   * Whether the runtime gives a dump up when its caller leaves. CRI-O does not: there only the answer says that a dump
-   * is over. Undefined until `taskState` has been answered once.
+   * True if the runtime stops a dump when its caller cancels. CRI-O does not: there, only the
+   * response shows that a dump is over. Undefined until `taskState` has been answered once.
    */
   readonly heedsCancel: boolean | undefined
-  /** Undefined when this runtime has no task API. */
+  /** Returns undefined if the runtime has no task API. */
   taskState(containerId: string): Promise<TaskState | undefined>
-  /** Resumes a paused task. Only where `taskState` gave an answer. */
+  /** Resumes a paused task. Call it only if `taskState` returned a state. */
   resumeTask(containerId: string): Promise<void>
-  /** Resumes a paused container on a runtime without a task API. Harmless for one that runs. */
+  /**
+   * Resumes a paused container on a runtime without a task API. Has no effect on a running
+   * container.
+   */
   unpause(containerId: string): Promise<UnpauseAnswer>
 }

@@ -17,23 +17,29 @@ import { explainFailedDump } from './dump-log.ts'
 import { CriConnection, GrpcCallError, isAnswered, type CallName } from './cri-connection.ts'
 
 export interface CriClientOptions {
-  /** Where the socket is; asked again before each call. */
+  /** Path of the socket; a function is evaluated before every call. */
   readonly socketPath: string | (() => string | undefined)
-  /** The namespace in which containerd keeps Kubernetes' containers. */
+  /** containerd namespace of Kubernetes containers. */
   readonly containerdNamespace?: string
-  /** For every call but the checkpoint itself. */
+  /** Timeout of every call except the checkpoint. */
   readonly callTimeoutMs?: number
 }
 
 const CONTAINER_STATES: readonly ContainerState[] = ['created', 'running', 'exited', 'unknown']
 const TASK_STATES: readonly TaskState[] = ['unknown', 'unknown', 'running', 'stopped', 'paused', 'pausing']
 
-/** A container runtime over its CRI socket, and over containerd's task API on the same socket where there is one. */
+/**
+ * A container runtime, accessed through its CRI socket and through containerd's task API on the
+ * same socket, if available.
+ */
 export class CriClient implements ContainerRuntime {
   readonly #connection: CriConnection
   readonly #containerdNamespace: string
   readonly #callTimeoutMs: number
-  /** Only runtimes with a task API were seen to heed a cancel. */
+  /**
+   * True if the runtime has a task API. Only such runtimes have been observed to stop a canceled
+   * dump.
+   */
   #hasTaskApi: boolean | undefined
 
   constructor({ socketPath, containerdNamespace = 'k8s.io', callTimeoutMs = 10_000 }: CriClientOptions) {
@@ -102,7 +108,8 @@ export class CriClient implements ContainerRuntime {
       stats.map(({ attributes, memory, writable_layer }) => [
         attributes?.id ?? '',
         {
-          // The working set misses pages that were swapped out or look inactive; a dump holds all of the resident ones.
+          // The working set omits pages that are swapped out or inactive, but a dump contains all
+          // resident ones.
           memoryBytes: largest(memory?.working_set_bytes, memory?.rss_bytes),
           writableLayerBytes: largest(writable_layer?.used_bytes),
         },
@@ -150,7 +157,10 @@ export class CriClient implements ContainerRuntime {
     this.#connection.close()
   }
 
-  /** CRI-O keeps the state "paused" of a container that was paused or thawed without it; CRI calls that one running. */
+  /**
+   * Checks the state that CRI reports. CRI-O keeps the state "paused" for a container that was
+   * paused or thawed without it, while CRI reports it as running.
+   */
   async #isCalledRunning(containerId: string): Promise<boolean> {
     const container = await this.findContainer(containerId).catch(() => undefined)
     return container?.state === 'running'
@@ -224,7 +234,7 @@ const infoShape = z.object({
   runtimeSpec: z.object({ linux: z.object({ cgroupsPath: z.string() }).partial().nullish() }).nullish(),
 })
 
-/** The JSON also holds the container's environment, so nothing of it but the path leaves this function. */
+/** Extracts only the path, because the JSON also contains the container's environment. */
 function findCgroupsPath(info: Uint8Array | undefined): string | undefined {
   if (info === undefined) return undefined
   try {
@@ -245,7 +255,7 @@ function grpcCodeOf(error: unknown): number | undefined {
   return cause instanceof GrpcCallError ? cause.grpcCode : undefined
 }
 
-/** Whether a Resume failed because the freezer says that nothing is paused. */
+/** Checks whether a resume failed because the freezer reports no pause. */
 export function isNotPaused(error: unknown): boolean {
   return (
     error instanceof RuntimeFailureError &&

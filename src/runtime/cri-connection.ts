@@ -7,7 +7,7 @@ import { escapeLines } from '../shared/readable-text.ts'
 import { unpauseOverHttp, type UnpauseAnswer } from './crio-unpause.ts'
 import { classifyFailure, keptRuntimeText } from './failure-causes.ts'
 
-/** Every gRPC call that this program can make. Beside them there is only `unpause`, and no other way to the socket. */
+/** All gRPC calls that this program can make. The only other call on the socket is `unpause`. */
 export type CallName =
   | 'Version'
   | 'Status'
@@ -20,7 +20,7 @@ export type CallName =
   | 'Resume'
 
 export interface CallOptions {
-  /** Undefined: no deadline on the wire at all. */
+  /** Undefined to send no deadline at all. */
   readonly deadlineMs: number | undefined
   readonly signal?: AbortSignal
   readonly metadata?: Readonly<Record<string, string>>
@@ -29,13 +29,14 @@ export interface CallOptions {
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 const CHANNEL_OPTIONS = {
-  // Go's servers refuse an authority made of a socket's path.
+  // Go servers reject an authority derived from a socket path.
   'grpc.default_authority': 'localhost',
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 3000,
-  // Each connection its own channel: a pooled one would still hold the socket of a runtime that is gone.
+  // Every connection has its own channel: a pooled one would keep the socket of a runtime that has
+  // ended.
   'grpc.use_local_subchannel_pool': 1,
 }
 
@@ -47,10 +48,10 @@ interface Method {
 
 type GrpcFailure = Pick<ServiceError, 'code' | 'details'>
 
-/** A call failed; `RuntimeFailureError` and `UnavailableError` carry this as their cause. */
+/** Reports a failed call; the cause of a `RuntimeFailureError` or an `UnavailableError`. */
 export class GrpcCallError extends Error {
   readonly grpcCode: number
-  /** In the words of Go's gRPC, which is how the kubelet shows it. */
+  /** The error in the format of Go's gRPC library, which the kubelet shows. */
   readonly goText: string
 
   constructor(call: string, error: GrpcFailure) {
@@ -61,28 +62,32 @@ export class GrpcCallError extends Error {
   }
 }
 
-/** What the kubelet would say of a failed call to the runtime; undefined for any other error. */
+/** Formats a failed call as the kubelet would; undefined for any other error. */
 export function goErrorText(error: unknown): string | undefined {
   const cause = error instanceof Error ? error.cause : undefined
   return cause instanceof GrpcCallError ? cause.goText : undefined
 }
 
-/** Statuses that say nothing of how the call ends: nobody answered, or not for the runtime. */
+/**
+ * Statuses that do not reveal the result of the call, because the runtime itself did not answer.
+ */
 const UNANSWERED: ReadonlySet<number> = new Set([status.CANCELLED, status.DEADLINE_EXCEEDED, status.UNAVAILABLE])
 
-/** What our own side of the connection says, with all sorts of codes, when that ends in the middle of a call. */
+/**
+ * Errors of our own side of the connection, which have various codes, when it closes during a call.
+ */
 const CONNECTION_ENDED = /^(?:[A-Za-z]+: )?(?:Received RST_STREAM with code|Session closed|Connection dropped)/
 
-/** Whether the runtime itself has answered that the call failed: then what it did for the call is over. */
+/** Checks whether the runtime itself reported the failure; its work for the call is then over. */
 export function isAnswered(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined
   return cause instanceof GrpcCallError && !UNANSWERED.has(cause.grpcCode) && !CONNECTION_ENDED.test(cause.message)
 }
 
 /**
- * A connection to the runtime's socket that outlives the runtime: a restarted one makes a new socket file at the same
- * path, so the file is looked at before each call and a new one gets a new channel. Calls in flight on the old one end
- * by themselves.
+ * A connection to the runtime's socket that survives restarts of the runtime. A restarted runtime
+ * creates a new socket file at the same path. Every call checks the file and opens a new channel
+ * for a new one; calls in flight on the old channel end by themselves.
  */
 export class CriConnection {
   readonly #findSocket: () => string | undefined
@@ -91,17 +96,24 @@ export class CriConnection {
   #socketFile: string | undefined
   #closed = false
 
-  /** The socket is asked for before each call: a runtime that starts later is found then. */
+  /**
+   * Creates a connection. Every call locates the socket again, so that a runtime that starts later
+   * is found.
+   */
   constructor(findSocket: () => string | undefined) {
     this.#findSocket = findSocket
     this.#methods = loadMethods()
   }
 
-  /** Throws a RuntimeFailureError, or an UnavailableError where nobody answers. */
+  /**
+   * Makes a call. Throws a RuntimeFailureError, or an UnavailableError if the runtime does not
+   * answer.
+   */
   async call(name: CallName, request: object, { deadlineMs, signal, metadata }: CallOptions): Promise<object> {
     const method = this.#methods.get(name)
     if (method === undefined) throw new Error(`no such call: ${name}`)
-    // Cancelled at once after it was sent, a checkpoint would still be taken: the runtime may see it before the cancel.
+    // A checkpoint canceled immediately after sending could still be taken, because the runtime may
+    // process it first.
     if (signal?.aborted === true)
       throw toAgentError(name, { code: status.CANCELLED, details: 'cancelled before it began' })
     const client = this.#connect()
@@ -173,7 +185,7 @@ const SERVICES = ['runtime.v1.RuntimeService', 'containerd.services.tasks.v1.Tas
 
 function loadMethods(): ReadonlyMap<CallName, Method> {
   const definition = loadSync(PROTO_FILES, { longs: BigInt, enums: Number, defaults: true, keepCase: true })
-  loadPackageDefinition(definition) // checks that the definition is whole
+  loadPackageDefinition(definition) // checks that the definition is complete
   const methods = new Map<CallName, Method>()
   for (const service of SERVICES) {
     for (const [name, method] of Object.entries(definition[service] ?? {})) {

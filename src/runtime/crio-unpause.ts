@@ -4,20 +4,21 @@ import { escapeLines } from '../shared/readable-text.ts'
 import { keptRuntimeText } from './failure-causes.ts'
 
 /**
- * `resumed`: it was paused and runs. `running`: CRI-O does not think it paused, and has done nothing. `thawed`: CRI-O
- * thinks it paused, but its cgroup is not frozen; only a frozen one can be unpaused. `unsupported`: there is no such
- * route, or no such container.
+ * `resumed`: the container was paused and is running again. `running`: CRI-O does not consider it
+ * paused and did nothing. `thawed`: CRI-O considers it paused, but its cgroup is not frozen, and
+ * only a frozen one can be unpaused. `unsupported`: the route or the container does not exist.
  */
 export type UnpauseAnswer = 'resumed' | 'running' | 'thawed' | 'unsupported'
 
-/** An import of the module would load Node's own fetch as well. */
+/** Importing the module would also load Node.js's fetch. */
 const { request } = process.getBuiltinModule('node:http')
 
 const MAX_ANSWER_BYTES = 64 * 1024
 
 /**
- * CRI has no call that resumes a container. CRI-O takes plain HTTP on its CRI socket for that (`server/inspect.go`):
- * the processes are thawed, and CRI-O knows of it, so that exec and checkpoint work again.
+ * Resumes a container through CRI-O's HTTP endpoint on the CRI socket (`server/inspect.go`),
+ * because CRI has no such call. CRI-O thaws the processes and updates its state, so that exec and
+ * checkpoint work again.
  */
 export async function unpauseOverHttp(
   socketPath: string,
@@ -44,12 +45,12 @@ interface Answer {
 function get(socketPath: string, path: string, timeoutMs: number): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>()
   const fail = (error: Error & { readonly code?: unknown }) => {
-    // Another runtime than CRI-O speaks HTTP/2 only, or something else altogether.
+    // Runtimes other than CRI-O accept only HTTP/2, or another protocol.
     if (String(error.code).startsWith('HPE_')) resolve({ status: 404, text: '' })
     else reject(unreachable(error))
   }
   const signal = AbortSignal.timeout(timeoutMs)
-  // A connection of its own: CRI-O tells HTTP/1 from gRPC by the first bytes of each.
+  // Uses a connection of its own: CRI-O distinguishes HTTP/1 from gRPC by the first bytes.
   const call = request({ socketPath, path, agent: false, signal, headers: { host: 'localhost' } }, (response) => {
     let text = ''
     response.setEncoding('utf8')

@@ -3,21 +3,22 @@ import { RuntimeFailureError } from '../shared/errors.ts'
 import { readableText } from '../shared/readable-text.ts'
 import { classifyFailure, keptRuntimeText } from './failure-causes.ts'
 
-/** The end of the log is read: what CRIU failed at stands there. */
+/** Bytes read from the end of the log, which contains the error of CRIU. */
 const MAX_LOG_BYTES = 256 * 1024
 
-/** gRPC's UNKNOWN, with which a failed dump is answered. */
+/** gRPC status UNKNOWN, which runtimes report for a failed dump. */
 const UNKNOWN = 2
 
 export interface FailedDump {
   readonly containerId: string
-  /** A log that is older is of another dump. */
+  /** Start of the dump; an older log belongs to another dump. */
   readonly begunAt: Date
 }
 
 /**
- * containerd says of a failed dump no more than where CRIU's log is. Where the agent can see that file, the errors in
- * it name the cause; where it cannot, the failure stays as it is. CRI-O quotes the log by itself.
+ * Adds the errors of CRIU's log to a failed dump. containerd reports only the path of that log. If
+ * the agent can read the file, the errors in it determine the cause; otherwise the failure stays
+ * unchanged. CRI-O quotes the log by itself.
  */
 export async function explainFailedDump(failure: unknown, { containerId, begunAt }: FailedDump): Promise<unknown> {
   if (!(failure instanceof RuntimeFailureError) || failure.code !== 'CriuCannotDump') return failure
@@ -34,14 +35,17 @@ export async function explainFailedDump(failure: unknown, { containerId, begunAt
   })
 }
 
-/** Only the container's own log: the text may quote more than the runtime's own words. */
+/**
+ * Accepts only the log of this container, because the text may quote input from outside the
+ * runtime.
+ */
 function findLogPath(text: string, containerId: string): string | undefined {
   const path = /path= (\/\S+\/criu-dump\.log)$/.exec(text)?.[1]
   const folders = path?.split('/') ?? []
   return folders.at(-2) === containerId && !folders.includes('..') ? path : undefined
 }
 
-/** CRIU's lines of errors, in order; none where the file cannot be read, for whatever reason. */
+/** Reads the error lines of CRIU in order; empty if the file is not readable for any reason. */
 async function readErrors(path: string, begunAt: Date): Promise<string[]> {
   try {
     await using file = await openNoFollow(path)

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js'
 import { cutFromMiddle } from '../shared/cut-text.ts'
 
-/** What a runtime answered: the gRPC status and its text. */
+/** A failed call's gRPC status and text. */
 export interface RuntimeAnswer {
   readonly code: number
   readonly text: string
@@ -9,9 +9,9 @@ export interface RuntimeAnswer {
 
 export interface FailureCause {
   readonly code: FailureCode
-  /** One sentence: what is the case. */
+  /** The cause in one sentence. */
   readonly cause: string
-  /** The next step for whoever asked. */
+  /** The next step for the caller. */
   readonly hint: string
 }
 
@@ -44,22 +44,23 @@ export type FailureCode =
   | 'Unclassified'
 
 interface Row extends FailureCause {
-  /** Only for these gRPC codes; without it, for any. */
+  /** gRPC codes that the row applies to; absent for all. */
   readonly grpc?: readonly number[]
-  /** Only for this text; without it, for any. */
+  /** Text that the row applies to; absent for any. */
   readonly text?: RegExp
 }
 
-/** Who may have paused a container, and how it is resumed. */
+/** Explains who may have paused a container, and how to resume it. */
 export const PAUSED_HINT =
   'Somebody may have paused it by hand (containerd: ctr tasks pause, CRI-O: /pause), another tool may be taking a checkpoint of it, or a checkpoint of the kubelet went past its deadline. Wait for it to end, or resume the container on the node (containerd: ctr -n k8s.io tasks resume ID; CRI-O: curl --unix-socket /run/crio/crio.sock http://localhost/unpause/ID), and ask again.'
 
-/** The most of a runtime's text that is kept: CRI-O quotes whole log files. */
+/** Bytes kept of a runtime's text; CRI-O quotes whole log files. */
 const MAX_TEXT_BYTES = 8 * 1024
 
 /**
- * Read top down, first match wins. Nearly every real failure comes as `Unknown`, so the text decides; what is more
- * special stands higher. Each pattern is the stable part of a text seen in the runtimes (`test/runtime/failure-causes`).
+ * Causes in decreasing order of specificity; the first match counts. Nearly all real failures have
+ * the status `Unknown`, so the text decides. Every pattern is the stable part of a text observed in
+ * the runtimes (`test/runtime/failure-causes`).
  */
 const ROWS: readonly Row[] = [
   {
@@ -251,7 +252,7 @@ const UNCLASSIFIED: FailureCause = {
   hint: "Read the runtime's own text in runtimeMessage and its log on the node.",
 }
 
-/** Names the cause of a runtime's failure. */
+/** Determines the cause of a runtime's failure. */
 export function classifyFailure(answer: RuntimeAnswer): FailureCause {
   const words = ownWords(answer.text)
   const row = ROWS.find(
@@ -261,19 +262,20 @@ export function classifyFailure(answer: RuntimeAnswer): FailureCause {
 }
 
 /**
- * What others chose, which may read like any cause: names, command lines (CRI-O shows its own, with `--file-locks` in
- * it) and paths. The lengths are bounded so that no text takes long.
+ * Text that does not come from the runtime and may resemble any cause: names, command lines (CRI-O
+ * shows its own, which contains `--file-locks`) and paths. The lengths are bounded to limit the
+ * matching time.
  */
 const FOREIGN_WORDS: readonly RegExp[] = [
   /\["(?:[^"\\]|\\.)*"(?: "(?:[^"\\]|\\.)*")*\]/g,
   /`(?:\/|runc |crun )[^`\n]*`/g,
   /(?<=\b(?:container|image|sandbox|pod) )"[^"\n]*"/g,
-  // Go's path errors: the path ends where the reason begins, whatever it holds.
+  // Go's path errors: the path ends where the reason begins, whatever characters it contains.
   /(?<=\b(?:open|write|read|stat|lstat|mkdir|rename|link|unlink|chmod|connect) )\/.{0,4096}?(?=: )/g,
   /(?<=^|[\s=(])\/[^\s"'`:,;)]+/gm,
 ]
 
-/** The text without them; that it names the log of a dump is told. */
+/** Removes text that does not come from the runtime, but keeps the mention of a dump log. */
 function ownWords(text: string): string {
   return FOREIGN_WORDS.reduce(
     (words, foreign) => words.replace(foreign, (match) => (match.endsWith('dump.log') ? 'dump.log' : '')),
@@ -281,7 +283,7 @@ function ownWords(text: string): string {
   )
 }
 
-/** The runtime's text as it is kept and shown. */
+/** Shortens the runtime's text to the form that is stored and shown. */
 export function keptRuntimeText(text: string): string {
   return cutFromMiddle(text, MAX_TEXT_BYTES)
 }

@@ -1,6 +1,9 @@
 import { statSync } from 'node:fs'
 
-/** Where runtimes put their CRI socket, the most common first; cri-dockerd is left out: it cannot checkpoint. */
+/**
+ * Usual paths of CRI sockets, the most common first. Sockets of cri-dockerd come last, because it
+ * cannot take checkpoints.
+ */
 export const KNOWN_SOCKETS: readonly string[] = [
   '/run/containerd/containerd.sock',
   '/run/crio/crio.sock',
@@ -12,7 +15,7 @@ export const KNOWN_SOCKETS: readonly string[] = [
   '/run/k3s/cri-dockerd/cri-dockerd.sock',
 ]
 
-/** The first of these paths that is a socket. */
+/** Returns the first of these paths that is a socket. */
 export function findSocket(paths: readonly string[] = KNOWN_SOCKETS): string | undefined {
   return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isSocket() === true)
 }

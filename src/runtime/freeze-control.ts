@@ -2,15 +2,21 @@ import { findFreezer, type CgroupFreezer } from './cgroup-freezer.ts'
 import type { ContainerRuntime, TaskState } from './container-runtime.ts'
 import { isNotPaused } from './cri-client.ts'
 
-/** `unknown`: nobody can tell now; that is never `running`. `gone`: the container runs no more. */
+/**
+ * `unknown`: the state cannot be determined now; never treat it as `running`. `gone`: the container
+ * is no longer running.
+ */
 export type FreezeState = 'running' | 'frozen' | 'gone' | 'unknown'
 
-/** Sees whether a container is frozen, which CRI hides, and brings it back. */
+/** Detects whether a container is frozen, which CRI hides, and resumes it. */
 export interface FreezeControl {
   look(containerId: string): Promise<FreezeState>
-  /** Whether nothing on this node could ever tell: there is no task API, and no cgroup of the container to be seen. */
+  /**
+   * Checks whether this node can never report a freeze: it has no task API and no readable cgroup
+   * of the container.
+   */
   isBlind(containerId: string): Promise<boolean>
-  /** Throws when it could not. Harmless for a container that runs. */
+  /** Resumes a container; throws if that fails. Has no effect on a running container. */
   resume(containerId: string): Promise<void>
 }
 
@@ -19,16 +25,17 @@ export interface FreezeControlOptions {
   readonly cgroupRoot: string
 }
 
-/** While CRIU works containerd may not get an answer from the shim, and says "unknown". */
+/** While CRIU works, containerd may receive no answer from the shim and report "unknown". */
 function fromTask(task: TaskState): FreezeState {
   if (task === 'paused' || task === 'pausing') return 'frozen'
   return task === 'running' ? 'running' : 'unknown'
 }
 
 /**
- * The runtime's own resume comes first: containerd's task API, CRI-O's `/unpause`. A raw thaw would let the processes
- * run while the runtime goes on thinking the container paused, and every exec or checkpoint would fail. What was thawed
- * like that is frozen again and resumed properly. The raw freezer is the last resort.
+ * Creates a control that prefers the runtime's own resume: containerd's task API or CRI-O's
+ * `/unpause`. After a direct thaw the runtime would still consider the container paused, and every
+ * exec or checkpoint would fail. A container thawed like that is frozen again and then resumed
+ * properly. The direct freezer is the last resort.
  */
 export function createFreezeControl({ runtime, cgroupRoot }: FreezeControlOptions): FreezeControl {
   return { look, isBlind, resume }
@@ -66,7 +73,7 @@ export function createFreezeControl({ runtime, cgroupRoot }: FreezeControlOption
     const answer = await runtime.unpause(containerId)
     if (answer === 'resumed') return
     if (answer === 'thawed') return unpauseThawed(containerId)
-    // Frozen, and the runtime knows of no pause: it was not the runtime that froze it.
+    // The container is frozen, but not by the runtime.
     await thaw(containerId)
   }
 
@@ -77,7 +84,10 @@ export function createFreezeControl({ runtime, cgroupRoot }: FreezeControlOption
     })
   }
 
-  /** Somebody wrote THAWED behind the runtime's back: only a container that is frozen again can be resumed. */
+  /**
+   * Freezes a container that was thawed without the runtime's knowledge, because only a frozen one
+   * can be resumed.
+   */
   async function whileFrozen(containerId: string, refusal: unknown, work: () => Promise<void>): Promise<void> {
     const container = await runtime.findContainer(containerId)
     const freezer = openFreezer(container?.cgroupsPath)

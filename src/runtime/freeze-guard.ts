@@ -5,26 +5,32 @@ import type { FreezeControl, FreezeState } from './freeze-control.ts'
 import { RecordedResume, type RecordResume } from './recorded-resume.ts'
 
 export interface FreezeWatchOptions {
-  /** Why the container is watched, for the log. */
+  /** Reason for the watch, for the log. */
   readonly reason: string
-  /** How long the abandoned dump may take from now on: as long as that, a pause is the dump's own. */
+  /** Longest remaining time of the abandoned dump; until then, a pause belongs to the dump. */
   readonly dumpMayTakeMs: number
   /**
-   * The runtime has answered that the dump failed, so the dump is over: the first look that says running ends the
-   * watch, and what is paused then is somebody else's. Without it the dump may go on unseen.
+   * True if the runtime reported that the dump failed, so that it is over. The watch then ends as
+   * soon as the container runs, and a later pause belongs to someone else. If false, the dump may
+   * continue unseen.
    */
   readonly isDumpOver?: boolean
-  /** What is recorded beside the container's id when it is resumed. */
+  /** Further fields for the record of a resume. */
   readonly about?: Readonly<Record<string, unknown>>
 }
 
-/** `left-frozen`: it could not be freed within the time; it is still counted by the look at every container. */
+/**
+ * `left-frozen`: the container could not be resumed in time. The scan of all containers still
+ * counts it.
+ */
 export type FreezeOutcome = 'never-frozen' | 'resumed-by-itself' | 'resumed' | 'gone' | 'left-frozen' | 'stopped'
 
 export interface FreezeWatch {
-  /** Resolves when the dump is over as far as can be seen: the container has run on for a moment, or has been freed. */
+  /**
+   * Resolves when the dump appears to be over: the container has run for a moment, or was resumed.
+   */
   readonly settled: Promise<FreezeOutcome>
-  /** Resolves when nobody need look any more. */
+  /** Resolves when the watch ends. */
   readonly ended: Promise<FreezeOutcome>
   stop(): void
 }
@@ -33,31 +39,35 @@ export interface FreezeGuardOptions {
   readonly control: Pick<FreezeControl, 'look' | 'resume'>
   readonly logger: Logger
   readonly onResumed: () => void
-  /** Told of each resume, before and after it. */
+  /** Called before and after every resume. */
   readonly record?: RecordResume
   readonly timing?: Partial<FreezeGuardTiming>
 }
 
 export interface FreezeGuardTiming {
   readonly pollMs: number
-  /** A container that has run for so long without a pause is through with its dump… */
+  /** Time without a pause after which the dump counts as over… */
   readonly quietMs: number
-  /** …but a freeze was seen to come later than that, so the look goes on for at least this long. */
+  /** …but a freeze can come later, so the watch lasts at least this long. */
   readonly watchMs: number
-  /** How long a runtime that does not answer, or refuses to resume, is asked again. */
+  /** Time for which an unresponsive runtime, or one that refuses to resume, is retried. */
   readonly giveUpMs: number
 }
 
 const TIMING: FreezeGuardTiming = { pollMs: 250, quietMs: 2_000, watchMs: 30_000, giveUpMs: 30 * 60_000 }
 
 /**
- * Watches containers whose dump ended badly or was given up, and resumes one that stays frozen. A watch is the time in
- * which a pause counts as ours, and exists only where the container was seen to run before its capture:
- * - The runtime answered that the dump failed: until the container is first seen to run.
- * - The dump was given up: for as long as it may take and at least half a minute, whatever is seen in between. Such a
- *   container looks running while CRIU holds it by ptrace, and the freeze may come seconds later. A pause that is
- *   younger than the dump may take is left alone: it ends by itself where all is well.
- * One resume ends it. A look that could not tell is never one that says running.
+ * Watches containers whose dump failed or was abandoned, and resumes one that stays frozen. Only
+ * during a watch does a pause count as caused by the agent. A watch requires that the container was
+ * running before its capture:
+ * - If the runtime reported that the dump failed, the watch ends once the container is first seen
+ * running.
+ * - If the dump was abandoned, the watch lasts as long as the dump may take, and at least half a
+ * minute. Such a container appears to run while CRIU holds it by ptrace, and the freeze may follow
+ * seconds later.
+ *
+ * A pause shorter than the dump may take is left alone, because it normally ends by itself. One
+ * resume ends the watch. A state that cannot be determined never counts as running.
  */
 export class FreezeGuard {
   readonly #control: Pick<FreezeControl, 'look' | 'resume'>
@@ -76,7 +86,7 @@ export class FreezeGuard {
     this.#timing = { ...TIMING, ...timing }
   }
 
-  /** A newer watch of the same container takes the place of the older. */
+  /** Watches a container. Replaces an earlier watch of the same container. */
   watch(containerId: string, options: FreezeWatchOptions): FreezeWatch {
     this.release(containerId)
     const stop = new AbortController()
@@ -90,7 +100,7 @@ export class FreezeGuard {
     return { settled: settled.promise, ended, stop: handle.stop }
   }
 
-  /** Aborted when the agent ends: what is not over by then is left to the next one. */
+  /** Aborts when the agent stops; the next start handles the remaining dumps. */
   get closed(): AbortSignal {
     return this.#closed.signal
   }
@@ -99,7 +109,7 @@ export class FreezeGuard {
     return this.#watches.has(containerId)
   }
 
-  /** Stops looking at this container: a new capture is about to pause it on purpose. */
+  /** Stops watching a container, because a new capture is about to pause it on purpose. */
   release(containerId: string): void {
     this.#watches.get(containerId)?.stop()
     this.#watches.delete(containerId)
@@ -116,7 +126,7 @@ export class FreezeGuard {
     { signal, settle }: { readonly signal: AbortSignal; readonly settle: (outcome: FreezeOutcome) => void },
   ): Promise<FreezeOutcome> {
     const { pollMs, quietMs, watchMs, giveUpMs } = this.#timing
-    /** A pause that lasts longer is not the dump's. */
+    /** A longer pause does not belong to the dump. */
     const patienceMs = isDumpOver ? quietMs : dumpMayTakeMs
     const control = this.#control
     const resume = new RecordedResume({
@@ -149,7 +159,8 @@ export class FreezeGuard {
       if (state === 'gone') return 'gone'
       if (state === 'running') {
         if (frozenSince !== undefined && outcome === 'never-frozen') outcome = 'resumed-by-itself'
-        // A resume that seemed to fail may have worked all the same: what is paused from now on is not ours.
+        // A resume that reported an error may still have worked, so a later pause is not caused by
+        // the agent.
         if (isDumpOver || resume.wasTried) return outcome
         frozenSince = undefined
         runningSince ??= now
@@ -172,7 +183,8 @@ export class FreezeGuard {
       }
       if (state === 'unknown') {
         runningSince = undefined
-        // Nobody can tell: the container is treated as settled after the time that the dump may take.
+        // The state is unknown: treat the container as settled after the time that the dump may
+        // take.
         if (now - begun >= Math.max(quietMs, dumpMayTakeMs)) settle(outcome)
       }
       if (now - begun >= Math.max(giveUpMs, 2 * dumpMayTakeMs)) return 'left-frozen'

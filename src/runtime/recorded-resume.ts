@@ -1,21 +1,23 @@
 import { errorText } from '../shared/errors.ts'
 import type { FreezeControl } from './freeze-control.ts'
 
-/** What goes on record of a resume: that it is about to be tried, and how that ended. */
+/** A custody record of a resume: before the attempt, or with its result. */
 export interface ResumeEntry {
   readonly containerId: string
-  /** Whose pause it was: `own`, left by a capture of this agent, or `foreign`. */
+  /** `own` if a capture of this agent left the pause, otherwise `foreign`. */
   readonly origin: 'own' | 'foreign'
   readonly outcome: 'intended' | 'done' | 'failed'
-  /** Why the container counts as left frozen. */
+  /** Reason why the container counts as left frozen. */
   readonly reason: string
   readonly frozenMs: number
   readonly error?: string
-  /** What else is known of the capture or the container. */
+  /** Further facts about the capture or the container. */
   readonly about?: Readonly<Record<string, unknown>>
 }
 
-/** Must return at once: a container is never kept frozen for the sake of an entry. */
+/**
+ * Records a resume. Must return immediately, so that no container stays frozen because of a record.
+ */
 export type RecordResume = (entry: ResumeEntry) => void
 
 export interface RecordedResumeOptions extends Pick<ResumeEntry, 'containerId' | 'origin' | 'reason' | 'about'> {
@@ -23,10 +25,10 @@ export interface RecordedResumeOptions extends Pick<ResumeEntry, 'containerId' |
   readonly record: RecordResume
 }
 
-/** Different failures of one resume that go on record; the log has the others. */
+/** Different failures recorded per resume; the log contains the others. */
 const MAX_ERRORS = 5
 
-/** Resumes one container. Attempts that fail alike again and again are recorded once. */
+/** Resumes one container. Records repeated failures with the same text only once. */
 export class RecordedResume {
   readonly #options: RecordedResumeOptions
   #attempts = 0
@@ -40,7 +42,7 @@ export class RecordedResume {
     return this.#attempts > 0
   }
 
-  /** Throws when the container could not be resumed. */
+  /** Resumes the container; throws if that fails. */
   async attempt(frozenMs: number): Promise<void> {
     const { control, containerId } = this.#options
     this.#attempts += 1

@@ -1,4 +1,4 @@
-/** The time, passed in so that tests can hold it still. */
+/** Provides the current time; tests pass one that stands still. */
 export interface Clock {
   readonly now: () => Date
 }

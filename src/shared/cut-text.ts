@@ -1,4 +1,7 @@
-/** Shortens a text to at most `maxBytes` of UTF-8, out of its middle: the beginning names the call, the end the cause. */
+/**
+ * Shortens a text to at most `maxBytes` of UTF-8 by cutting its middle: the beginning names the
+ * call, and the end the cause.
+ */
 export function cutFromMiddle(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text, 'utf8')
   if (bytes.length <= maxBytes) return text
@@ -8,7 +11,7 @@ export function cutFromMiddle(text: string, maxBytes: number): string {
   return wholeCharacters(bytes.subarray(0, head)) + mark + wholeCharacters(bytes.subarray(bytes.length - (room - head)))
 }
 
-/** Drops what the cut left of a character at either end. */
+/** Drops the partial characters that the cut left at either end. */
 function wholeCharacters(bytes: Buffer): string {
   return bytes.toString('utf8').replace(/^\ufffd+|\ufffd+$/g, '')
 }

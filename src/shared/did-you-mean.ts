@@ -1,6 +1,6 @@
-/** The candidate that was probably meant, or undefined when none is near. */
+/** Finds the candidate that the user probably meant; undefined if none is similar. */
 export function nearestName(name: string, candidates: readonly string[]): string | undefined {
-  // Beyond this no key can be near, and the comparison takes time in proportion to the length.
+  // No candidate is that long, and the comparison takes time proportional to the length.
   if (name.length > 100) return undefined
   const wanted = plain(name)
   const sameEnd = candidates.filter((candidate) => lastPart(candidate) === lastPart(name))
@@ -25,7 +25,7 @@ function lastPart(name: string): string {
   return plain(name.slice(name.lastIndexOf('.') + 1))
 }
 
-/** How many characters must be added, removed or changed to get from one text to the other. */
+/** Counts the characters to add, remove or change to turn one text into the other. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let line = 1; line <= from.length; line++) {

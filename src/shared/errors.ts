@@ -1,17 +1,17 @@
-/** What a failure carries for the person who has to act on it. */
+/** Details of a failure for the person who has to act on it. */
 export interface FailureDetails {
   /** Stable name, part of the API: clients and alerts match on it. */
   readonly code: string
-  /** The next step. */
+  /** The exact next step. */
   readonly hint?: string
-  /** The runtime's own words, already cut to a bounded length. */
+  /** The runtime's own text, already shortened to a bounded length. */
   readonly runtimeMessage?: string
-  /** Further fields of the answer, such as the id of the job that is in the way. */
+  /** Further fields of the response, such as the id of the conflicting job. */
   readonly extra?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
 }
 
-/** Base of all errors that a caller can do something about. Anything else that is thrown is a bug. */
+/** Base class of all errors that a caller can act on. Any other error is a bug. */
 export abstract class AgentError extends Error {
   readonly code: string
   readonly hint: string | undefined
@@ -28,34 +28,36 @@ export abstract class AgentError extends Error {
   }
 }
 
-/** The request or setting itself is wrong; repeating it will not help. */
+/** The request or setting is not valid. Repeating it does not help. */
 export class InvalidInputError extends AgentError {}
 
-/** What was asked for does not exist here. */
+/** The requested object does not exist on this node. */
 export class NotFoundError extends AgentError {}
 
-/** It exists, but is not in a state that allows this. */
+/** The object exists, but its state does not allow the action. */
 export class ConflictError extends AgentError {}
 
-/** It exists and is well asked for, but cannot be done with it: repeating the request will not help. */
+/**
+ * The request is valid, but the action is not possible on this object. Repeating it does not help.
+ */
 export class UnprocessableError extends AgentError {}
 
-/** Nobody knows who the caller is. */
+/** The caller has not authenticated. */
 export class NotAuthenticatedError extends AgentError {}
 
-/** The caller may not do this. */
+/** The caller lacks the permission. */
 export class NotAllowedError extends AgentError {}
 
-/** Not now: something that the agent depends on is missing, full or busy. */
+/** A dependency of the agent is missing, full or busy. Repeating the request later may help. */
 export class UnavailableError extends AgentError {}
 
-/** There is no room for it on the disk. */
+/** The disk has no space for the result. */
 export class OutOfSpaceError extends AgentError {}
 
-/** The runtime was asked and failed. */
+/** The container runtime reported a failure. */
 export class RuntimeFailureError extends AgentError {}
 
-/** Nobody is there any more to be answered; no fault of ours. */
+/** The caller disconnected before the response; not an error of the agent. */
 export class CallerLeftError extends Error {
   constructor(cause?: unknown) {
     super('the caller left', { cause })
@@ -63,12 +65,12 @@ export class CallerLeftError extends Error {
   }
 }
 
-/** The text of anything that was thrown. */
+/** Returns the message of any thrown value. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** Whether a system call failed with one of these codes (`ENOENT`, …). */
+/** Checks whether a system call failed with one of these codes (`ENOENT`, …). */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }

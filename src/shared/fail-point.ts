@@ -1,4 +1,4 @@
-/** The steps of a capture at which a test can let the agent die, as a power cut would. */
+/** Steps of a capture at which a test can kill the agent, as a power failure would. */
 export const FAIL_POINTS = [
   'capture.queued',
   'capture.admitted',
@@ -16,7 +16,7 @@ export const FAIL_POINTS = [
   'capture.recorded',
 ] as const
 
-/** The same for a sweep. */
+/** Steps of a sweep at which a test can kill the agent. */
 export const SWEEP_FAIL_POINTS = [
   'sweep.planned',
   'sweep.announced',
@@ -33,14 +33,17 @@ export type SweepFailPoint = (typeof SWEEP_FAIL_POINTS)[number]
 let armed: string | undefined
 let passesLeft = 0
 
-/** Only for tests, through `debug.failPoint`: the name of a point, and `-3` behind it for the third time it is passed. */
+/**
+ * Arms a fail point; for tests only, through `debug.failPoint`. A suffix such as `-3` delays it to
+ * the third pass.
+ */
 export function armFailPoint(text: string): void {
   const [name, pass] = text.split('-')
   armed = name
   passesLeft = Number(pass ?? 1)
 }
 
-/** Ends the process on the spot when this point is armed: no handler runs, nothing is flushed. */
+/** Kills the process immediately if this point is armed: no handler runs and nothing is flushed. */
 export function failPoint(name: FailPoint | SweepFailPoint): void {
   if (name !== armed) return
   passesLeft -= 1

@@ -1,16 +1,20 @@
-/** Devices, the kernel's own files, CRIU's settings, CRI-O's socket and storage are the same everywhere; so is the API. */
+/**
+ * Paths that are the same on every node, such as devices and the sockets of CRI-O, and paths of the
+ * API.
+ */
 const KNOWN_EVERYWHERE = /^\/(?:dev|proc|sys|etc\/criu|run\/crio|var\/lib\/containers\/storage|v1)\//
 
-// Each reads a character once, whatever stands behind it: what is a path of more than one part is looked at afterwards.
+// Patterns that read every character once, whatever follows. Paths with a single part are excluded
+// afterwards.
 const QUOTED = /(["'`])(\/[^"'`\n]*)\1/g
 const BARE = /(?<=^|[\s"'`([{=,:<])(?<!https?:)\/[^\s"'`:,;()[\]{}<>]*/gm
 
-/** A lone part, such as `/tmp`, says nothing of the node. */
+/** A single-part path, such as `/tmp`, reveals nothing about the node. */
 const SEVERAL_PARTS = /^\/+[^/]+\//
 
 /**
- * Text of runtimes and of the system for those who ask over the network: of a path of the node it keeps the last part,
- * which is enough to find it for who may look there. The log has it whole.
+ * Shortens node paths in runtime and system messages to their last part, for callers on the
+ * network. An administrator of the node can still find the file, and the log has the full path.
  */
 export function withoutHostPaths(text: string): string {
   return text

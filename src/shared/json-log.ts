@@ -6,28 +6,34 @@ import { escapeInJson } from './readable-text.ts'
 export interface JsonLogOptions {
   readonly level: string
   readonly node: string
-  /** Default: to standard output, before it returns. */
+  /** Writes a line; standard output, synchronously, by default. */
   readonly write?: (line: string) => void
 }
 
-/** One line of JSON for each event, on standard output. Names, texts and URLs in it were chosen by others. */
+/**
+ * Creates a logger that writes one JSON line per event to standard output. Escapes names, texts and
+ * URLs, because they come from outside.
+ */
 export function jsonLog(options: JsonLogOptions): Logger {
   return createPino(options)
 }
 
-/** Writes the last line of an agent that cannot start or go on: the code, the cause and the next step. */
+/**
+ * Writes the last line of an agent that cannot start or continue: the code, the cause and the next
+ * step.
+ */
 export function logFatal(options: Omit<JsonLogOptions, 'level'>, error: unknown): void {
   const log = createPino({ ...options, level: 'fatal' })
   if (error instanceof AgentError) {
     const { code, hint, extra, message } = error
-    // Further lines of a message are for people; the fields have the same.
+    // Further lines of the message are for people; the fields contain the same.
     log.fatal({ code, ...(hint !== undefined && { hint }), ...extra }, message.split('\n', 1)[0] ?? message)
   } else {
     log.fatal({ code: 'InternalError', hint: REPORT_HINT, err: error }, `Cannot go on: ${errorText(error)}`)
   }
 }
 
-/** The same for people. */
+/** Formats a fatal error as text for people. */
 export function fatalText(error: unknown): string {
   if (error instanceof AgentError) {
     const [first, ...more] = error.message.split('\n')

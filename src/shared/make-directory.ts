@@ -4,9 +4,11 @@ import { isSystemError } from './errors.ts'
 import { systemErrorReason } from './system-error.ts'
 
 /**
- * Makes the directory and those that are missing above it, for its owner only. One that is there stays as it is.
- * Throws the error of the call that failed. Node's own recursive mkdir never ends in a place such as /proc, where each
- * attempt says that the directory above is missing, and says ENOENT on a read-only file system.
+ * Creates a directory and its missing parents for the owner only. An existing directory stays
+ * unchanged. Throws the error of the failed call.
+ *
+ * Node.js's recursive mkdir never ends in a place such as /proc, where every attempt reports a
+ * missing parent. It also reports ENOENT for a read-only file system.
  */
 export function makeDirectory(path: string): void {
   try {
@@ -19,14 +21,14 @@ export function makeDirectory(path: string): void {
   }
 }
 
-/** Says why `makeDirectory` failed. */
+/** Explains why `makeDirectory` failed. */
 export function whyNotMade(error: unknown): string {
   return isSystemError(error, 'ENOENT')
     ? 'nobody can make directories in that place, such as /proc (ENOENT)'
     : systemErrorReason(error)
 }
 
-/** Says why nothing can be written into this directory, as the system does; undefined where it can. */
+/** Returns the system's reason why the directory is not writable; undefined if it is. */
 export function whyNotWritable(directory: string): string | undefined {
   try {
     accessSync(directory, constants.W_OK | constants.X_OK)

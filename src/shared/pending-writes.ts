@@ -1,12 +1,12 @@
 /**
- * Writes under way, each with a callback. A stream that is destroyed does not call back for all of them: then the rest
- * is failed from here, so that nobody waits for ever.
+ * Tracks writes that complete through a callback. A destroyed stream does not call back for all of
+ * them; `fail` rejects the others, so that no caller waits forever.
  */
 export class PendingWrites {
   readonly #rejects = new Set<(error: unknown) => void>()
   #failure: { readonly error: unknown } | undefined
 
-  /** Resolves or rejects with the callback that `begin` is given. */
+  /** Starts a write that settles through the callback passed to `begin`. */
   add(begin: (done: (error?: Error | null) => void) => void): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(asError(this.#failure.error))
     return new Promise<void>((resolve, reject) => {
@@ -19,7 +19,7 @@ export class PendingWrites {
     })
   }
 
-  /** Rejects what is under way and what comes later. */
+  /** Rejects all pending and all future writes. */
   fail(error: unknown): void {
     this.#failure ??= { error }
     for (const reject of this.#rejects) reject(error)

@@ -3,11 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface PollLoopOptions {
   /** Handles its own errors: one that escapes ends the loop and rejects `stop()`. */
   readonly poll: () => unknown
-  /** Time between the end of one call and the start of the next; a function is asked after each call. */
+  /**
+   * Time between the end of one call and the start of the next. A function is evaluated after each
+   * call.
+   */
   readonly intervalMs: number | (() => number)
 }
 
-/** Calls `poll` from `start()` until `stop()`, one call at a time. Does not keep the process alive. */
+/**
+ * Calls `poll` from `start()` until `stop()`, one call at a time. Does not keep the process alive.
+ */
 export class PollLoop {
   readonly #options: PollLoopOptions
   readonly #stop = new AbortController()
@@ -17,7 +22,7 @@ export class PollLoop {
     this.#options = options
   }
 
-  /** Aborts when the loop is stopped, for a call that takes long. */
+  /** Aborts when the loop stops, for calls that take long. */
   get signal(): AbortSignal {
     return this.#stop.signal
   }
@@ -26,7 +31,7 @@ export class PollLoop {
     this.#running ??= this.#run()
   }
 
-  /** Resolves when the call under way has ended. */
+  /** Stops the loop and waits for the current call. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#running

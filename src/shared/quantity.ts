@@ -1,6 +1,8 @@
 import { InvalidInputError } from './errors.ts'
 
-/** A text that is no quantity; `reason` alone is for messages that name the text themselves. */
+/**
+ * Reports a text that is not a quantity. `reason` suits messages that quote the text themselves.
+ */
 export class QuantityError extends InvalidInputError {
   readonly reason: string
 
@@ -17,8 +19,9 @@ export type DurationUnit = keyof typeof MILLIS
 const DURATION_UNITS = Object.keys(MILLIS) as DurationUnit[]
 
 /**
- * Parses `90s`, `10m`, `1h30m`, `14d`, `500ms` to milliseconds; the larger unit comes first, each at most once. The
- * message for a bare number suggests `usualUnit`: "14s" in place of "14d" would be a dangerous thing to suggest.
+ * Parses `90s`, `10m`, `1h30m`, `14d`, `500ms` to milliseconds. Larger units come first, each at
+ * most once. The message for a bare number suggests `usualUnit`, because "14s" instead of "14d"
+ * would be a dangerous suggestion.
  */
 export function parseDuration(text: string, usualUnit?: DurationUnit): number {
   const fail = (reason: string) => new QuantityError('duration', text, reason)
@@ -42,7 +45,7 @@ export function parseDuration(text: string, usualUnit?: DurationUnit): number {
   return millis
 }
 
-/** The shortest text that `parseDuration` reads back as the same number of milliseconds. */
+/** Formats milliseconds as the shortest text that `parseDuration` reads back unchanged. */
 export function formatDuration(millis: number): string {
   let text = ''
   let rest = millis
@@ -63,7 +66,7 @@ export function parseSize(text: string): number {
   const match = /^(\d+)(?:\.(\d{1,9}))?([kKMGTP]i?)?B?$/.exec(text)
   if (match === null) throw fail('it must be bytes, with or without a unit, such as "2GiB", "500M" or "4096"')
   const [, whole = '', decimals = '', unit = ''] = match
-  // In integers: 0.1 has no exact binary form, and a size is an exact number of bytes.
+  // Computed in integers, because 0.1 has no exact binary form and sizes are exact.
   const scaled = BigInt(whole + decimals) * unitBytes(unit)
   const divisor = 10n ** BigInt(decimals.length)
   if (scaled % divisor !== 0n) throw fail('it is not a whole number of bytes')
@@ -72,7 +75,10 @@ export function parseSize(text: string): number {
   return Number(bytes)
 }
 
-/** A text that `parseSize` reads back as the same number of bytes: the largest binary unit that divides it. */
+/**
+ * Formats bytes in the largest binary unit that divides them, so that `parseSize` reads the same
+ * number back.
+ */
 export function formatSize(bytes: number): string {
   for (const [power, unit] of [...BINARY_POWERS.entries()].toReversed()) {
     const size = 1024 ** (power + 1)
@@ -98,14 +104,14 @@ export function parsePercentage(text: string): number {
   return percent / 100
 }
 
-/** 0.85 is 85% and not 0.85%; 1 may be either. */
+/** Suggests a percentage for a bare number: 0.85 means 85%, and 1 may mean 1% or 100%. */
 function percentageMeant(text: string): string {
   const number = Number(text)
   if (number === 1) return ': "1%" or "100%"'
   return `, such as "${number > 0 && number < 1 ? formatPercentage(number) : `${text}%`}"`
 }
 
-/** A text that `parsePercentage` reads back as the same fraction. */
+/** Formats a fraction so that `parsePercentage` reads it back unchanged. */
 export function formatPercentage(fraction: number): string {
   return `${Number((fraction * 100).toFixed(6))}%`
 }

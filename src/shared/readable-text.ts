@@ -1,12 +1,14 @@
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-// Control characters, line ends, and what is invisible or reorders the text around it (format and ignorable characters).
+// Control characters, line breaks, and invisible characters or ones that reorder the text around
+// them.
 const UNREADABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\\]/gu
 
 /**
- * Text that others chose (names of pods, containers, images, files), as something that can be shown anywhere:
- * `\x1b`, `\u{202e}` for what cannot be seen, `\xff` for bytes that are no UTF-8, `\\` for a backslash.
- * Different bytes give different texts, so the result also serves as a key.
+ * Converts text from outside (names of pods, containers, images, files) to a form that is safe to
+ * display anywhere. Escapes invisible characters as `\x1b` or `\u{202e}`, bytes that are not UTF-8
+ * as `\xff`, and backslashes as `\\`. Different bytes give different texts, so the result also
+ * serves as a key.
  */
 export function readableText(bytes: Uint8Array): string {
   try {
@@ -16,7 +18,10 @@ export function readableText(bytes: Uint8Array): string {
   }
 }
 
-/** The same for text that is a JavaScript string already. */
+/**
+ * Converts a JavaScript string to a form that is safe to display, with the same escapes as
+ * `readableText`.
+ */
 export function escapeUnreadable(text: string): string {
   return text.replace(UNREADABLE, (character) => {
     if (character === '\\') return '\\\\'
@@ -25,12 +30,18 @@ export function escapeUnreadable(text: string): string {
   })
 }
 
-/** For text with escapes in it already, or with lines and tabs: those stay, and so do backslashes. */
+/**
+ * Escapes text that already contains escapes, line breaks or tabs; those and backslashes stay
+ * unchanged.
+ */
 export function escapeLines(text: string): string {
   return text.replace(UNREADABLE, (character) => (/[\\\n\t]/.test(character) ? character : escapeUnreadable(character)))
 }
 
-/** JSON that reads back as the same, with nothing in it that a terminal would follow. The end of its line stays. */
+/**
+ * Escapes JSON so that it parses to the same value and contains no terminal control sequences. The
+ * line break at its end stays.
+ */
 export function escapeInJson(json: string): string {
   return json.replace(UNREADABLE, (character) => {
     if (/[\\\n]/.test(character)) return character
@@ -38,7 +49,7 @@ export function escapeInJson(json: string): string {
   })
 }
 
-/** Keeps the parts that are UTF-8 and escapes each byte that is not. */
+/** Keeps the parts that are UTF-8 and escapes every other byte. */
 function readBytewise(bytes: Uint8Array): string {
   let text = ''
   let start = 0
@@ -59,8 +70,8 @@ function readBytewise(bytes: Uint8Array): string {
 }
 
 /**
- * The length of the UTF-8 sequence that begins here (RFC 3629); 0 where none does. To let the decoder find out takes a
- * thousand times as long for each byte that is none.
+ * Returns the length of the UTF-8 sequence at this position (RFC 3629), or 0 if there is none.
+ * Decoding would take a thousand times as long for every byte that is not UTF-8.
  */
 function sequenceLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0
@@ -68,7 +79,7 @@ function sequenceLength(bytes: Uint8Array, at: number): number {
   const length = first >= 0xf5 ? 0 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
   if (length === 0 || at + length > bytes.length) return 0
   const second = bytes[at + 1] ?? 0
-  // Neither longer than needed, nor half of a pair, nor beyond the last character.
+  // Rejects overlong encodings, surrogates, and values beyond the last character.
   if (second < (first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80)) return 0
   if (second > (first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf)) return 0
   for (let next = at + 2; next < at + length; next += 1) if (((bytes[next] ?? 0) & 0xc0) !== 0x80) return 0

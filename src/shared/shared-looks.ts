@@ -1,6 +1,7 @@
 /**
- * Looks at something outside of this process on behalf of callers who come at once, so that a crowd costs as much as two of
- * them. What a caller gets was begun after it asked: who comes while a look is under way gets the next one.
+ * Shares queries of an external system among concurrent callers, so that any number of them costs
+ * two queries. Every caller receives the result of a query that started after its call: a caller
+ * during a running query waits for the next one.
  */
 export class SharedLooks<Key, Value> {
   readonly #look: (key: Key) => Promise<Value>

@@ -6,17 +6,23 @@ interface Run<Result> {
   callers: number
 }
 
-/** Work that those who want the same at the same time do once. It ends with its last caller, and not before. */
+/**
+ * Runs work once for all concurrent callers with the same key. The work is aborted when its last
+ * caller leaves.
+ */
 export class SharedWork<Result> {
   readonly #runs = new Map<string, Run<Result>>()
-  /** Of those who would rather join a run than begin one. */
+  /** Callers that prefer joining a run to starting one. */
   readonly #hopeful = new Map<string, Set<AbortController>>()
 
   isRunning(key: string): boolean {
     return this.#runs.has(key)
   }
 
-  /** Joins the run of this key, or begins it. Rejects with CallerLeftError once `signal` aborts; the signal of `work` does when all have left. */
+  /**
+   * Joins the run of this key, or starts it. Rejects with CallerLeftError once `signal` aborts. The
+   * signal passed to `work` aborts when all callers have left.
+   */
   async join(key: string, work: (signal: AbortSignal) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     if (signal?.aborted === true) throw new CallerLeftError()
     const run = this.#runs.get(key) ?? this.#begin(key, work)
@@ -32,7 +38,7 @@ export class SharedWork<Result> {
     }
   }
 
-  /** Aborts once a run of this key begins, for what is done until then. */
+  /** Runs `work` with a signal that aborts once a run of this key starts. */
   async unlessBegun<Value>(key: string, work: (begun: AbortSignal) => Promise<Value>): Promise<Value> {
     const hope = new AbortController()
     const hopes = this.#hopeful.get(key) ?? new Set()
@@ -50,7 +56,7 @@ export class SharedWork<Result> {
     const result = work(ending.signal)
     const run = { result, ending, callers: 0 }
     this.#runs.set(key, run)
-    // Also where nobody is left to be told how it ended.
+    // Also handles a rejection when no caller is left.
     const forget = () => this.#forget(key, run)
     result.then(forget, forget)
     for (const hope of this.#hopeful.get(key) ?? []) hope.abort()

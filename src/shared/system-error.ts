@@ -1,6 +1,9 @@
 import { errorText } from './errors.ts'
 
-/** What an operator calls it; the system's own texts name a call and a path that the message has already. */
+/**
+ * Explanations for operators. The system's own messages repeat the call and the path that our
+ * messages already contain.
+ */
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or directory',
   EISDIR: 'it is a directory',
@@ -16,7 +19,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'the disk reports an input/output error',
 }
 
-/** Says why a system call failed, in words where its code is a known one. */
+/** Explains why a system call failed; a known code becomes a sentence. */
 export function systemErrorReason(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const reason = Object.hasOwn(REASONS, code) ? REASONS[code] : undefined

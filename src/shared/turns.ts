@@ -1,4 +1,4 @@
-/** Does what is asked about one thing one after the other, in the order in which it was asked. */
+/** Runs tasks with the same key one at a time, in the order of the calls. */
 export class Turns {
   readonly #last = new Map<string, Promise<void>>()
 

@@ -3,7 +3,7 @@ import { escapeUnreadable } from '../shared/readable-text.ts'
 import { engineCode, READ_COLUMNS, sourceCode, stateCode } from './checkpoint-row.ts'
 import { numberOfName } from './names.ts'
 
-/** What a list of checkpoints can be narrowed to; all that is given must hold. */
+/** Filter of a checkpoint list; all given conditions must hold. */
 export interface CheckpointFilter {
   readonly namespace?: string
   readonly pod?: string
@@ -13,14 +13,14 @@ export interface CheckpointFilter {
   readonly state?: string
   readonly identitySource?: string
   readonly pinned?: boolean
-  /** Why it was taken or why it is pinned, word for word. */
+  /** Exact reason of the capture or of the pin. */
   readonly reason?: string
   /** Exclusive. */
   readonly takenAfter?: Date
   /** Exclusive. */
   readonly takenBefore?: Date
   readonly minBytes?: number
-  /** Only what belongs to one of these namespaces, or to any, and does not merely claim to. */
+  /** Limits the list to archives with a trusted identity in one of these namespaces, or in any. */
   readonly belongsTo?: 'any' | readonly string[]
 }
 
@@ -31,7 +31,7 @@ export interface CheckpointOrder {
   readonly isDescending: boolean
 }
 
-/** Where a page ended: its last row's sort value and id. */
+/** End of a page: the sort value and id of its last row. */
 export interface CheckpointCursor {
   readonly value: string | number
   readonly id: string
@@ -46,7 +46,7 @@ export interface CheckpointQuery {
 
 export interface CheckpointPage {
   readonly items: readonly Checkpoint[]
-  /** How many come after these. */
+  /** Rows after this page. */
   readonly remaining: number
   /** Undefined on the last page. */
   readonly next: CheckpointCursor | undefined
@@ -61,10 +61,10 @@ export const SORT_COLUMNS = {
 
 /** One part of a filter. */
 export interface Condition {
-  /** The index that has its rows together, and its own column in it. */
+  /** Index that groups the matching rows and has the condition's column. */
   readonly index: string
   readonly isEquality: boolean
-  /** Answered from any of the indexes that hold an order. */
+  /** Condition that every index for a sort order can answer. */
   readonly sql: string
 }
 
@@ -75,13 +75,19 @@ export interface ListSql {
   readonly parameters: Parameters
 }
 
-/** A filter that leaves no more rows than this is answered by sorting them, not by a walk through the order asked for. */
+/** Rows up to which sorting is cheaper than scanning the index of the requested order. */
 export const FEW_ROWS = 2_000
 
-/** Up to here a page is near the beginning: what came before it is counted, not what follows. */
+/**
+ * Rows up to which a page counts as near the beginning; the rows before it are then counted instead
+ * of those after it.
+ */
 export const NEAR_ROWS = 20_000
 
-/** The filter in SQL. A range on the column of the order gives way to the cursor where both bound the same side. */
+/**
+ * Translates the filter to SQL. If a range and the cursor bound the same side of the sort column,
+ * only the cursor seeks.
+ */
 export function toConditions({ filter, order, after }: CheckpointQuery): ListSql {
   const conditions: Condition[] = []
   const parameters: Record<string, string | number> = {}
@@ -109,7 +115,7 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
   if (filter.reason !== undefined) {
     conditions.push({ index: indexOfOrder(order), isEquality: false, sql: HAS_REASON })
     parameters['reason'] = filter.reason
-    // The reason of a pin is kept as it is shown.
+    // Reasons of pins are stored in escaped form.
     parameters['shownReason'] = escapeUnreadable(filter.reason)
   }
   for (const { column, bounds } of RANGES) {
@@ -119,7 +125,7 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
       if (value === undefined) continue
       const isCursors =
         after !== undefined && SORT_COLUMNS[order.key] === column && order.isDescending === (side === 'upper')
-      // The plus sign keeps the planner from seeking with the bound, where the cursor does it better.
+      // The plus sign keeps the planner from seeking by the bound, where the cursor is better.
       parts.push(`${isCursors ? '+' : ''}${column} ${operator} :${key}`)
       parameters[key] = typeof value === 'number' ? value : value.getTime()
     }
@@ -130,8 +136,9 @@ export function toConditions({ filter, order, after }: CheckpointQuery): ListSql
 }
 
 /**
- * Which index answers the list; `countUpTo` says how many rows a condition leaves, as far as `FEW_ROWS` + 1. It is named
- * in the SQL, not left to the planner: without statistics that cannot know which one holds few rows.
+ * Chooses the index for the list. `countUpTo` returns how many rows match a condition, at most
+ * `FEW_ROWS` + 1. The SQL names the index, because the planner without statistics cannot know which
+ * one matches few rows.
  */
 export function chooseIndex(
   conditions: readonly Condition[],
@@ -142,7 +149,7 @@ export function chooseIndex(
   if (only === undefined) return ordered
   const isInOrder = order.key === 'takenAt' && only.isEquality
   if (isInOrder && conditions.every((other) => other === only || other.index === ordered)) return only.index
-  // In the default order nothing is ever sorted: those indexes are in that order themselves.
+  // The default order never needs sorting, because those indexes have that order.
   const candidates = conditions.filter(
     ({ index, isEquality }) => index !== ordered && (isEquality || order.key !== 'takenAt'),
   )
@@ -154,12 +161,12 @@ export function chooseIndex(
   return best.index
 }
 
-/** The index that holds the order, and in it every column that a list can be filtered by. */
+/** Names the index of a sort order, which contains every column that lists filter by. */
 export function indexOfOrder({ key }: CheckpointOrder): string {
   return `checkpoints_by_${SORT_COLUMNS[key]}`
 }
 
-/** The rows of a page. With `:afterValue` and `:afterId` where it is not the first one. */
+/** Selects the rows of a page. Every page but the first takes `:afterValue` and `:afterId`. */
 export function pageSql(
   conditions: readonly Condition[],
   { index, order, isFirst }: { readonly index: string; readonly order: CheckpointOrder; readonly isFirst: boolean },
@@ -174,15 +181,15 @@ export function pageSql(
     ORDER BY ${column} ${direction}, checkpoints.id ${direction} LIMIT :limit`
 }
 
-/** How many rows there are in all. Reads the index only. */
+/** Counts all matching rows. Reads only the index. */
 export function countSql(conditions: readonly Condition[], index: string | undefined): string {
   const all = conditions.map(({ sql }) => sql)
   return `SELECT count(*) AS rows FROM checkpoints ${index === undefined ? '' : `INDEXED BY ${index}`} ${where(all)}`
 }
 
 /**
- * How many rows there are behind the cursor. In two ranges, since SQLite checks a comparison of pairs once more on every
- * row, which takes five times as long as the walk itself.
+ * Counts the rows after the cursor, in two ranges. SQLite rechecks a comparison of pairs on every
+ * row, which takes five times as long as the scan itself.
  */
 export function countBehindSql(
   conditions: readonly Condition[],
@@ -197,8 +204,8 @@ export function countBehindSql(
 }
 
 /**
- * How many rows there are up to the cursor, its own included, and how many of them the filter leaves; as far as
- * `NEAR_ROWS` + 1 rows.
+ * Counts the rows up to and including the cursor, and how many of them match the filter; stops
+ * after `NEAR_ROWS` + 1 rows.
  */
 export function countBeforeSql(conditions: readonly Condition[], order: CheckpointOrder): string {
   const column = SORT_COLUMNS[order.key]
@@ -208,7 +215,7 @@ export function countBeforeSql(conditions: readonly Condition[], order: Checkpoi
      WHERE (${column}, checkpoints.id) ${order.isDescending ? '>=' : '<='} (:afterValue, :afterId) LIMIT ${NEAR_ROWS + 1})`
 }
 
-/** How many rows the condition leaves, if not more than `FEW_ROWS`. */
+/** Counts the rows that match the condition, stopping after `FEW_ROWS` + 1. */
 export function countUpToSql({ index, sql }: Condition): string {
   return `SELECT count(*) AS rows FROM
     (SELECT 1 FROM checkpoints INDEXED BY ${index} WHERE ${sql} LIMIT ${FEW_ROWS + 1})`

@@ -9,7 +9,7 @@ import type { IdentitySource } from '../checkpoint/identity.ts'
 import type { Problem } from '../checkpoint/problem.ts'
 import { NAME_COLUMNS, numberOfName } from './names.ts'
 
-/** A row of the table as it is written. */
+/** A row of the table as written. */
 export interface CheckpointRow {
   readonly id: bigint
   readonly state: number
@@ -34,10 +34,12 @@ export interface CheckpointRow {
   readonly details: string
 }
 
-/** The same as it is read: the id in words, and nothing that only plans and filters go by. */
+/**
+ * A row as read: with a hexadecimal id, and without the columns that only plans and filters use.
+ */
 export type StoredCheckpoint = Omit<CheckpointRow, 'id' | 'modified_at' | 'pin_reason'> & { readonly id: string }
 
-/** Every column, so that a row that lacks one does not compile. */
+/** All columns; a row without one of them does not compile. */
 const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   id: true,
   state: true,
@@ -62,19 +64,22 @@ const COLUMNS: Readonly<Record<keyof CheckpointRow, true>> = {
   details: true,
 }
 
-/** What is written into each column; a name must be among the names by then. */
+/** SQL expression for each column. The names of the row must be in the table of names first. */
 export const WRITTEN_VALUES: ReadonlyMap<string, string> = new Map([
   ...Object.keys(COLUMNS).map((column) => [column, `:${column}`] as const),
   ...NAME_COLUMNS.map((column) => [`${column}_number`, numberOfName(`:${column}`)] as const),
 ])
 
-/** What a SELECT names to get a `StoredCheckpoint`. */
+/** Columns to select for a `StoredCheckpoint`. */
 export const READ_COLUMNS: string = Object.keys(COLUMNS)
   .filter((column) => column !== 'modified_at' && column !== 'pin_reason')
   .map((column) => (column === 'id' ? `printf('%016x', id) AS id` : column))
   .join(', ')
 
-/** Explanations of closed sets as numbers. They stand in the file: new ones are added, old ones never change. */
+/**
+ * Numbers for values of closed sets. They are stored in the file: add new ones, but never change
+ * old ones.
+ */
 const STATES: Readonly<Record<CheckpointState, number>> = {
   discovered: 0,
   hashing: 1,
@@ -89,22 +94,22 @@ const STATE_WORDS = byCode(STATES)
 const SOURCE_WORDS = byCode(SOURCES)
 const ENGINE_WORDS = byCode(ENGINES)
 
-/** The number of a word; one that no row has where the word is none of the set. */
+/** Converts a value to its number; values outside the set get one that no row has. */
 export const stateCode = (state: string): number => codeIn(STATES, state)
 export const sourceCode = (source: string): number => codeIn(SOURCES, source)
 export const engineCode = (engine: string): number => codeIn(ENGINES, engine)
 
-/** The words, back from their numbers. */
+/** Converts a number back to its value. */
 export const stateOf = (code: number): CheckpointState => wordIn(STATE_WORDS, code)
 export const sourceOf = (code: number): IdentitySource => wordIn(SOURCE_WORDS, code)
 export const engineOf = (code: number): Checkpoint['engine'] => wordIn(ENGINE_WORDS, code)
 
-/** The 64 bits of an id as SQLite holds them. Undefined for what is no id. */
+/** Converts an id to the signed 64 bits that SQLite stores; undefined if it is not an id. */
 export function idNumber(id: string): bigint | undefined {
   return /^[0-9a-f]{16}$/.test(id) ? BigInt.asIntN(64, BigInt(`0x${id}`)) : undefined
 }
 
-/** What no list filters by, kept as one text. */
+/** Fields that no list filters by, stored as one text. */
 interface Details {
   readonly problems: readonly Problem[]
   readonly containerId?: string
@@ -179,7 +184,10 @@ export function fromRow(row: StoredCheckpoint): Checkpoint {
   }
 }
 
-/** In milliseconds: the last part of a generation is the time of the last write in nanoseconds. */
+/**
+ * Extracts the modification time in milliseconds; the last part of a generation has it in
+ * nanoseconds.
+ */
 function modifiedAt(generation: string): number {
   return Number(generation.slice(generation.lastIndexOf(':') + 1, -6))
 }

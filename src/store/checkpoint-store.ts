@@ -30,12 +30,14 @@ import {
 } from './checkpoint-row.ts'
 import { Names } from './names.ts'
 
-/** The file of a checkpoint, and whose it is: all that its removal goes by. What is inside is the dear part of a row. */
+/**
+ * The file and owner of a checkpoint, as removal needs them, without the costly details of a row.
+ */
 export interface CheckpointFile extends Pick<
   Checkpoint,
   'id' | 'rawName' | 'fileName' | 'generation' | 'state' | 'sizeBytes' | 'sha256'
 > {
-  /** The one that it belongs to. */
+  /** Namespace with a trusted claim to the archive. */
   readonly namespace: string | undefined
 }
 
@@ -44,21 +46,27 @@ type StoredFile = Pick<
   'raw_name' | 'file_name' | 'generation' | 'state' | 'size_bytes' | 'sha256' | 'namespace' | 'is_believed'
 >
 
-/** What a rescan compares with the directory. */
+/** A known file that a rescan compares with the directory. */
 export interface KnownFile {
   readonly id: string
   readonly generation: string
   readonly state: CheckpointState
   readonly isPinned: boolean
-  /** It has a note, or nobody's claim to it is believed: that may change with its rights, and without its bytes. */
+  /**
+   * True if the archive has a note or no trusted identity. Both may change with its permissions
+   * while its content stays the same.
+   */
   readonly isDoubtful: boolean
 }
 
-/** Ids are kept as signed numbers of 64 bits. */
+/** Bounds of ids, which are stored as signed 64-bit numbers. */
 const LOWEST_ID = -(2n ** 63n)
 const HIGHEST_ID = 2n ** 63n - 1n
 
-/** The index of the archives on this node. The files stay the truth: every row can be made again from its file. */
+/**
+ * Index of the archives on this node. The files are authoritative: every row can be rebuilt from
+ * its file.
+ */
 export class CheckpointStore {
   readonly #database: Sqlite.Database
   readonly #names: Names
@@ -75,7 +83,9 @@ export class CheckpointStore {
   >
   readonly #namespaces: Sqlite.Statement<[], { namespace: string }>
   readonly #totals: Sqlite.Statement<[], { state: number; rows: number; bytes: number }>
-  /** Kept until the next write: at 100,000 rows adding them up takes longer than a list. */
+  /**
+   * Cached until the next write: at 100,000 rows, computing the totals takes longer than a list.
+   */
   #knownTotals: readonly { readonly state: number; readonly rows: number; readonly bytes: number }[] | undefined
 
   constructor(database: Sqlite.Database) {
@@ -113,7 +123,7 @@ export class CheckpointStore {
       SELECT state, count(*) AS rows, sum(size_bytes) AS bytes FROM checkpoints INDEXED BY checkpoints_state GROUP BY state`)
   }
 
-  /** All or none; what is there already is replaced. */
+  /** Saves all checkpoints or none, replacing existing rows. */
   saveAll(checkpoints: readonly Checkpoint[]): void {
     this.#knownTotals = undefined
     this.#database.transaction(() => {
@@ -125,7 +135,7 @@ export class CheckpointStore {
     })()
   }
 
-  /** False when the file is another one by now, or is not being hashed any more. */
+  /** Records the digest. Returns false if the file has changed or is no longer being hashed. */
   setHash(id: string, generation: string, sha256: string): boolean {
     const number = idNumber(id)
     if (number === undefined) return false
@@ -142,8 +152,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Answered are those that were known: forgetting another is no error, so a retry is safe. The row of a newer file of
-   * that name stays.
+   * Removes the rows of these files and returns the files that had one, so a retry is safe. Keeps
+   * the row of a newer file with the same name.
    */
   removeAll<File extends Pick<Checkpoint, 'id' | 'generation'>>(files: readonly File[]): readonly File[] {
     this.#knownTotals = undefined
@@ -155,7 +165,7 @@ export class CheckpointStore {
     )()
   }
 
-  /** Throws NotFoundError. */
+  /** Returns a checkpoint. Throws NotFoundError. */
   get(id: string): Checkpoint {
     const checkpoint = this.find(id)
     if (checkpoint !== undefined) return checkpoint
@@ -188,7 +198,10 @@ export class CheckpointStore {
     }
   }
 
-  /** What may have changed since the row was read; asked for once a file, so it reads no more than that. */
+  /**
+   * Returns the fields that may change after a row was read. Reads no more, because it runs once
+   * per file.
+   */
   findStanding(
     id: string,
   ): { readonly generation: string; readonly state: CheckpointState; readonly isPinned: boolean } | undefined {
@@ -198,8 +211,9 @@ export class CheckpointStore {
   }
 
   /**
-   * One page. A row that is there throughout, and whose sort value stays as it is, comes exactly once, whatever is added
-   * and removed between the pages. Rows with the same sort value are in an order of their own, always the same one.
+   * Returns one page. A row that exists throughout, with an unchanged sort value, appears exactly
+   * once, even if rows are added or removed between pages. Rows with equal sort values have a fixed
+   * order.
    */
   list(query: CheckpointQuery): CheckpointPage {
     const { order, after, limit } = query
@@ -220,7 +234,7 @@ export class CheckpointStore {
     })()
   }
 
-  /** All rows in pages, in an order of their own. */
+  /** Lists all rows in pages, in the order of their ids. */
   listKnown({ after, limit }: { readonly after: string | undefined; readonly limit: number }): readonly KnownFile[] {
     const last = after === undefined ? undefined : idNumber(after)
     if (last === HIGHEST_ID) return []
@@ -235,12 +249,15 @@ export class CheckpointStore {
       }))
   }
 
-  /** Every namespace that a row names. From one to the next in the index, however many rows each has. */
+  /**
+   * Lists the namespaces of all rows. Jumps from one to the next in the index, however many rows
+   * each has.
+   */
   namespaces(): string[] {
     return this.#namespaces.all().map(({ namespace }) => namespace)
   }
 
-  /** Some of them: to be called now and then. */
+  /** Removes some unused names; call it periodically. */
   forgetUnusedNames(count: number): void {
     this.#names.forgetUnused(count)
   }
@@ -258,7 +275,10 @@ export class CheckpointStore {
     return this.#knownTotals
   }
 
-  /** In the cheapest way: with at most one condition there is a short index to count all with, and most pages are near. */
+  /**
+   * Counts the rows after a page in the cheapest way. With at most one condition, a short index
+   * counts all rows, and most pages are near the beginning.
+   */
   #countBehind(
     { filter, order, after, limit }: CheckpointQuery,
     { next, index, shown }: { readonly next: CheckpointCursor; readonly index: string; readonly shown: number },
@@ -290,6 +310,6 @@ function cursorOf(row: StoredCheckpoint, { order }: CheckpointQuery): Checkpoint
 
 function cursorParameters(cursor: CheckpointCursor | undefined): Parameters {
   if (cursor === undefined) return {}
-  // An id that is none comes with a token that nobody gave out: any place will do.
+  // Only a forged token contains an invalid id, so any position will do.
   return { afterValue: cursor.value, afterId: idNumber(cursor.id) ?? 0n }
 }

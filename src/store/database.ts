@@ -15,8 +15,8 @@ export interface DatabaseOptions {
 }
 
 /**
- * Opens the index, which is a cache: a damaged one, or one of a newer agent, is set aside and begun anew.
- * The file is 0600 in a 0700 folder: it names what runs on the node.
+ * Opens the index, which is a cache: a damaged one, or one of a newer agent, is moved aside and
+ * rebuilt. The file has mode 0600 in a 0700 directory, because it names the workloads of the node.
  */
 export function openDatabase(options: DatabaseOptions): Sqlite.Database {
   const { file } = options
@@ -44,7 +44,7 @@ function open(file: string): Sqlite.Database {
     assertSchema(database)
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = NORMAL')
-    // In KiB; the kernel has the whole file in its own cache anyway.
+    // In KiB; the kernel caches the whole file anyway.
     database.pragma('cache_size = -2000')
     return database
   } catch (error) {
@@ -53,13 +53,19 @@ function open(file: string): Sqlite.Database {
   }
 }
 
-/** Opening reads the first page only, and a damaged one further in would fail a capture much later. */
+/**
+ * Checks the whole file. Opening reads only the first page, and damage elsewhere would fail a
+ * capture much later.
+ */
 function assertSound(database: Sqlite.Database): void {
   const found = database.pragma('quick_check(1)', { simple: true })
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { code: 'SQLITE_CORRUPT' })
 }
 
-/** Somebody may have dropped or changed a table: then every statement fails, at a time of its own. */
+/**
+ * Compares the schema with a fresh one. After a dropped or changed table, statements would fail at
+ * arbitrary times.
+ */
 function assertSchema(database: Sqlite.Database): void {
   const fresh = new Sqlite(':memory:')
   try {
@@ -72,14 +78,14 @@ function assertSchema(database: Sqlite.Database): void {
 }
 
 function schemaOf(database: Sqlite.Database): string {
-  // Tables that SQLite makes by itself, as for statistics, are its own business.
+  // Tables that SQLite creates by itself, such as those for statistics, are ignored.
   const entries = database
     .prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name")
     .all()
   return JSON.stringify(entries)
 }
 
-/** Makes the folder, or checks that nobody else can reach into it. */
+/** Creates a directory, or checks that no other user can access it. */
 export function makePrivateFolder(folder: string): void {
   try {
     makeDirectory(folder)
@@ -115,7 +121,7 @@ function closeToOthers(folder: string): void {
 
 function isBeyondRepair(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  // A plain SQL error at this point is a table that is missing or not ours: the file is of another program.
+  // A plain SQL error here means a missing or unknown table: the file belongs to another program.
   return (
     code.startsWith('SQLITE_CORRUPT') ||
     ['SQLITE_NOTADB', 'SQLITE_ERROR', 'NEWER_SCHEMA', 'SCHEMA_DIFFERS'].includes(code)

@@ -2,8 +2,9 @@ import type Sqlite from 'better-sqlite3'
 import { numberOfName } from './names.ts'
 
 /**
- * How long the pods of archives have been gone, on a clock that goes only while somebody sees that they are: so nothing
- * is written about those that stay gone, however many they are. To lose it only keeps archives longer.
+ * Records how long the pods of archives have been gone. Its clock advances only while the runtime
+ * confirms that they are, so pods that stay gone cause no writes, however many they are. Losing
+ * this data only keeps archives longer.
  */
 export class GonePodStore {
   readonly #database: Sqlite.Database
@@ -28,7 +29,7 @@ export class GonePodStore {
     this.#all = database.prepare('SELECT number, watched_ms - since_ms AS goneMs FROM gone_pods, gone_clock')
   }
 
-  /** These pods are there. Those that were gone and are not among them have been so for this much longer. */
+  /** Advances the clock, and removes the entries of pods that exist. */
   advance(there: ReadonlySet<string>, elapsedMs: number): void {
     this.#database.transaction(() => {
       for (const uid of there) this.#isBack.run(uid)
@@ -36,7 +37,10 @@ export class GonePodStore {
     })()
   }
 
-  /** Of the next so many pods that archives are of, those that are not there are gone. Answers where to go on. */
+  /**
+   * Marks the missing pods among the next `count` pods that have archives. Returns where to
+   * continue; undefined at the end.
+   */
   addGone(
     there: ReadonlySet<string>,
     { after, count }: { readonly after: number; readonly count: number },
@@ -48,7 +52,7 @@ export class GonePodStore {
     })()
   }
 
-  /** In milliseconds, by the number of the pod's UID. */
+  /** Returns milliseconds by the number of the pod's UID. */
   readAll(): ReadonlyMap<number, number> {
     return new Map(this.#all.all().map(({ number, goneMs }) => [number, goneMs]))
   }

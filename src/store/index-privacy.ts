@@ -2,13 +2,19 @@ import { chmodSync, lstatSync, type Stats } from 'node:fs'
 import { dirname } from 'node:path'
 
 export interface IndexPrivacy {
-  /** What others were allowed until now, by path. */
+  /** Files whose permissions were tightened, with their previous mode. */
   readonly tightened: readonly { readonly path: string; readonly mode: string; readonly owner: number }[]
-  /** Somebody removed or replaced the file under us: what we write is lost at the next start, which rebuilds it. */
+  /**
+   * True if the open file was removed or replaced. Its content is lost at the next start, which
+   * rebuilds the index.
+   */
   readonly isGone: boolean
 }
 
-/** The index names what runs on the node, so it stays 0600 in a 0700 folder while the agent runs, whoever changes that. */
+/**
+ * Restores the modes 0600 of the index and 0700 of its directory if anyone changed them, because
+ * the index names the workloads of the node.
+ */
 export function keepIndexPrivate(file: string, inode: number): IndexPrivacy {
   const paths = [dirname(file), file, `${file}-wal`, `${file}-shm`]
   const tightened = paths.flatMap((path) => {

@@ -7,13 +7,16 @@ import type {
   ContainerCapture,
 } from '../checkpoint/capture-job.ts'
 
-/** What is kept of a running capture for the next start of the agent, beside what is shown. */
+/** State of a running capture that the next start of the agent needs; it is not shown. */
 export interface CaptureTraces {
   readonly stagingId?: string
-  /** False when it was seen to run right before the dump: only then a pause may be ours to resume. */
+  /**
+   * False if the container was running right before the dump; only then may the agent resume a
+   * pause.
+   */
   readonly wasPaused?: boolean
   readonly dumpMayTakeMs?: number
-  /** The final name that is about to be given, and the inode that will have it. */
+  /** The final name about to be published, and the inode of its file. */
   readonly publishedName?: string
   readonly publishedInode?: number
 }
@@ -21,9 +24,9 @@ export interface CaptureTraces {
 /** A page of the list of jobs. */
 export interface JobPage {
   readonly limit: number
-  /** The last job of the page before. */
+  /** Last job of the previous page. */
   readonly before?: string
-  /** Only jobs of these; without it, of all. */
+  /** Namespaces to list; absent for all. */
   readonly namespaces?: readonly string[]
 }
 
@@ -69,14 +72,17 @@ interface CaptureRow {
   size_bytes: number | null
   taken_at: number | null
   failure: string | null
-  /** Its whole archive lies in staging. */
+  /** 1 if staging holds its complete archive. */
   is_held: number
 }
 
-/** Ended jobs beyond this number are forgotten, the oldest first; what became of an archive is in the custody log. */
+/** Ended jobs kept; the oldest are removed first. The custody log still records their archives. */
 const KEPT_JOBS = 10_000
 
-/** The captures that were asked for. Rows are written before what they announce is done, so a crash leaves a trace. */
+/**
+ * Stores requested captures. Rows are written before the action they announce, so that a crash
+ * leaves a trace.
+ */
 export class JobStore {
   readonly #database: Sqlite.Database
   readonly #keptJobs: number
@@ -168,7 +174,7 @@ export class JobStore {
     })()
   }
 
-  /** What is shown of one capture; its traces stay as they are. */
+  /** Saves the visible state of one capture and leaves its traces unchanged. */
   save(jobId: string, ordinal: number, capture: ContainerCapture): void {
     this.#upsertCapture.run(toRow(jobId, ordinal, capture))
   }
@@ -190,7 +196,7 @@ export class JobStore {
     return row === undefined ? undefined : toJob(row, this.#captures.all(row.id))
   }
 
-  /** Newest first; ids are in the order of time. */
+  /** Lists jobs, newest first; ids sort by time. */
   list({ limit, before = '~', namespaces }: JobPage): { jobs: CaptureJob[]; remaining: number } {
     const names = namespaces && JSON.stringify(namespaces)
     const rows =
@@ -205,7 +211,7 @@ export class JobStore {
     return { jobs: rows.map((row) => toJob(row, captures.get(row.id) ?? [])), remaining: counted?.jobs ?? 0 }
   }
 
-  /** Each that a job is of, once. */
+  /** Lists the namespaces of all jobs. */
   namespaces(): string[] {
     return this.#namespaces.all().map(({ namespace }) => namespace)
   }
@@ -214,12 +220,12 @@ export class JobStore {
     return this.#withJobs(this.#unfinished.all())
   }
 
-  /** Ended, with a whole archive that could not be published and lies in staging. */
+  /** Lists ended captures whose complete archive could not be published and is still in staging. */
   listHeld(): UnfinishedCapture[] {
     return this.#withJobs(this.#held.all())
   }
 
-  /** The capture that made this staging directory, whether it has ended or not. */
+  /** Finds the capture that created this staging directory, whether it has ended or not. */
   findByStagingId(
     stagingId: string,
   ): { readonly jobId: string; readonly containerId: string; readonly dumpMayTakeMs: number | undefined } | undefined {
@@ -239,12 +245,15 @@ export class JobStore {
     return row === undefined ? undefined : { id: row.checkpoint_id, takenAt: new Date(row.taken_at) }
   }
 
-  /** Whether any capture is known: without one, nobody need be asked for the one of a file. */
+  /** Checks whether any capture is known; without one, no file needs a lookup. */
   hasCaptures(): boolean {
     return this.#any.get() !== undefined
   }
 
-  /** The capture that left this file behind (same name, same inode, same size), and why its job was asked for. */
+  /**
+   * Finds the capture that created this file (same name, inode and size), with the reason of its
+   * job.
+   */
   findCaptureOf(file: {
     readonly checkpointId: string
     readonly inode: number
@@ -256,7 +265,7 @@ export class JobStore {
     return { ...toCapture(row), ...(reason !== undefined && { reason }) }
   }
 
-  /** The longest that a dump has taken on this node; 0 before the first. */
+  /** Returns the longest duration of a dump on this node; 0 before the first. */
   longestDumpMs(): number {
     return this.#longest.get()?.millis ?? 0
   }

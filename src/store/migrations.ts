@@ -1,6 +1,6 @@
 import type Sqlite from 'better-sqlite3'
 
-/** One entry a version; an entry that has been released is never changed. */
+/** One entry per schema version. Never change a released entry. */
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE jobs (
      id TEXT PRIMARY KEY,
@@ -37,9 +37,9 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX captures_unfinished ON captures (state) WHERE state IN ('queued', 'running', 'sealing');
    CREATE INDEX captures_taken ON captures (namespace, pod, container, pod_uid, taken_at) WHERE state = 'succeeded';`,
 
-  // A filter has an index with its rows in the default order, and each order one that holds every filter, so no list
-  // reads the table to find its rows. Names stand there as a short code of their digest: with the names themselves the
-  // indexes are twice the size, and so is the time to write and to walk them.
+  // Every filter has an index in the default order, and every order has an index with all filter
+  // columns, so no list reads the table to find its rows. Indexes contain names as a short code of
+  // their digest: full names would double their size, and the time to write and scan them.
   `CREATE TABLE checkpoints (
      id INTEGER NOT NULL UNIQUE,
      state INTEGER NOT NULL,
@@ -81,7 +81,8 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX checkpoints_by_file_name ON checkpoints (file_name, id, taken_at, size_bytes,
      namespace_code, pod_code, pod_uid_code, container_code, state, engine, identity_source, pinned);`,
 
-  // How long pods have been seen to be gone, counted only while the runtime answered; and the last sweeps.
+  // Time for which pods have been gone, counted only while the runtime answered, and the last
+  // sweeps.
   `CREATE TABLE gone_pods (
      pod_uid TEXT PRIMARY KEY,
      gone_ms INTEGER NOT NULL
@@ -91,9 +92,9 @@ const MIGRATIONS: readonly string[] = [
      report TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
 
-  // A name stands once in a table of its own, and indexes hold its number: unlike a code it is one name's alone, so that
-  // nothing has to look at the names behind it. With what a plan goes by in one index too, a plan reads no row but
-  // those that it removes.
+  // Names are stored once in a table of their own, and indexes contain their numbers. Unlike a
+  // code, a number identifies one name, so no query compares names. One index also contains all
+  // columns of a plan, so that a plan reads only the rows that it removes.
   `CREATE TABLE names (
      number INTEGER PRIMARY KEY,
      name TEXT NOT NULL UNIQUE
@@ -146,7 +147,7 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX checkpoints_by_file_name ON checkpoints (file_name, id, taken_at, size_bytes, namespace_number,
      pod_number, pod_uid_number, container_number, state, engine, identity_source, pinned, is_believed);`,
 
-  // Why an archive was taken and why it is pinned, to find it by. Few rows have a reason.
+  // Reasons of captures and pins, as columns for filters. Few rows have one.
   `ALTER TABLE checkpoints ADD COLUMN reason TEXT;
    ALTER TABLE checkpoints ADD COLUMN pin_reason TEXT;
    UPDATE checkpoints SET pin_reason = json_extract(details, '$.pin.reason') WHERE pinned = 1;
@@ -157,8 +158,8 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX checkpoints_reason ON checkpoints (reason, id) WHERE reason IS NOT NULL;
    CREATE INDEX checkpoints_pin_reason ON checkpoints (pin_reason, id) WHERE pin_reason IS NOT NULL;`,
 
-  // A job has the namespace of its pod, so that a page of those that a caller may see is found without the others. A
-  // capture whose whole archive could not be published is known by that until it is.
+  // Jobs have the namespace of their pod, so that a page of a caller's jobs is found without
+  // reading others. A flag marks captures whose complete archive is not published yet.
   `ALTER TABLE jobs ADD COLUMN namespace TEXT NOT NULL DEFAULT '';
    UPDATE jobs SET namespace =
      coalesce((SELECT namespace FROM captures WHERE job_id = jobs.id ORDER BY ordinal LIMIT 1), '');
@@ -167,7 +168,7 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX captures_held ON captures (is_held) WHERE is_held = 1;`,
 ]
 
-/** Brings the schema up to date. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */
+/** Updates the schema. Throws an error with code NEWER_SCHEMA for a database of a newer agent. */
 export function migrate(database: Sqlite.Database, newest = MIGRATIONS.length): void {
   database.pragma('foreign_keys = ON')
   const version = Number(database.pragma('user_version', { simple: true }))

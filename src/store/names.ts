@@ -1,25 +1,25 @@
 import type Sqlite from 'better-sqlite3'
 
-/** The columns with a name in them that rows are found by; its number stands in a column of its own. */
+/** Columns with names that lists filter by; a second column contains the number of each name. */
 export const NAME_COLUMNS = ['namespace', 'pod', 'pod_uid', 'container'] as const
 
 export type NamesOfRow = Readonly<Record<(typeof NAME_COLUMNS)[number], string | null>>
 
-/** In SQL. NULL where no row has the name. */
+/** Returns the SQL expression for a name's number; NULL if the name is unknown. */
 export function numberOfName(name: string): string {
   return `(SELECT number FROM names WHERE name = ${name})`
 }
 
-/** The names in the index, each once, with a number that is its alone (decision 14). */
+/** Stores every name of the index once, with a unique number. */
 export class Names {
   readonly #add: Sqlite.Statement<[NamesOfRow]>
   readonly #last: Sqlite.Statement<[], number | null>
   readonly #forget: Sqlite.Statement<[{ from: number; to: number }]>
-  /** The highest number that was looked at. */
+  /** Highest number checked so far. */
   #seen = 0
 
   constructor(database: Sqlite.Database) {
-    // A name that is there already is passed over, and one that is not known too.
+    // Ignores names that exist already, and NULL.
     this.#add = database.prepare(
       `INSERT OR IGNORE INTO names (name) VALUES ${NAME_COLUMNS.map((column) => `(:${column})`).join(', ')}`,
     )
@@ -36,7 +36,10 @@ export class Names {
     this.#add.run(row)
   }
 
-  /** Some of those that no row has any more, each time after the last ones: names are many, and cost little. */
+  /**
+   * Removes unused names among the next `count` numbers. Names are many and take little space, so
+   * there is no hurry.
+   */
   forgetUnused(count: number): void {
     const from = this.#seen >= (this.#last.get() ?? 0) ? 0 : this.#seen
     this.#seen = from + count

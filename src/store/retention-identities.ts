@@ -1,6 +1,6 @@
 import { sourceOf } from './checkpoint-row.ts'
 
-/** Whose an archive is, as far as retention goes by it. */
+/** The part of an identity that retention uses. */
 export interface RetentionIdentity {
   readonly namespace: string | undefined
   readonly pod: string | undefined
@@ -11,16 +11,16 @@ export interface RetentionIdentity {
 
 type NameOf = (number: number) => string | undefined
 
-/** In numbers of names. */
+/** An identity as numbers of names. */
 export interface IdentityColumns {
   readonly namespace: number | null
   readonly pod: number | null
   readonly container: number | null
-  /** The source, and in its lowest bit whether it is believed. */
+  /** The source, with the trust flag in the lowest bit. */
   readonly claim: number
 }
 
-/** Each once, however many archives are of it. */
+/** Stores every identity once, however many archives share it. */
 export class RetentionIdentities {
   readonly #identities: RetentionIdentity[] = []
   readonly #names = new Map<number, string>()
@@ -29,7 +29,7 @@ export class RetentionIdentities {
   readonly #containers: Pairs
   readonly #pods: Pairs
 
-  /** For so many rows at most. */
+  /** Creates a store for at most this many rows. */
   constructor(rows: number, nameOf: NameOf) {
     this.#nameOf = nameOf
     this.#homes = new Pairs(CLAIMS)
@@ -68,10 +68,10 @@ export class RetentionIdentities {
   }
 }
 
-/** More than any there is. */
+/** Upper bound of `claim`; no real value reaches it. */
 const CLAIMS = 256
 
-/** Pairs of whole numbers, numbered as they come: the first pair is 0, the next that differs 1. */
+/** Assigns consecutive numbers to distinct pairs of integers, starting at 0. */
 class Pairs {
   readonly #secondBelow: number
   readonly #numbers = new Map<number, number>()

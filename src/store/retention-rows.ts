@@ -5,8 +5,8 @@ import { RetentionTable, type RetentionColumns, type RetentionMoment, type Reten
 export type { RetentionMoment, RetentionRow } from './retention-table.ts'
 
 /**
- * Reads all rows of an index that somebody else has open and writes to, as they are at one moment. Their texts are read
- * when they are asked for, which only `use` may do; those are kept.
+ * Reads all rows of an index that another process may be writing, as of one moment. Texts are
+ * loaded on demand and cached, and only while `use` runs.
  */
 export function withRetentionRows<Result>(
   file: string,
@@ -25,12 +25,13 @@ function readAll(database: Sqlite.Database, moment: RetentionMoment): readonly R
   )
   const table = new RetentionTable(count, {
     moment,
-    // A join would look each row up once more.
+    // A join would look up every row again.
     goneMillis: new GonePodStore(database).readAll(),
     nameOf: (number) => name.get(number),
     textsOf: (rowId) => texts.get(rowId),
   })
-  // One index holds all of this, newest first: the rows themselves are ten times as much to read.
+  // One index contains all these columns, newest first. The rows themselves are ten times as much
+  // data.
   const rows = database
     .prepare<[], RetentionColumns>(
       `SELECT rowid, (id >> 32) & 0xffffffff, id & 0xffffffff, namespace_number, pod_number, container_number,

@@ -1,7 +1,7 @@
 import { engineOf, stateOf } from './checkpoint-row.ts'
 import { RetentionIdentities, type RetentionIdentity } from './retention-identities.ts'
 
-/** Of one archive, what retention goes by. */
+/** The fields of one archive that retention uses. */
 export interface RetentionRow {
   readonly id: string
   readonly fileName: string
@@ -11,18 +11,18 @@ export interface RetentionRow {
   readonly engine: ReturnType<typeof engineOf>
   readonly sizeBytes: number
   readonly takenAtMillis: number
-  /** When the file was last written, as its generation says. */
+  /** Modification time of the file, from its generation. */
   readonly modifiedAtMillis: number
   readonly isPinned: boolean
   readonly isInUse: boolean
-  /** Since when its pod has been seen to be gone. */
+  /** Time since which its pod is known to be gone. */
   readonly orphanSinceMillis: number | undefined
 }
 
-/** When rows are read, and what the index does not know of that moment. */
+/** The moment of reading, with facts that the index does not contain. */
 export interface RetentionMoment {
   readonly nowMillis: number
-  /** By id. */
+  /** Archives in use, by id. */
   readonly inUse: ReadonlySet<string>
 }
 
@@ -34,17 +34,20 @@ export type RetentionColumns = [
   pod: number | null,
   container: number | null,
   podUid: number | null,
-  /** Whether it is pinned, its engine and its state, a byte each; then the identity's source, and a bit if it is believed. */
+  /**
+   * One byte each for the pin, the engine and the state, then the identity source and the trust
+   * flag.
+   */
   marks: number,
   sizeBytes: number,
   takenAt: number,
   modifiedAt: number,
 ]
 
-/** What the rows refer to. */
+/** Lookups that the rows depend on. */
 export interface RetentionContext {
   readonly moment: RetentionMoment
-  /** For how long a pod has been seen to be gone, by the number of its UID. */
+  /** Time for which a pod has been gone, by the number of its UID. */
   readonly goneMillis: ReadonlyMap<number, number>
   readonly nameOf: (number: number) => string | undefined
   readonly textsOf: (rowId: number) => RowTexts | undefined
@@ -56,13 +59,13 @@ interface RowTexts {
 }
 
 /**
- * What was read of all archives, beside the heap: 100,000 rows as objects of their own are copied and marked over and
- * over, which takes longer than the plan.
+ * Stores the fields of all archives in typed arrays. With 100,000 objects on the heap, garbage
+ * collection would take longer than the plan.
  */
 export class RetentionTable {
   readonly #context: RetentionContext
   readonly #identities: RetentionIdentities
-  /** Read so far, by row. */
+  /** Texts loaded so far, by row. */
   readonly #texts = new Map<number, RowTexts>()
   readonly #rowIds: Float64Array
   readonly #idHigh: Uint32Array
@@ -74,7 +77,7 @@ export class RetentionTable {
   readonly #sizes: Float64Array
   readonly #taken: Float64Array
   readonly #modified: Float64Array
-  /** NaN: nobody has seen that its pod is gone. */
+  /** NaN if the pod is not known to be gone. */
   readonly #gone: Float64Array
   #count = 0
 
@@ -166,7 +169,7 @@ export class RetentionTable {
   }
 }
 
-/** A look at one row of the table. */
+/** A view of one row of the table. */
 class TableRow implements RetentionRow {
   readonly #table: RetentionTable
   readonly #at: number

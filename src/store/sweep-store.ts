@@ -1,9 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 
-/** Older ones are forgotten; what became of each archive is in the custody log. */
+/** Reports kept; the custody log still records every removal. */
 const KEPT = 500
 
-/** Reports of the last sweeps. Their ids are in the order in which they began. */
+/** Stores the reports of the last sweeps. Ids sort by start time. */
 export class SweepStore<Report> {
   readonly #database: Sqlite.Database
   readonly #insert: Sqlite.Statement<[{ id: string; report: string }]>
@@ -28,12 +28,12 @@ export class SweepStore<Report> {
     })()
   }
 
-  /** Newest first. */
+  /** Lists reports, newest first. */
   list({ limit, before }: { readonly limit: number; readonly before?: string }): {
     readonly reports: readonly Report[]
     readonly remaining: number
   } {
-    // Behind every id there is.
+    // Sorts after every id.
     const end = before ?? '~'
     const reports = this.#page.all({ before: end, limit }).map(({ report }) => JSON.parse(report) as Report)
     const all = this.#countBefore.get(end)?.rows ?? 0

@@ -1,15 +1,21 @@
-/** Memory for the small pieces of all that is being read at once; with more readers than it has room for each gets little, but some. */
+/**
+ * Buffer memory for all readers together. Once it is used up, every further reader still gets the
+ * smallest size.
+ */
 const BUDGET_BYTES = 16 * 1024 * 1024
 
 const LARGEST_BYTES = 128 * 1024
 const SMALLEST_BYTES = 16 * 1024
 
-/** A reader takes some tenth of what is left: a dozen have the largest pieces, and the next ones less and less. */
+/**
+ * Fraction of the remaining budget per piece. About a dozen readers get the largest pieces, and
+ * later ones smaller ones.
+ */
 const SHARE = 1 / 96
 
 let leftBytes = BUDGET_BYTES
 
-/** How large the pieces of one more reader may be, of which it has so many. `free` is to be called once. */
+/** Reserves buffers for a reader and returns their size. Call `free` exactly once. */
 export function takeShare(pieces: number): { readonly pieceBytes: number; readonly free: () => void } {
   const pieceBytes = Math.min(LARGEST_BYTES, Math.max(SMALLEST_BYTES, roundDown(leftBytes * SHARE)))
   leftBytes -= pieces * pieceBytes

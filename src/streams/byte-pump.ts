@@ -5,23 +5,27 @@ import type { ByteSink } from './byte-sink.ts'
 export interface PumpRequest {
   readonly source: ByteSource
   readonly first: number
-  /** Exclusive. */
+  /** Exclusive end position. */
   readonly end: number
   readonly sink: ByteSink
-  /** Throws when the bytes are not those any more that were promised. */
+  /** Throws if the file no longer holds the promised bytes. */
   readonly assertSame: () => void
-  /** What passes through a cipher or a packer is no faster in large pieces, and takes their room several times. */
+  /**
+   * True if the bytes pass through encryption or compression, which gain nothing from large pieces
+   * and multiply their memory.
+   */
   readonly isConverted?: boolean
-  /** Called with what was handed over so far. */
+  /** Called with the number of bytes in each piece that the sink has taken. */
   readonly onProgress?: (bytes: number) => void
 }
 
-/** Some are being sent while the next is read into. */
+/** Buffers per transfer: the next one is filled while the others are being sent. */
 const BUFFERS = 3
 
 /**
- * Large pieces are fast, but two hundred slow readers must not hold that much each: only who has taken a good deal in
- * little time gets them. What fits into the buffers of a connection says nothing yet.
+ * Piece sizes. Large pieces are fast, but hundreds of slow readers must not hold one each. A reader
+ * gets them only after taking many bytes quickly; the first bytes prove nothing, because they fit
+ * into the connection's buffers.
  */
 const LARGE_PIECE = 1024 * 1024
 const LARGE_CONVERTED_PIECE = 256 * 1024
@@ -33,8 +37,8 @@ const BYTES_BETWEEN_LOOKS = 16 * 1024 * 1024
 const MILLIS_BETWEEN_LOOKS = 1000
 
 /**
- * Moves bytes from a source to a sink in constant memory, as fast as the sink takes them. The last piece is handed over
- * only once the source is known to be what it was at the beginning. Rejects without ending the sink.
+ * Copies bytes from a source to a sink in constant memory, as fast as the sink accepts them. Sends
+ * the last piece only after checking that the source is unchanged. Rejects without ending the sink.
  */
 export async function pumpBytes(order: PumpRequest): Promise<void> {
   const share = takeShare(BUFFERS)
@@ -68,7 +72,7 @@ async function pump(order: PumpRequest, smallPiece: number): Promise<void> {
       looks.nextMs = performance.now() + MILLIS_BETWEEN_LOOKS
     }
     slot.written = send(slot, sink, bytesRead).then(() => onProgress?.(bytesRead))
-    // The turn of this buffer may come after another one has failed.
+    // This buffer may be reused only after another one has failed.
     slot.written.catch(() => undefined)
   }
   await Promise.all(slots.map(({ written }) => written))
@@ -77,7 +81,7 @@ async function pump(order: PumpRequest, smallPiece: number): Promise<void> {
 interface Slot {
   buffer: Buffer
   written: Promise<void>
-  /** What its last piece took to be sent. */
+  /** Time that sending the last piece took. */
   tookMs: number
 }
 
@@ -85,7 +89,7 @@ function newSlot(bytes: number): Slot {
   return { buffer: Buffer.allocUnsafeSlow(bytes), written: Promise.resolve(), tookMs: 0 }
 }
 
-/** Its buffer, in the size that suits the reader. */
+/** Returns the slot's buffer, resized if necessary. */
 function fit(slot: Slot, bytes: number): Buffer {
   if (slot.buffer.length !== bytes) slot.buffer = Buffer.allocUnsafeSlow(bytes)
   return slot.buffer
@@ -97,7 +101,7 @@ async function send(slot: Slot, sink: ByteSink, bytes: number): Promise<void> {
   slot.tookMs = performance.now() - begunMs
 }
 
-/** The source has fewer bytes than were promised. */
+/** Reports that the source has fewer bytes than promised. */
 export class SourceEndedError extends Error {
   constructor() {
     super('the content ends before its size')

@@ -1,12 +1,12 @@
-/** Where bytes go, one piece after the other. What was begun must be ended or closed. */
+/** Accepts bytes, one piece after another. The caller must end or close every sink. */
 export interface ByteSink {
   /**
-   * Takes the piece before it returns, and resolves when its buffer may be used again. The next one may be written
-   * before that.
+   * Consumes the piece before it returns, and resolves when the buffer may be reused. The caller
+   * may write the next piece earlier.
    */
   readonly write: (piece: Buffer) => Promise<void>
-  /** Resolves when all is handed over. */
+  /** Resolves when all bytes have been delivered. */
   readonly end: () => Promise<void>
-  /** Lets go of everything, without an end. */
+  /** Releases all resources without completing the output. */
   readonly close: () => void
 }

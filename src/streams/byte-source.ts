@@ -1,19 +1,25 @@
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 
-/** Bytes at any position. A decompressed stream is one too, as long as it is read from front to back. */
+/** Reads bytes at any position. A decompressed stream supports this only from front to back. */
 export interface ByteSource {
-  /** Undefined while the end of a stream has not been seen. */
+  /** Undefined until the end of a stream has been reached. */
   readonly sizeBytes: number | undefined
-  /** Whoever unpacks this throws a LargeWindowError where zstd wants a larger window than this. Absent: only the limit for all archives counts. */
+  /**
+   * Largest zstd window, as a logarithm, that may be decompressed without a permit; a larger one
+   * raises LargeWindowError. If absent, only the limit for all archives applies.
+   */
   readonly freeWindowLog?: number | undefined
-  /** Reads up to `length` bytes to `into[at]`; 0 only at the end. May give the number itself where it need not wait. */
+  /**
+   * Reads up to `length` bytes to `into[at]`; returns 0 only at the end. May return the number
+   * synchronously.
+   */
   readonly read: (into: Buffer, at: number, length: number, position: number) => number | Promise<number>
-  /** Lets go of what reading took; the file itself belongs to who opened it. */
+  /** Releases the resources of reading. The owner of the file closes the file itself. */
   readonly close?: () => void
 }
 
-/** A file that the caller opened, and measured with fstat: what grows meanwhile is not read. */
+/** Reads an open file up to its size at fstat; bytes appended later are not read. */
 export function fileSource(file: FileHandle, sizeBytes: number): ByteSource {
   return {
     sizeBytes,
@@ -24,12 +30,12 @@ export function fileSource(file: FileHandle, sizeBytes: number): ByteSource {
   }
 }
 
-/** The same without waiting, for a worker thread: a third of the time for a small file. */
+/** Reads an open file synchronously, for worker threads: small files take a third of the time. */
 export function descriptorSource(descriptor: number, sizeBytes: number): ByteSource {
   return { sizeBytes, read: (into, at, length, position) => readSync(descriptor, into, at, length, position) }
 }
 
-/** A part of another source, from its own beginning. */
+/** Returns a part of another source, with positions that start at 0. */
 export function sliceOf(
   source: ByteSource,
   { offset, sizeBytes }: { readonly offset: number; readonly sizeBytes: number },
@@ -44,7 +50,7 @@ export function sliceOf(
   }
 }
 
-/** Bytes that are in memory already. */
+/** Reads bytes that are already in memory. */
 export function bufferSource(bytes: Uint8Array): ByteSource {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return {

@@ -7,7 +7,7 @@ export type ContentCoding = 'gzip' | 'zstd'
 
 const OUTPUT_BYTES = 256 * 1024
 
-/** Compresses what is written on its way to `next`, fast rather than small. */
+/** Compresses bytes on their way to `next`, optimized for speed rather than size. */
 export function compressingSink(next: ByteSink, coding: ContentCoding): ByteSink {
   const packer = createPacker(coding)
   const pending = new PendingWrites()
@@ -35,7 +35,7 @@ function createPacker(coding: ContentCoding): Transform {
     coding === 'zstd'
       ? createZstdCompress({ chunkSize: OUTPUT_BYTES, params: { [constants.ZSTD_c_compressionLevel]: 1 } })
       : createGzip({ chunkSize: OUTPUT_BYTES, level: constants.Z_BEST_SPEED })
-  // Whoever reads it hears of it.
+  // The reader of this stream receives the error.
   packer.on('error', () => undefined)
   return packer
 }

@@ -3,38 +3,42 @@ import { isLimited, SCOPES, type Policy, type Rule, type Scope } from './policy.
 import { RuleBook } from './rules.ts'
 import { workloadOf } from './workload.ts'
 
-/** Archives that are counted together. */
+/** Archives that a limit counts together. */
 export interface Group {
   readonly name: string
-  /** Under which rules they are. */
+  /** Rules that apply to at least one of the archives. */
   readonly rules: readonly Rule[]
-  /** Whole ones, newest first. */
+  /** Complete archives, newest first. */
   readonly cases: readonly Candidate[]
 }
 
-/** Where archives of one identity belong; one object for all of them. */
+/** The rule and groups of all archives with the same identity; they share one object. */
 export interface Place {
-  /** Undefined: no rule is about it. */
+  /** Undefined if no rule matches. */
   readonly rule: Rule | undefined
-  /** Whose part of the disk it takes: a namespace, or what is only said to be one. */
+  /**
+   * Tenant whose disk usage the archives count toward: a namespace, or an unconfirmed claim to one.
+   */
   readonly tenant: string
-  /** One of each scope that is counted. */
+  /** One group per scope in use. */
   readonly groups: readonly Group[]
 }
 
-/** A limit that an archive is beyond. */
+/** A limit that an archive exceeds. */
 export interface Excess {
   readonly reason: Reason
-  /** The limit and what it was counted over, in words. */
+  /** The limit and the group it was counted over, as text. */
   readonly limit: string
-  /** Even what is kept goes. */
+  /** True if the limit also removes archives that a rule keeps. */
   readonly isStrong: boolean
 }
 
-/** One archive, and what has been found out about it so far. */
+/** One archive and the decisions about it so far. */
 export interface Candidate {
   readonly archive: PlannedArchive
-  /** Its place among the others. It may lie in the future, after the clock went back: ages are held down to 0. */
+  /**
+   * Sort key. It may lie in the future after the clock was set back; ages are then clamped to 0.
+   */
   readonly takenAtMillis: number
   readonly place: Place
   kept: readonly Reason[]
@@ -44,13 +48,13 @@ export interface Candidate {
 
 /** All archives of one plan. */
 export interface Candidates {
-  /** Newest first, also those from the future; the same order whatever order they came in. */
+  /** Newest first, including archives from the future; the order does not depend on the input's. */
   readonly cases: readonly Candidate[]
-  /** Of each scope that is counted. */
+  /** Groups of every scope in use. */
   readonly groups: ReadonlyMap<Scope, Iterable<Group>>
 }
 
-/** One for all: most archives stay without. */
+/** Empty list shared by all candidates, because most have no entries. */
 const NONE: readonly never[] = []
 
 export function openCases(archives: readonly PlannedArchive[], policy: Policy): Candidates {
@@ -64,14 +68,14 @@ export function openCases(archives: readonly PlannedArchive[], policy: Policy): 
     goes: false,
   }))
   cases.sort((a, b) => b.takenAtMillis - a.takenAtMillis || (a.archive.id < b.archive.id ? 1 : -1))
-  // One that may yet prove to be damaged takes no place from one that is known to be good.
+  // Archives that may still turn out to be damaged must not displace ones known to be good.
   const counted = cases.filter(({ archive }) => archive.state === 'ready')
   for (const { place } of counted) for (const group of place.groups) group.expect()
   for (const one of counted) for (const group of one.place.groups) group.add(one)
   return { cases, groups: places.groups }
 }
 
-/** While the groups are being filled. */
+/** A place whose groups are still being filled. */
 interface FillingPlace extends Place {
   readonly groups: readonly FillingGroup[]
 }
@@ -80,7 +84,10 @@ interface PlacedCase extends Candidate {
   readonly place: FillingPlace
 }
 
-/** There can be as many groups as archives, most of them with one or two: what grows takes room for seventeen. */
+/**
+ * Allocates its list at its final size. There may be as many groups as archives, most with one or
+ * two, and a growing array reserves seventeen slots.
+ */
 class FillingGroup implements Group {
   readonly name: string
   rules: readonly Rule[]
@@ -101,19 +108,25 @@ class FillingGroup implements Group {
     this.#expected += 1
   }
 
-  /** Not more of them than were expected. */
+  /** Adds a candidate; at most as many as were expected. */
   add(one: Candidate): void {
     if (this.#added === 0) this.cases = Array.from<Candidate>({ length: this.#expected })
     this.cases[this.#added++] = one
   }
 }
 
-/** What has a group in every plan: keeps are counted over the one, the disk's need is shared out over the other. */
+/**
+ * Scopes that every plan needs: keeps are counted over the first, and disk relief is shared out
+ * over the second.
+ */
 const ALWAYS: ReadonlySet<Scope> = new Set(['workloadContainer', 'namespace'])
 
 class Places {
   readonly #book: RuleBook
-  /** Archives of one identity usually share the object, and have one engine; where they do not, they only share less. */
+  /**
+   * Places by identity object, which archives of one identity and engine usually share. If they do
+   * not, only the sharing is lost.
+   */
   readonly #places = new Map<PlannedArchive['identity'], FillingPlace & Pick<PlannedArchive, 'engine'>>()
   readonly #scopes: readonly GroupsOfScope[]
   readonly #workloads = new Map<string, string>()
@@ -146,16 +159,22 @@ class Places {
   }
 }
 
-/** Whose archives are counted together. */
+/** Identity that determines which archives are counted together. */
 interface Owner {
-  /** What only claims to be somebody's is counted apart: else whoever writes claims could push that one's archives out. */
+  /**
+   * Owner of the archives. Untrusted claims are counted apart, so that a forged claim cannot
+   * displace the real owner's archives.
+   */
   readonly home: string
   readonly pod: string
   readonly workload: string
   readonly container: string
 }
 
-/** By the parts of their names, which are shared: names put together would have to be made and compared for each archive. */
+/**
+ * Finds groups by the parts of their names, which avoids building and comparing a full name for
+ * every archive.
+ */
 class GroupsOfScope {
   readonly all: FillingGroup[] = []
   readonly scope: Scope
