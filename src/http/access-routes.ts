@@ -8,7 +8,7 @@ import { readQuery } from './request-input.ts'
 
 const VERBS = ['get', 'list', 'watch', 'create', 'update', 'delete'] as const
 
-/** What the caller may do, so that it need not try. */
+/** Serves the caller's own permissions on this node, so that clients need not find out by trial. */
 export function accessRoutes(judge: Judge, { nodeName }: { readonly nodeName: string }): Router {
   const router = Router({ caseSensitive: true, strict: true })
 

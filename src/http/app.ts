@@ -30,15 +30,15 @@ export interface AppOptions {
   readonly logger: Logger
   readonly nodeName: string
   readonly access: Access
-  /** The one by which answers of `access` end. */
+  /** Clock for the expiry of access decisions. */
   readonly clock?: Clock
-  /** Without one everybody may begin as much as they like. */
+  /** Rate limits per user; requests without a limit here are unlimited. */
   readonly rates?: Partial<RateLimits>
-  /** Aborts when the agent begins to end: answers that go on for ever end then. */
+  /** Aborts when the agent starts to shut down; open-ended responses end then. */
   readonly ending?: AbortSignal
 }
 
-/** The HTTP API over these services. It listens on nothing: `listeners.ts` does. */
+/** Creates the HTTP API on top of these services. The app does not listen; `listeners.ts` does that. */
 export function createApp(services: HttpServices, options: AppOptions): Express {
   const { logger, nodeName, access, clock = systemClock, ending, rates: limits = {} } = options
   const judge = new Judge(access.authorizer, nodeName)
@@ -46,7 +46,7 @@ export function createApp(services: HttpServices, options: AppOptions): Express 
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
-  // Queries are read by `request-input.ts`, which knows what each route takes.
+  // `request-input.ts` parses queries because it knows the parameters of each route.
   app.set('query parser', false)
 
   app.use(requestLog(logger))
@@ -54,7 +54,7 @@ export function createApp(services: HttpServices, options: AppOptions): Express 
   if (access.isLoopbackOnly === true) app.use(loopbackGuard())
   app.use(requestTurns())
   app.use(kubeletRoutes(services.kubelet, { logger, rates, guard: kubeletGuard(access, judge) }))
-  // Nobody gets past it without the permission that the operation declares.
+  // From here on, every request has the permission that its operation declares.
   app.use(authorize({ access, judge, rates, services, clock }))
   app.use(operationsRoutes(services))
   app.use(nodeRoutes(services.node))

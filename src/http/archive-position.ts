@@ -8,16 +8,19 @@ const position = z.strictObject({ id: z.string(), generation: z.string(), skip: 
 
 export type ArchivePosition = z.infer<typeof position>
 
-/** How far a list was read that is made from an archive anew for each page. */
+/** Parses the `continue` token of a list that each page reads from the archive anew. */
 export const archivePosition = continueToken(position)
 
-/** Undefined on the last page. */
+/** Returns the `continue` token for the next page; undefined on the last page. */
 export function writePosition(checkpoint: Checkpoint, skip: number, remaining: number): string | undefined {
   if (remaining === 0) return undefined
   return writeToken({ id: checkpoint.id, generation: generationTag(checkpoint), skip } satisfies ArchivePosition)
 }
 
-/** Throws InvalidInputError for the position of another archive, ConflictError (`CheckpointChanged`) for another file. */
+/**
+ * Checks that a position still fits the checkpoint. Throws InvalidInputError if it belongs to another checkpoint, and
+ * ConflictError (`CheckpointChanged`) if the file has changed since.
+ */
 export function assertSameArchive(checkpoint: Checkpoint, { id, generation }: ArchivePosition): void {
   if (id !== checkpoint.id) {
     const reason = 'belongs to another checkpoint'

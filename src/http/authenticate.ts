@@ -6,7 +6,10 @@ import { NotAuthenticatedError } from '../shared/errors.ts'
 import { isLocalRoot, rememberPrincipal } from './caller.ts'
 import { certificatesOf } from './client-certificates.ts'
 
-/** Who asks, also noted with the request; undefined for nobody we know. Throws UnavailableError. */
+/**
+ * Authenticates the caller and remembers the principal for the request. Returns undefined if no credentials are
+ * accepted. Throws UnavailableError.
+ */
 export async function identify(req: IncomingMessage, access: Access): Promise<Identity | undefined> {
   if (isLocalRoot(req)) return { principal: LOCAL_ROOT, until: Number.POSITIVE_INFINITY }
   const identity = await access.authenticate(credentialsOf(req))
@@ -14,7 +17,7 @@ export async function identify(req: IncomingMessage, access: Access): Promise<Id
   return identity
 }
 
-/** The same, and NotAuthenticatedError for nobody. */
+/** Authenticates the caller. Throws NotAuthenticatedError if no credentials are accepted, and UnavailableError. */
 export async function identifyOrRefuse(req: IncomingMessage, access: Access): Promise<Identity> {
   const identity = await identify(req, access)
   if (identity !== undefined) return identity

@@ -31,13 +31,13 @@ export interface AuthorizeOptions {
   readonly clock: Clock
 }
 
-/** What a request was let in for. */
+/** The result of authorizing a request. */
 interface Grant {
   readonly judge: Judge
   readonly checkpoint?: Checkpoint
   readonly job?: CaptureJob
   readonly rows?: VisibleRows
-  /** Asks for it all once more; rejects where the caller would not be let in again. */
+  /** Authenticates and authorizes the request again; rejects if access is now denied. */
   readonly again: () => Promise<number>
   readonly until: number
 }
@@ -45,8 +45,8 @@ interface Grant {
 const grants = new WeakMap<IncomingMessage, Grant>()
 
 /**
- * Stands before every route but the kubelet's, and lets through what the operation's permission allows. The paths are
- * matched by the same router as the routes themselves; one that no operation has ends here.
+ * Guards every route except the kubelet's and admits requests that have the permission of their operation. The same
+ * kind of router as the routes' own matches the paths; a path without an operation is answered here.
  */
 export function authorize(options: AuthorizeOptions): RequestHandler {
   const { access } = options
@@ -65,40 +65,40 @@ export function authorize(options: AuthorizeOptions): RequestHandler {
     router.all(toPattern(path), refuseOthers(otherMethods(methodsOf(path))))
   }
   router.use(refuseOthers(unknownRoute()))
-  // Not the router itself: it has no routes that answer.
+  // Hides the router behind a function, because none of its routes sends a successful response.
   return (req, res, next) => router(req, res, next)
 }
 
-/** As `Allow` names them. */
+/** Lists the methods of a path for the `Allow` header. */
 function methodsOf(path: string): readonly string[] {
   return (['get', 'post', 'put', 'delete'] as const)
     .filter((method) => operationList.some((operation) => operation.path === path && operation.method === method))
     .flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
 }
 
-/** The checkpoint that the path names and the caller may see. */
+/** Returns the checkpoint in the path, after authorization. */
 export function permittedCheckpoint(req: IncomingMessage): Checkpoint {
   return present(grants.get(req)?.checkpoint)
 }
 
-/** The job that the path names and the caller may see. */
+/** Returns the capture job in the path, after authorization. */
 export function permittedJob(req: IncomingMessage): CaptureJob {
   return present(grants.get(req)?.job)
 }
 
-/** Which rows of this list the caller may see. */
+/** Returns the filter for the rows of this list that the caller may see. */
 export function visibleRows(req: IncomingMessage): VisibleRows {
   return present(grants.get(req)?.rows)
 }
 
-/** Throws NotAllowedError. */
+/** Checks a further permission in a namespace or on the whole node. Throws NotAllowedError. */
 export async function assertMayIn(req: IncomingMessage, verb: Verb, namespace: string): Promise<void> {
   const { judge } = present(grants.get(req))
   const wanted = { verb, isContent: false }
   await judge.assertAny(principalOf(req), judge.inNamespace(wanted, namespace), judge.onNode(wanted))
 }
 
-/** Ends the answer with `end` as soon as its caller would not be let in again; asked for the first time at `until`. */
+/** Reauthorizes a long response, first at `until`, and calls `end` as soon as access is denied. */
 export function whileAllowed(
   req: Request,
   res: Response,
@@ -108,12 +108,12 @@ export function whileAllowed(
   askAgain(res, Math.min(until, allowed.until), { again, end, clock })
 }
 
-/** `/v1/captures/:id`. The name of a member has slashes in it. */
+/** Converts a path template to an Express pattern such as `/v1/captures/:id`. Member names contain slashes. */
 function toPattern(path: string): string {
   return path.replace('{name}', '*name').replaceAll(/\{(\w+)\}/g, ':$1')
 }
 
-/** What a route asks for that the gate did not give: the route and its operation do not agree. */
+/** Returns the value, or throws if the route reads a grant that its operation does not declare. */
 function present<Value>(value: Value | undefined): Value {
   if (value === undefined) throw new Error('The operation of this route declares another permission')
   return value
@@ -129,7 +129,7 @@ function admit(
     const identity = await identifyOrRefuse(req, access)
     const identifyAgain = async () => {
       const now = await identify(req, access)
-      // The same token, and somebody else's by now: no, thank you.
+      // Rejects a token that now belongs to another user.
       if (now !== undefined && now.principal.user === identity.principal.user) return now
       throw new NotAuthenticatedError('Cannot go on: the credentials are not good any more', {
         code: 'Unauthenticated',
@@ -158,7 +158,7 @@ type Found = Pick<Grant, 'checkpoint' | 'job' | 'rows'> & {
 
 const NOTHING_ASKED: Decision = { isAllowed: true, until: Number.POSITIVE_INFINITY }
 
-/** Throws NotAllowedError, NotFoundError, UnavailableError. */
+/** Authorizes a request for its permission. Throws NotAllowedError, NotFoundError or UnavailableError. */
 async function judgeRequest(
   req: Request,
   identity: Identity & { readonly identifyAgain: () => Promise<Identity> },
@@ -212,8 +212,9 @@ async function judgeRequest(
 }
 
 /**
- * By the right on the whole node, or on the namespace. What belongs to none, or does not exist, costs as many questions
- * as what does: the answer's time must not tell them apart.
+ * Returns a check that allows access by permission on the whole node or in the namespace. Objects that are missing or
+ * have no namespace cost just as many authorizer queries. The response time therefore does not reveal whether an object
+ * exists.
  */
 function decider(
   judge: Judge,
@@ -251,7 +252,7 @@ function rethrow(error: NotFoundError | undefined): never {
   throw error ?? new Error('Neither found nor missing')
 }
 
-/** As the route will read it; what it would refuse is refused there. */
+/** Reads the namespace from the query without validating it; the route rejects invalid values later. */
 function namedNamespace(url: string): string | undefined {
   const mark = url.indexOf('?')
   const named = mark === -1 ? null : new URLSearchParams(url.slice(mark + 1)).get('namespace')

@@ -7,7 +7,7 @@ const localSockets = new WeakSet<Socket>()
 const principals = new WeakMap<IncomingMessage, Principal>()
 const users = new WeakMap<Socket, string>()
 
-/** Notes that this connection came in over the unix socket, which only root of this node can open. */
+/** Marks a connection from the unix socket, which only root on this node can open. */
 export function markAsLocalRoot(socket: Socket): void {
   localSockets.add(socket)
 }
@@ -16,28 +16,28 @@ export function isLocalRoot(request: IncomingMessage): boolean {
   return localSockets.has(request.socket)
 }
 
-/** Notes who asks, once that is known. */
+/** Remembers the authenticated principal for the request and its connection. */
 export function rememberPrincipal(request: IncomingMessage, principal: Principal): void {
   principals.set(request, principal)
   users.set(request.socket, principal.user)
 }
 
-/** Who asked last over this connection; undefined while nobody has who is known. */
+/** Returns the user of the connection's most recent authenticated request; undefined before the first. */
 export function userOf(socket: Socket): string | undefined {
   return users.get(socket)
 }
 
-/** Who asks; nobody before it is known. */
+/** Returns the principal of a request; anonymous until authentication succeeds. */
 export function principalOf(request: IncomingMessage): Principal {
   return isLocalRoot(request) ? LOCAL_ROOT : (principals.get(request) ?? ANONYMOUS)
 }
 
-/** The name of who asks, as it is kept in jobs. */
+/** Returns the caller's user name, as capture jobs store it. */
 export function callerOf(request: IncomingMessage): string {
   return principalOf(request).user
 }
 
-/** Who asks, for the custody log. */
+/** Describes the caller for the custody log. */
 export function actorOf(request: IncomingMessage, response: ServerResponse): Actor {
   const requestId = response.getHeader('x-request-id')
   const address = request.socket.remoteAddress
@@ -50,7 +50,10 @@ export function actorOf(request: IncomingMessage, response: ServerResponse): Act
   }
 }
 
-/** Aborts when the caller leaves, and also once it has its answer. Ask for it before the first `await`. */
+/**
+ * Returns a signal that aborts when the client disconnects or the response is complete. Call it before the first
+ * `await`.
+ */
 export function presenceOf(response: ServerResponse): AbortSignal {
   const presence = new AbortController()
   response.once('close', () => presence.abort())

@@ -16,7 +16,7 @@ import { CaptureFailedError } from './error-handler.ts'
 import { toIdentity } from './identity-response.ts'
 import { shownText } from './shown-text.ts'
 
-/** A capture job as the API shows it: every field is named here, so none gets out by accident. */
+/** Converts a capture job for the API. Every field is listed explicitly, so that internal fields never leak. */
 export function toJobResponse(job: CaptureJob): CaptureJobResponse {
   const state = jobState(job)
   const { captures } = job
@@ -45,7 +45,7 @@ export function toJobResponse(job: CaptureJob): CaptureJobResponse {
   }
 }
 
-/** The checkpoints of a job that succeeded. Throws CaptureFailedError for a job that ended in any other way. */
+/** Returns the checkpoints of a successful job. Throws CaptureFailedError if the job did not succeed. */
 export function toCaptureResult(job: CaptureJob, node: string): CaptureResult {
   const state = jobState(job)
   if (state !== 'succeeded') throw failureOf(job)
@@ -86,7 +86,7 @@ function failureOf(job: CaptureJob): CaptureFailedError {
   })
 }
 
-/** Only what the capture itself knows; the rest is known once the archive has been read. */
+/** Describes a new checkpoint by the capture alone; the remaining fields require reading the archive. */
 function toCheckpointResponse({ archive, identity }: ContainerCapture, node: string): CheckpointResponse | undefined {
   if (archive === undefined) return undefined
   return {

@@ -19,10 +19,10 @@ import type { Actor } from '../checkpoint/actor.ts'
 import type { CaptureRequest, CaptureServices } from './capture-services.ts'
 import type { Sight } from './visible-rows.ts'
 
-/** The query of the list; its keyset is the last job of a page. */
+/** Query of the job list; the `continue` token holds the last job of the previous page. */
 const LIST_QUERY = captureListQuery.extend({ continue: continueToken(z.strictObject({ before: z.string() })) })
 
-/** Taking checkpoints: a job for each request, which the caller may wait for. */
+/** Serves captures. Each request creates a job, and the caller may wait for its result. */
 export function captureRoutes(
   captures: CaptureServices,
   options: { readonly nodeName: string; readonly rates: Rates },
@@ -63,7 +63,7 @@ export function captureRoutes(
         return
       }
       if (wait.preference !== undefined) res.set('Preference-Applied', wait.preference)
-      // The caller's leaving ends the wait, as its timeout does; the capture goes on.
+      // A disconnect or the timeout ends only the wait; the capture continues.
       const limit = wait.timeoutMs === undefined ? {} : { timeoutMs: wait.timeoutMs }
       const later = await captures.wait(job.id, { signal, ...limit })
       if (res.destroyed) return
@@ -88,7 +88,7 @@ export function captureRoutes(
   return router
 }
 
-/** Undefined: of all. Every job is of a namespace. */
+/** Returns the namespaces to list jobs of; undefined for all, because every job has a namespace. */
 function namespacesOf(of: Sight['of']): readonly string[] | undefined {
   return typeof of === 'string' ? undefined : [...of]
 }
@@ -114,7 +114,7 @@ function toRequest(body: CaptureRequestBody, actor: Actor): CaptureRequest {
   }
 }
 
-/** How long the caller wants to wait; undefined when it does not. */
+/** Returns how long the caller wants to wait for the result; undefined if it does not wait. */
 function waitOf(
   req: Request,
   wanted: 'true' | 'false' | undefined,
@@ -129,7 +129,7 @@ function waitOf(
   }
 }
 
-/** RFC 7240: preferences that are unknown or make no sense are passed over in silence. */
+/** Parses `Prefer: wait=N` (RFC 7240); unknown and malformed preferences are ignored. */
 function preferredWaitSeconds(prefer = ''): number | undefined {
   for (const preference of prefer.split(',')) {
     const [nameAndValue = ''] = preference.split(';', 1)

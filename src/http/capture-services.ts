@@ -14,52 +14,55 @@ export interface CaptureRequest {
 
 export interface CaptureServices {
   /**
-   * Looks the pod up, admits and queues it. Throws NotFoundError (`PodNotFound`, `ContainerNotFound`), ConflictError
-   * (`ContainerNotRunning`, `CaptureInFlight` with `extra.job`, `PodUidMismatch`), UnavailableError (`QueueFull`,
-   * `ShuttingDown`, `RuntimeUnavailable`), OutOfSpaceError (`DiskFloor`), RuntimeFailureError.
+   * Finds the pod, then admits and queues the capture. Throws NotFoundError (`PodNotFound`, `ContainerNotFound`),
+   * ConflictError (`ContainerNotRunning`, `CaptureInFlight` with `extra.job`, `PodUidMismatch`), UnavailableError
+   * (`QueueFull`, `ShuttingDown`, `RuntimeUnavailable`), OutOfSpaceError (`DiskFloor`) or RuntimeFailureError.
    */
   readonly request: (request: CaptureRequest) => Promise<CaptureJob>
   /**
-   * Resolves when the job is final, the time is over or the signal aborts (it may have aborted already); with the job
-   * as it is then. `timeoutMs` 0 does not wait at all.
+   * Resolves with the current job when the job is final, the timeout expires or the signal aborts. The signal may have
+   * aborted already. A `timeoutMs` of 0 returns at once.
    */
   readonly wait: (
     jobId: string,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
   ) => Promise<CaptureJob>
-  /** Newest first; with `namespaces` only of these. `remaining` counts such jobs as well. */
+  /** Lists jobs, newest first. `namespaces` restricts the page and also the `remaining` count. */
   readonly list: (page: {
     readonly limit: number
     readonly before?: string
     readonly namespaces?: readonly string[]
   }) => { readonly jobs: readonly CaptureJob[]; readonly remaining: number }
-  /** Each that a job is of, once. */
+  /** Lists the distinct namespaces of all jobs. */
   readonly namespaces: () => readonly string[]
-  /** Throws NotFoundError. */
+  /** Returns the job. Throws NotFoundError. */
   readonly get: (jobId: string) => CaptureJob
-  /** Resolves once the job is final. Throws NotFoundError, ConflictError (`CaptureFinished`). */
+  /** Cancels a job and resolves once it is final. Throws NotFoundError or ConflictError (`CaptureFinished`). */
   readonly cancel: (jobId: string) => Promise<CaptureJob>
 }
 
-/** The kubelet's endpoint in three questions, in the order in which the kubelet asks them. */
+/** The operations behind the kubelet's endpoint, in the order in which the kubelet performs them. */
 export interface KubeletServices {
-  /** Whether the route exists at all (`kubelet.enabled`). */
+  /** Serves the route at all (`kubelet.enabled`). */
   readonly enabled: boolean
-  /** `pod`: no such pod here; `container`: the pod has no such container; an error: the runtime could not be asked. */
+  /**
+   * Finds a container. Returns `pod` if the pod is missing, `container` if the pod has no such container, and an error
+   * if the runtime cannot be queried.
+   */
   readonly lookUp: (
     namespace: string,
     pod: string,
     container: string,
   ) => Promise<'pod' | 'container' | KubeletContainer | { readonly error: string }>
-  /** `capture.minimumWait` in seconds. */
+  /** Value of `capture.minimumWait` in seconds. */
   readonly minimumWaitSeconds: number
 }
 
-/** A container as it was looked up, for what is asked of it at once. */
+/** A container found by `lookUp`, to be checkpointed right away. */
 export interface KubeletContainer {
   /**
-   * Takes the checkpoint, waiting in the queue behind a capture of the same container. The wait ends after `timeoutMs`
-   * or with the signal, the capture does not. Answers with the absolute path, or with the text of the kubelet's error.
+   * Takes the checkpoint after any queued capture of the same container. The timeout and the signal end only the wait,
+   * not the capture. Returns the absolute path, or the text of the kubelet's error.
    */
   readonly checkpoint: (
     request: KubeletCheckpointRequest,
@@ -68,8 +71,8 @@ export interface KubeletContainer {
 
 export interface KubeletCheckpointRequest {
   /**
-   * Undefined: the caller's timeout was negative, which the kubelet refuses only after it has found the container
-   * running. 0: the time is over before it begins, so nothing is captured. Never more than a timer can hold.
+   * Timeout of the caller, never longer than a timer can run. 0 means that it has already expired, so nothing is
+   * captured. Undefined means a negative timeout, which the kubelet rejects only after finding the container running.
    */
   readonly timeoutMs: number | undefined
   readonly requestedBy: string

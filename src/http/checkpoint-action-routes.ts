@@ -14,14 +14,17 @@ import { assertMatch } from './preconditions.ts'
 import { optionalJsonBody, readBody, readQuery } from './request-input.ts'
 import type { CheckpointActions } from './checkpoint-services.ts'
 
-/** What can be done with an archive as a whole: keep it, prove it, remove it. */
+/** Serves actions on a whole archive: pin, unpin, verify and remove. */
 export function checkpointActionRoutes(
   actions: CheckpointActions,
   { nodeName }: { readonly nodeName: string },
 ): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
-  /** The checkpoint that is meant: an id survives the replacement of its file, `If-Match` does not. */
+  /**
+   * Returns the requested checkpoint after checking `If-Match`. The id stays the same when the file is replaced, but
+   * the entity tag does not.
+   */
   const find = (req: Parameters<typeof assertMatch>[0]) => {
     const checkpoint = permittedCheckpoint(req)
     assertMatch(req, entityTag(checkpoint, toCheckpointResponse(checkpoint, nodeName)))
@@ -47,7 +50,7 @@ export function checkpointActionRoutes(
     res.json(toVerificationResponse(checkpoint, found))
   })
 
-  // The other methods of this path are in `checkpoint-routes.ts`.
+  // `checkpoint-routes.ts` serves the other methods of this path.
   router.delete('/v1/checkpoints/:id', optionalJsonBody(), async (req, res) => {
     const order = { actor: actorOf(req, res), ...readReason(req) }
     await actions.remove(find(req), order)
@@ -57,7 +60,7 @@ export function checkpointActionRoutes(
   return router
 }
 
-/** Reads the reason from the body, or else from the query: some clients send no body with a DELETE. */
+/** Reads the reason from the body, or else from the query, because some clients send no body with DELETE. */
 function readReason(req: Request): { readonly reason?: string } {
   const { reason: inQuery } = readQuery(req, reasonQuery)
   const { reason = inQuery } = readBody(req, actionRequest)

@@ -7,7 +7,10 @@ import { checkpointListQuery } from '../api/checkpoint-schemas.ts'
 import { continueToken, writeToken } from '../api/continue-token.ts'
 import { readQuery } from './request-input.ts'
 
-/** Throws InvalidInputError for a `continue` of a list with another sort or other filters, as for all else that is wrong. */
+/**
+ * Parses the query of the checkpoint list. Throws InvalidInputError, also for a `continue` token from a list with a
+ * different sort or different filters.
+ */
 export function readListQuery(req: Request): CheckpointQuery {
   const { continue: position, limit, sort, ...filters } = readQuery(req, QUERY)
   const filter = toFilter(filters)
@@ -63,7 +66,7 @@ function toOrder(sort: z.infer<typeof QUERY>['sort']): CheckpointQuery['order'] 
   return { key, isDescending }
 }
 
-/** The same for every page of one list. The limit may change in between. */
+/** Identifies a list by its sort and filters, so that it is equal for all pages. The limit may change between pages. */
 function listKey({ filter, order }: Pick<CheckpointQuery, 'filter' | 'order'>): string {
   const text = JSON.stringify([order.key, order.isDescending, filter])
   return createHash('sha256').update(text).digest('base64url').slice(0, 16)

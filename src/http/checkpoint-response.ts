@@ -5,7 +5,7 @@ import type { Problem } from '../checkpoint/problem.ts'
 import type { CheckpointResponse, DumpStatisticsResponse } from '../api/checkpoint-schemas.ts'
 import type { MemberList, MemberResponse } from '../api/content-schemas.ts'
 
-/** A checkpoint as the API shows it: every field is named here, so that no path of the node gets out by accident. */
+/** Converts a checkpoint for the API. Every field is listed explicitly, so that paths on the node never leak. */
 export function toCheckpointResponse(checkpoint: Checkpoint, node: string): CheckpointResponse {
   const { takenAt, discoveredAt, pin, summary } = checkpoint
   const { image } = summary
@@ -53,14 +53,14 @@ export function toProblems(problems: readonly Problem[]): MemberList['problems']
   return problems.map(({ code, weight, detail }) => ({ code, weight, detail }))
 }
 
-/** Another file under the same name has another one. */
+/** Returns a tag that changes when another file takes the same name. */
 export function generationTag({ generation }: Pick<Checkpoint, 'generation'>): string {
   return digest(generation)
 }
 
 /**
- * The generation, a dot, and a digest of what is shown: within one generation the digest of the archive becomes known,
- * and a pin comes and goes.
+ * Combines the generation with a digest of the response. The response can change within one generation: the archive's
+ * digest becomes known, and pins are added and removed.
  */
 export function entityTag(checkpoint: Checkpoint, body: CheckpointResponse): string {
   return `"${generationTag(checkpoint)}.${digest(JSON.stringify(body))}"`
@@ -87,7 +87,10 @@ function toDumpStatistics(statistics: NonNullable<CheckpointSummary['dumpStatist
   }
 }
 
-/** Undefined for 1970, which stands for no time at all, and for what ISO 8601 needs more than four digits of a year for. */
+/**
+ * Formats a modification time. Returns undefined for the Unix epoch, which stands for an unset time, and for years that
+ * ISO 8601 cannot express in four digits.
+ */
 function formatModified({ modifiedSeconds, modifiedNanos }: TarMember): string | undefined {
   if (modifiedSeconds === 0 && modifiedNanos === 0) return undefined
   if (modifiedSeconds < YEAR_0 || modifiedSeconds >= YEAR_10000) return undefined

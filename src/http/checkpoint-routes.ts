@@ -10,7 +10,7 @@ import { entityTag, toCheckpointResponse, toMemberResponse, toProblems } from '.
 import { readQuery } from './request-input.ts'
 import type { CheckpointServices } from './checkpoint-services.ts'
 
-/** What is known of the archives of this node. */
+/** Serves the inventory of archives on this node. */
 export function checkpointRoutes(
   checkpoints: Pick<CheckpointServices, 'list' | 'members' | 'namespaces'>,
   { nodeName }: { readonly nodeName: string },
@@ -34,7 +34,7 @@ export function checkpointRoutes(
     readQuery(req, noQuery)
     const checkpoint = permittedCheckpoint(req)
     const body = toCheckpointResponse(checkpoint, nodeName)
-    // With the tag in place Express answers `If-None-Match` by itself.
+    // Express answers `If-None-Match` by itself once the tag is set.
     res.set('ETag', entityTag(checkpoint, body)).json(body)
   })
 
@@ -66,7 +66,7 @@ const ANY = 'any' as const
 
 const MEMBER_QUERY = memberListQuery.extend({ continue: archivePosition })
 
-/** Undefined when the caller has left: nobody is there to be told how it ended. */
+/** Awaits the work; returns undefined if the client has disconnected, because no response can be sent. */
 async function unlessAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result | undefined> {
   try {
     const result = await work

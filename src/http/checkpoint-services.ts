@@ -6,42 +6,45 @@ import type { Actor } from '../checkpoint/actor.ts'
 import type { Verification } from '../checkpoint/verification.ts'
 import type { CheckpointPage, CheckpointQuery } from '../store/checkpoint-query.ts'
 
-/** Each is in the custody log before it is answered. All throw ConflictError (`CheckpointChanged`) for another file. */
+/**
+ * Actions on a checkpoint, each recorded in the custody log before it returns. All throw ConflictError
+ * (`CheckpointChanged`) if the file was replaced.
+ */
 export interface CheckpointActions {
-  /** With the checkpoint as it is then. Throws ConflictError (`PinManaged`). */
+  /** Pins the checkpoint and returns its new state. Throws ConflictError (`PinManaged`). */
   readonly pin: (checkpoint: Checkpoint, order: ActionRequest) => Promise<Checkpoint>
-  /** Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
+  /** Unpins the checkpoint and returns its new state. Throws ConflictError (`PinManaged`, `PinNotRecognized`). */
   readonly unpin: (checkpoint: Checkpoint, order: ActionRequest) => Promise<Checkpoint>
   /**
-   * Those who ask for the same at once share one reading, which ends when the signals of all have aborted. Throws
-   * UnavailableError (`TooManyInspections`) and CallerLeftError.
+   * Verifies the archive. Concurrent requests for the same archive share one read, which stops when all their signals
+   * have aborted. Throws UnavailableError (`TooManyInspections`) or CallerLeftError.
    */
   readonly verify: (
     checkpoint: Checkpoint,
     order: ActionRequest & { readonly signal: AbortSignal },
   ) => Promise<Verification>
-  /** Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
+  /** Removes the archive. Throws ConflictError (`Pinned`, `InUse`, `BeingWritten`). */
   readonly remove: (checkpoint: Checkpoint, order: ActionRequest) => Promise<void>
 }
 
 export interface ActionRequest {
   readonly actor: Actor
-  /** Why, for the custody log. */
+  /** Reason for the custody log. */
   readonly reason?: string
 }
 
-/** What is known of the archives on this node. */
+/** The inventory of archives on this node. */
 export interface CheckpointServices {
-  /** The page after the cursor; `next` is undefined on the last one. */
+  /** Returns the page after the cursor; `next` is undefined on the last page. */
   readonly list: (query: CheckpointQuery) => CheckpointPage | Promise<CheckpointPage>
-  /** Every namespace that an archive claims to be of. */
+  /** Lists the namespaces that archives claim to belong to. */
   readonly namespaces: () => readonly string[] | Promise<readonly string[]>
-  /** Throws NotFoundError (`CheckpointNotFound`). */
+  /** Returns the checkpoint. Throws NotFoundError (`CheckpointNotFound`). */
   readonly get: (id: string) => Checkpoint | Promise<Checkpoint>
   /**
-   * Reads the archive: a page that may end before its limit. Throws ConflictError (`CheckpointChanged`) where its file is
-   * not that of this row any more, and UnavailableError (`TooManyInspections`). The signal aborts when nobody waits for the
-   * answer any more.
+   * Reads a page of members from the archive; a page may be shorter than its limit. Throws ConflictError
+   * (`CheckpointChanged`) if the file was replaced, and UnavailableError (`TooManyInspections`). The signal aborts when
+   * the client has disconnected.
    */
   readonly members: (
     checkpoint: Checkpoint,
@@ -52,8 +55,9 @@ export interface CheckpointServices {
     readonly problems: readonly Problem[]
   }>
   /**
-   * Events after `lastEventId`, then live ones; without it live ones only. Where that event is not known any more,
-   * `resync` comes first. `onEvent` may be called at once. Returns what ends it.
+   * Delivers the events after `lastEventId`, then live events; without an id, live events only. If the event is no
+   * longer known, `resync` comes first. `onEvent` may be called synchronously. Returns a function that ends the
+   * subscription.
    */
   readonly watch: (lastEventId: string | undefined, onEvent: (event: NodeEvent) => void) => () => void
 }

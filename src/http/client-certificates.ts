@@ -6,20 +6,20 @@ import { trustAnchorPem } from '../access/certificate-bundle.ts'
 import type { TrustedAuthorities } from '../access/client-authorities.ts'
 import type { ShownCertificates } from '../access/credentials.ts'
 
-/** One more than a chain may have: it is refused, and the rest need not be read. */
+/** Certificates read per chain; one more than a valid chain may have, so that longer chains are still rejected. */
 const MAX_CERTIFICATES = 9
 
 const shown = new WeakMap<Socket, ShownCertificates>()
 
-/** The certificates of the connection that a request came over; undefined without any. */
+/** Returns the client certificates of a connection; undefined if the client sent none. */
 export function certificatesOf(socket: Socket): ShownCertificates | undefined {
   return shown.get(socket)
 }
 
 /**
- * The part of a TLS context that verifies client certificates. No session is resumed, which would bring a certificate
- * along without a proof and keep a CA of yesterday trusted; none is renegotiated, which would exchange the certificate
- * behind the verdict on it.
+ * Returns the TLS options that verify client certificates. Session resumption is off: a resumed session carries a
+ * certificate without a new proof, and keeps trusting a CA that has been removed. Renegotiation is off because it could
+ * replace the certificate after it was verified.
  */
 export function clientVerification(authorities: TrustedAuthorities): SecureContextOptions {
   return {
@@ -29,8 +29,8 @@ export function clientVerification(authorities: TrustedAuthorities): SecureConte
 }
 
 /**
- * Notes what each connection shows, right after its handshake. A connection whose certificate was refused closes with
- * its next answer once the CAs have changed: another handshake may end differently.
+ * Records the client certificates of each connection right after its handshake. After the CAs change, a connection with
+ * a rejected certificate closes with its next response, because a new handshake may succeed.
  */
 export function noteClientCertificates(server: Server, authorities: TrustedAuthorities): void {
   let generation = 0

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { Problem } from '../api/problem-schema.ts'
 import { STATUS_CODES } from './node-http.ts'
 
-/** What Node's parser refuses before there is a request that the app could answer. */
+/** Problems for the parser errors that Node.js reports before the app sees a request. */
 const PROBLEM_BY_CODE: ReadonlyMap<
   string,
   { readonly status: number; readonly code: string; readonly detail: string }
@@ -17,7 +17,7 @@ const LINGER_MS = 2_000
 
 const MALFORMED = { status: 400, code: 'InvalidRequest', detail: 'it is no HTTP/1.1 request' }
 
-/** Answers on the bare connection in the form of every other error, and ends it. */
+/** Answers malformed requests directly on the connection, in the format of all other errors, then closes it. */
 export function answerClientErrors(server: Server): void {
   const answersOf = new WeakMap<Duplex, Set<ServerResponse>>()
   server.on('request', (req, res) => {
@@ -28,12 +28,12 @@ export function answerClientErrors(server: Server): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const answers = [...(answersOf.get(socket) ?? [])]
     const [begun] = answers
-    // With more than one of them, or one of which something is on the wire already, ours would be read as part of it.
+    // If several responses are pending or one has started, the client would read this response as part of it.
     const isFree = answers.length === 0 || (answers.length === 1 && begun?.headersSent === false)
     if (!isFree || !socket.writable) socket.destroy()
     else answer(error.code ?? '', socket)
   })
-  // Nothing here is a proxy; without this the connection would end without a word.
+  // The agent is no proxy. Without this handler, Node.js closes the connection without a response.
   server.on('connect', (_req, socket) => {
     if ((answersOf.get(socket)?.size ?? 0) > 0) socket.destroy()
     else answer('', socket)
@@ -59,6 +59,6 @@ function answer(errorCode: string, socket: Duplex): void {
     'Connection: close',
   ]
   socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
-  // The other side need not end it too, and a cut at once could take the answer along.
+  // The client may never close its side, and closing immediately could lose the response.
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

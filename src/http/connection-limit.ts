@@ -4,20 +4,21 @@ import { userOf } from './caller.ts'
 
 interface Connection {
   readonly key: string
-  /** As it was accepted, beneath TLS. */
+  /** Raw TCP socket, underneath TLS. */
   readonly socket: Socket
-  /** What requests come over. */
+  /** Socket that delivers requests: the TLS socket, if any. */
   carrier: Socket
   requests: number
 }
 
 /**
- * Holds so many connections at most. For one more than that another goes: the oldest of a stranger, since who has
- * credentials shows them within moments; else one of the user who has most, an idle one first. So neither strangers nor a
- * user who takes all can keep others out. Addresses count for nothing: behind a port-forward there is only one.
+ * Limits the number of connections by closing one for each connection above the limit. The oldest unauthenticated
+ * connection goes first, because legitimate clients authenticate within moments. Otherwise the user with the most
+ * connections loses one, preferably an idle one. Thus neither unauthenticated clients nor a greedy user can lock others
+ * out. Addresses do not count: behind a port-forward, all clients share one.
  */
 export function limitConnections(server: Server, max: number): void {
-  /** The oldest first. */
+  /** Open connections, oldest first. */
   const connections = new Map<string, Connection>()
 
   server.on('connection', (socket: Socket) => {
@@ -47,7 +48,10 @@ export function limitConnections(server: Server, max: number): void {
   })
 }
 
-/** There is one listener, so the other end tells them apart. Undefined for one that has ended already. */
+/**
+ * Identifies a connection by its remote end, since there is only one listener. Returns undefined if the connection has
+ * already ended.
+ */
 function keyOf({ remoteAddress, remotePort }: Socket): string | undefined {
   return remotePort === undefined ? undefined : `${remoteAddress ?? ''} ${String(remotePort)}`
 }

@@ -7,14 +7,14 @@ import { readQuery } from './request-input.ts'
 import type { HttpServices } from './services.ts'
 import type { RunningContainer, RunningLook } from './node-services.ts'
 
-/** The running containers of the node. */
+/** Serves the running containers of the node. */
 export function containerRoutes(containers: HttpServices['containers']): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   router.route('/v1/containers').get(async (req, res) => {
     readQuery(req, namespaceQuery)
     let look: RunningLook | undefined
-    // Who may see the node, or a namespace that was named, is let in or refused before the runtime is asked anything.
+    // Access to the node or to a named namespace is decided before the runtime is queried.
     const { sees } = await visibleRows(req).among(async () => (look = await containers.look()).namespaces)
     look ??= await containers.look()
     const visible = await look.describe(sees)

@@ -1,12 +1,12 @@
-/** Colons are left out too: GNU tar takes `host:file` for a file on another machine. */
+/** Characters replaced in plain file names. Colons are included because GNU tar reads `host:file` as a remote file. */
 const UNSAFE = /[^A-Za-z0-9._@+=,~-]/g
 
-/** RFC 8187: what may stand in `filename*` as it is. */
+/** Characters that `encodeURIComponent` keeps but `filename*` must escape (RFC 8187). */
 const ESCAPED = /['()*]/g
 
 /**
- * `attachment` with a name that is safe to save under, whatever it was on the node (RFC 6266). The second form keeps
- * letters of other scripts.
+ * Returns an `attachment` disposition with a file name that is safe to save under (RFC 6266). `filename*` keeps letters
+ * of other scripts.
  */
 export function attachment(fileName: string): string {
   const readable = asPlainFile(fileName.replaceAll(/[:\\/"\p{C}\p{Z}]/gu, '-'))
@@ -15,7 +15,7 @@ export function attachment(fileName: string): string {
   return `attachment; filename="${plain}"; filename*=UTF-8''${encodeName(readable)}`
 }
 
-/** No hidden file, and nothing that a program could take for an option. */
+/** Prevents hidden files and names that a program could read as an option. */
 function asPlainFile(name: string): string {
   return name.replace(/^[.-]+/, '_') || '_'
 }

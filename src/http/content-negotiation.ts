@@ -1,11 +1,11 @@
 export type ContentCoding = 'gzip' | 'zstd'
 
-/** The better one first: it wins where the caller likes both as much. */
+/** Supported codings, best first; the order breaks ties between equal weights. */
 const CODINGS: readonly ContentCoding[] = ['zstd', 'gzip']
 
 /**
- * The coding that the caller likes best; undefined for none, which is as good as any coding that it does not name. `*`
- * names none: who says it would take anything gets what is there.
+ * Chooses the coding that the client prefers; undefined for none. A coding that the client does not name is never used.
+ * `*` names no coding, so it yields unencoded content.
  */
 export function chooseCoding(acceptEncoding: string | undefined): ContentCoding | undefined {
   const weights = readWeights(acceptEncoding ?? '')
@@ -18,7 +18,7 @@ export function chooseCoding(acceptEncoding: string | undefined): ContentCoding 
   return best
 }
 
-/** Names in small letters; what cannot be read counts as not wanted. */
+/** Parses the header to weights by lowercase name; an invalid weight counts as 0. */
 function readWeights(header: string): ReadonlyMap<string, number> {
   const weights = new Map<string, number>()
   for (const part of header.split(',')) {

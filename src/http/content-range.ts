@@ -1,4 +1,4 @@
-/** What a `Range` asks for, of content of this size (RFC 9110, 14). `end` is exclusive. */
+/** The part of the content to send for a `Range` header (RFC 9110, section 14). `end` is exclusive. */
 export type RangeChoice =
   | { readonly kind: 'whole' }
   | { readonly kind: 'part'; readonly first: number; readonly end: number }
@@ -6,7 +6,7 @@ export type RangeChoice =
 
 const WHOLE: RangeChoice = { kind: 'whole' }
 
-/** What is no single range of bytes gives the whole, as the standard lets us. */
+/** Parses a single byte range. Any other header yields the whole content, as RFC 9110 permits. */
 export function chooseRange(header: string | undefined, sizeBytes: number): RangeChoice {
   const [, firstText, lastText] = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header ?? '') ?? []
   if (firstText === undefined || lastText === undefined) return WHOLE
