@@ -12,7 +12,7 @@ import { readQuery } from './request-input.ts'
 import { responseSink } from './response-sink.ts'
 import type { ContentServices, OpenContent } from './content-services.ts'
 
-/** The bytes themselves: an archive, or one member of it. */
+/** Serves content for download: a whole archive or one member of it. */
 export function contentRoutes(contents: Pick<ContentServices, 'openArchive' | 'openMember'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
@@ -49,13 +49,13 @@ interface ContentAnswer {
   readonly req: Request
   readonly res: Response
   readonly content: OpenContent
-  /** With what is known of the file that was opened. */
+  /** The checkpoint, matched to the file that was opened. */
   readonly checkpoint: Checkpoint
   readonly fileName: string
   readonly type: string
-  /** Set where the content is no whole archive. */
+  /** Suffix of the entity tags; set unless the content is a whole archive. */
   readonly part?: string
-  /** To compress it once more would gain nothing. */
+  /** Marks content that is already compressed, so that it is not compressed again. */
   readonly isPacked?: boolean
 }
 
@@ -67,7 +67,10 @@ function readRequest(req: Request, res: Response) {
   return { actor: actorOf(req, res), recipients: recipient, acceptsIncomplete: incomplete === 'true', signal }
 }
 
-/** What grows may be another file than the one in the index by now: then its digest is not this one. */
+/**
+ * Matches the checkpoint to the file that was opened. If the file is another generation than the one in the inventory,
+ * the known digest does not apply.
+ */
 function asOpened(checkpoint: Checkpoint, { generation }: OpenContent): Checkpoint {
   if (generation === checkpoint.generation) return checkpoint
   const { sha256: _, ...rest } = checkpoint
@@ -93,7 +96,10 @@ async function answer(order: ContentAnswer): Promise<void> {
   }
 }
 
-/** Encrypted content cannot be compressed, and a part of something compressed is of no use. */
+/**
+ * Chooses the content coding. Encrypted or compressed content gains nothing from a coding, and ranges apply to
+ * unencoded content.
+ */
 function chooseForm({ req, content, isPacked = false }: ContentAnswer): ContentCoding | undefined {
   const wantsRange = req.method === 'GET' && req.get('range') !== undefined
   if (content.recipients.length > 0 || isPacked || wantsRange) return undefined
@@ -120,7 +126,7 @@ function describe(order: ContentAnswer, tags: ContentTags, coding: ContentCoding
   }
 }
 
-/** RFC 9530: of the whole, whichever part of it is sent. */
+/** Formats `Repr-Digest` (RFC 9530), which covers the whole content even if only a range is sent. */
 function reprDigest(sha256: string): string {
   return `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`
 }
@@ -143,7 +149,10 @@ interface Part {
   readonly isPart: boolean
 }
 
-/** Throws InvalidInputError (`RangeNotSatisfiable`, 416). Only GET knows ranges. */
+/**
+ * Returns the part of the content to send; only GET supports ranges. Throws InvalidInputError (`RangeNotSatisfiable`,
+ * 416).
+ */
 function rangeOf({ req, res, content }: ContentAnswer, tags: ContentTags): Part {
   const { sizeBytes, recipients } = content
   const whole = { first: 0, end: sizeBytes, isPart: false }
@@ -187,6 +196,6 @@ async function send({ req, res, content }: ContentAnswer, sending: Sending): Pro
     await content.send({ first, end, start, ...(coding !== undefined && { coding }) })
   } catch (error) {
     if (!res.headersSent) throw error
-    // Who sent it has cut the connection, which the caller sees, and has said why in the log.
+    // The sender has closed the connection, which the client notices, and has logged the cause.
   }
 }

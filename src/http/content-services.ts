@@ -3,26 +3,32 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import type { ByteSink } from '../streams/byte-sink.ts'
 import type { Actor } from '../checkpoint/actor.ts'
 
-/** The bytes of archives. What is opened is to be closed in any case. */
+/** Access to the content of archives. Callers must close all content that they open. */
 export interface ContentServices {
   /**
-   * Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`), UnavailableError
-   * (`TooManyDownloads`), InvalidInputError (`InvalidRecipient`, `TooManyRecipients`), NotAllowedError
-   * (`EncryptionRequired`, `RecipientNotAllowed`).
+   * Opens an archive for download. Throws ConflictError (`ArchiveIncomplete`, `CheckpointChanged`, `NotReadable`),
+   * UnavailableError (`TooManyDownloads`), InvalidInputError (`InvalidRecipient`, `TooManyRecipients`) or
+   * NotAllowedError (`EncryptionRequired`, `RecipientNotAllowed`).
    */
   readonly openArchive: (checkpoint: Checkpoint, request: EncryptableRequest) => Promise<OpenContent>
-  /** The same, and UnavailableError (`TooManyInspections`), NotFoundError (`MemberNotFound`), ConflictError (`NotAFile`). `member` is a name of the list. */
+  /**
+   * Opens the member with this name from the member list. Throws the errors of `openArchive`, and UnavailableError
+   * (`TooManyInspections`), NotFoundError (`MemberNotFound`) or ConflictError (`NotAFile`).
+   */
   readonly openMember: (
     checkpoint: Checkpoint,
     request: EncryptableRequest & { readonly member: string },
   ) => Promise<OpenContent>
-  /** The same as for an archive, but UnavailableError (`TooManyInspections`); there is no encrypted form. */
+  /**
+   * Reads a page of the root filesystem diff, which is never encrypted. Throws the errors of `openArchive`, but
+   * UnavailableError with `TooManyInspections`.
+   */
   readonly readRootfsDiff: (
     checkpoint: Checkpoint,
     request: ContentRequest & {
       readonly skip: number
       readonly limit: number
-      /** Nothing of it leaves, so nothing is recorded. */
+      /** Set for HEAD: no content is sent, so nothing is recorded. */
       readonly isHeadOnly?: boolean
     },
   ) => Promise<RootfsDiffPage>
@@ -30,26 +36,26 @@ export interface ContentServices {
 
 export interface ContentRequest {
   readonly actor: Actor
-  /** Also what is not whole. */
+  /** Accepts incomplete archives too. */
   readonly acceptsIncomplete: boolean
-  /** Aborts when the caller has left. */
+  /** Aborts when the client has disconnected. */
   readonly signal: AbortSignal
 }
 
 export interface EncryptableRequest extends ContentRequest {
-  /** As they were given; empty: plain. */
+  /** age recipients as the client sent them; empty for unencrypted content. */
   readonly recipients: readonly string[]
 }
 
 export interface OpenContent {
   readonly sizeBytes: number
-  /** Of the archive's file as it was opened. */
+  /** Generation of the archive's file when it was opened. */
   readonly generation: string
-  /** Whom it is encrypted to, each once; empty: plain. */
+  /** Distinct age recipients of the content; empty for unencrypted content. */
   readonly recipients: readonly string[]
   /**
-   * `start` is called once it is on record that this is given out, right before the first byte. Rejects where it does
-   * not end well; after `start` the sink is closed then.
+   * Sends the content. Calls `start` after the download is recorded, right before the first byte. Rejects if sending
+   * fails; the sink is then closed if `start` was called.
    */
   readonly send: (request: SendRequest) => Promise<void>
   readonly close: () => Promise<void>
@@ -57,15 +63,15 @@ export interface OpenContent {
 
 export interface SendRequest {
   readonly first: number
-  /** Exclusive. */
+  /** End of the part, exclusive. */
   readonly end: number
   readonly coding?: 'gzip' | 'zstd'
-  /** Called once the intent is on record, right before the first byte. */
+  /** Opens the sink; called after the download is recorded, right before the first byte. */
   readonly start: () => ByteSink
 }
 
-/** A page of what the container changed in its root filesystem. */
+/** A page of the container's changes to its root filesystem. */
 export interface RootfsDiffPage extends Omit<RootfsDiff, 'isWhole'> {
-  /** Whether the archive holds every change. */
+  /** Tells whether the archive holds every change. */
   readonly isComplete: boolean
 }

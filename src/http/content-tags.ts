@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { generationTag } from './checkpoint-response.ts'
 import type { ContentCoding } from './content-negotiation.ts'
 
-/** How content goes out, where that is not as it stands in the archive. */
+/** The form of the content in a response: its coding and encryption. */
 export interface ContentForm {
   readonly coding: ContentCoding | undefined
   readonly recipients: readonly string[]
@@ -12,17 +12,17 @@ export interface ContentForm {
 /** The entity tags of one piece of content in one form. */
 export interface ContentTags {
   readonly current: string
-  /** Whether `If-Match` lets this through: it may also name the same content in its plain form. */
+  /** Evaluates `If-Match`, which may also name the unencoded form of the same content. */
   readonly isMatch: (ifMatch: string) => boolean
-  /** Whether `If-None-Match` names it: the caller has it already. */
+  /** Evaluates `If-None-Match`: true if the client already has this content. */
   readonly isKnown: (ifNoneMatch: string) => boolean
-  /** Whether `If-Range` names it: what the caller has is the beginning of this. */
+  /** Evaluates `If-Range`: true if the client's partial content belongs to this content. */
   readonly isSameForRange: (ifRange: string) => boolean
 }
 
 /**
- * The digest of the archive names it once it is known, and its generation always does: a download that began while the
- * digest was being made can go on afterwards.
+ * Returns the entity tags of content. The archive's generation always identifies it, and its digest does so once known.
+ * A download that starts before the digest is known can therefore resume afterwards.
  */
 export function contentTags(
   { sha256, generation }: Pick<Checkpoint, 'sha256' | 'generation'>,
@@ -34,7 +34,7 @@ export function contentTags(
   const own = names.map((name) => `"${name}${suffixOf(coding, recipients)}"`)
   const [current = ''] = own
   return {
-    // No two encryptions are the same, byte by byte.
+    // The tag is weak because each encryption yields different bytes.
     current: recipients.length > 0 ? `W/${current}` : current,
     isMatch: (header) => header.trim() === '*' || strongTags(header).some((tag) => [...plain, ...own].includes(tag)),
     isKnown: (header) => header.trim() === '*' || weakTags(header).some((tag) => own.includes(tag)),

@@ -16,7 +16,7 @@ import { presenceOf } from './caller.ts'
 import { readQuery } from './request-input.ts'
 import type { HttpServices } from './services.ts'
 
-/** Who did what to which archive, whether the record of it is whole, and the signed statement about one archive. */
+/** Serves the custody log, its verification, and signed manifests of single archives. */
 export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
@@ -59,7 +59,7 @@ export function custodyRoutes({ custody }: Pick<HttpServices, 'custody'>): Route
       return
     }
     await pipeline(Readable.from(custody.export(after)), res).catch((error: unknown) => {
-      // Part of it may be out: the caller must not take it for the whole.
+      // Cuts the connection, so that the client cannot mistake a partial export for a complete one.
       if (!res.headersSent) throw error
       res.destroy()
     })

@@ -32,10 +32,13 @@ const STATUS_BY_ERROR = [
   [OutOfSpaceError, 507],
 ] as const
 
-/** Why a capture that somebody waited for gave no checkpoint. Thrown by the route, mapped here like any other error. */
+/**
+ * A capture that a client waited for has failed. The route throws it, and the error handler maps it like any other
+ * error.
+ */
 export class CaptureFailedError extends AgentError {}
 
-/** The only place where an error becomes a status. */
+/** Maps errors to responses; no other code maps an error to a status. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   return (thrown: unknown, req, res, next) => {
     if (res.headersSent) {
@@ -43,7 +46,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       return
     }
     if (thrown instanceof CallerLeftError || (res.destroyed && isAbortError(thrown))) {
-      // Nobody is there any more to be told.
+      // The client has disconnected, so no response can be sent.
       res.destroy()
       return
     }
@@ -70,7 +73,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
   }
 }
 
-/** Ends the chain of routes: nothing else knew this path. */
+/** Rejects requests for paths that no route serves. */
 export function unknownRoute(): RequestHandler {
   return (req) => {
     throw new NotFoundError(`Cannot find "${req.path}": there is no such route`, {
@@ -80,7 +83,7 @@ export function unknownRoute(): RequestHandler {
   }
 }
 
-/** For a path that there is, with these methods alone. */
+/** Rejects methods that a path does not support. */
 export function otherMethods(allowed: readonly string[]): RequestHandler {
   return (req, res) => {
     res.set('Allow', allowed.join(', '))
@@ -90,7 +93,10 @@ export function otherMethods(allowed: readonly string[]): RequestHandler {
   }
 }
 
-/** What is wrong with a request quotes the request, with the paths in it; what failed here quotes the node. */
+/**
+ * Redacts an error for the client. Errors about a request quote the request, so its paths stay; errors of the agent
+ * quote the node, so paths are redacted.
+ */
 function shownFailure(
   { message, hint, runtimeMessage }: AgentError,
   { isOurs }: { readonly isOurs: boolean },
@@ -111,7 +117,7 @@ function isAbortError(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'AbortError'
 }
 
-/** Express and its body parser throw errors of their own for what is wrong with a request. */
+/** Converts errors of Express and its body parser about invalid requests. Returns undefined for any other error. */
 function asAgentError(thrown: unknown): AgentError | undefined {
   if (thrown instanceof AgentError) return thrown
   if (!(thrown instanceof Error)) return undefined

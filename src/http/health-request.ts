@@ -3,7 +3,7 @@ import { operationList } from '../api/operations.ts'
 
 const PATHS = new Set(operationList.flatMap(({ path, permission }) => (permission.kind === 'open' ? [path] : [])))
 
-/** Whether a request is for `/healthz` or `/readyz`, which are open to everybody at any time. */
+/** Matches requests for `/healthz` and `/readyz`, which are always open to everyone. */
 export function isHealthRequest({ method, path }: Request): boolean {
   return (method === 'GET' || method === 'HEAD') && PATHS.has(path)
 }

@@ -1,7 +1,10 @@
 import type { RequestHandler } from 'express'
 import { InvalidInputError } from '../shared/errors.ts'
 
-/** HTTP/1.1 demands one host. Node would refuse its absence without a word about it, and take the first of two. */
+/**
+ * Requires exactly one Host header in HTTP/1.1. Node.js by itself rejects a missing one without an explanation, and
+ * uses the first of several.
+ */
 export function requireHost(): RequestHandler {
   return (req, res, next) => {
     const hosts = req.headersDistinct['host']?.length ?? 0

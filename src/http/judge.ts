@@ -6,7 +6,7 @@ import { escapeUnreadable } from '../shared/readable-text.ts'
 
 const FOREVER: Decision = { isAllowed: true, until: Number.POSITIVE_INFINITY }
 
-/** Puts the questions of this API to the authorizer. */
+/** Asks the authorizer about the permissions that this API uses. */
 export class Judge {
   readonly #authorizer: Authorizer
   readonly #nodeName: string
@@ -16,12 +16,12 @@ export class Judge {
     this.#nodeName = nodeName
   }
 
-  /** Whether this one may do everything, and without being asked about. */
+  /** Tells whether a principal may do everything without a query to the authorizer. */
   isUnlimited(principal: Principal): boolean {
     return principal === LOCAL_ROOT || this.#authorizer.isOpen === true
   }
 
-  /** Whether one of them is allowed. Throws UnavailableError where none is and not all of them could be asked. */
+  /** Tells whether any of the permissions is granted. Throws UnavailableError if none is granted and a query failed. */
   async mayAny(principal: Principal, ...questions: readonly Question[]): Promise<Decision> {
     if (this.isUnlimited(principal)) return FOREVER
     const outcomes = await Promise.allSettled(
@@ -38,14 +38,14 @@ export class Judge {
     return { isAllowed: false, until: 0 }
   }
 
-  /** Throws NotAllowedError that names the first of them. */
+  /** Requires any of the permissions. Throws NotAllowedError that names the first one. */
   async assertAny(principal: Principal, first: Question, ...others: readonly Question[]): Promise<Decision> {
     const decision = await this.mayAny(principal, first, ...others)
     if (!decision.isAllowed) throw forbidden(principal, first)
     return decision
   }
 
-  /** On checkpoints of one namespace, or of all where none is named. */
+  /** Asks about the checkpoints of one namespace, or of all namespaces if none is given. */
   inNamespace({ verb, isContent }: Wanted, namespace: string | undefined): Question {
     return {
       verb,
@@ -56,7 +56,7 @@ export class Judge {
     }
   }
 
-  /** The same on every checkpoint of this node, whosever it is. */
+  /** Asks about every checkpoint on this node, regardless of namespace. */
   onNode({ verb, isContent }: Wanted): Question {
     return this.ofNode(verb, isContent ? 'proxy' : 'checkpoints')
   }
@@ -65,7 +65,7 @@ export class Judge {
     return { verb, group: GROUP, resource: 'checkpointnodes', subresource, name: this.#nodeName }
   }
 
-  /** What Kubernetes itself knows of nodes: `nodes/metrics`, `nodes/checkpoint`. */
+  /** Asks about a subresource of the core `nodes` resource: `nodes/metrics` or `nodes/checkpoint`. */
   ofCoreNode(verb: Verb, subresource: string): Question {
     return { verb, group: '', resource: 'nodes', subresource, name: this.#nodeName }
   }
@@ -89,7 +89,10 @@ export function forbidden({ user }: Principal, question: Question): NotAllowedEr
   )
 }
 
-/** For what is not there and for what is not the caller's: nothing in it may tell which. */
+/**
+ * Returns the same error for a missing object and for a forbidden one, so that it does not reveal whether the object
+ * exists.
+ */
 export function forbiddenOrMissing({ user }: Principal, wanted: Wanted, what: string): NotAllowedError {
   const question = { verb: wanted.verb, group: GROUP, resource: 'checkpoints', ...(wanted.isContent && CONTENT) }
   return new NotAllowedError(

@@ -5,7 +5,7 @@ import { escapeUnreadable } from '../shared/readable-text.ts'
 import { identify } from './authenticate.ts'
 import type { Judge } from './judge.ts'
 
-/** The kubelet's answer to a caller it does not let in; undefined for one that it does. */
+/** The kubelet's response to a caller without access; undefined if access is allowed. */
 export type KubeletRefusal = { readonly status: 401 | 403 | 500; readonly body: string } | undefined
 
 export type KubeletGuard = (req: IncomingMessage, namespace: string | undefined) => Promise<KubeletRefusal>
@@ -19,12 +19,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
 }
 
 /**
- * Who may use the kubelet's endpoint may use this one, and so may who may take checkpoints in the namespace. In the
- * kubelet's words, also where the API server cannot be asked.
+ * Authorizes callers who may use the kubelet's endpoint or may create checkpoints in the namespace. Refusals use the
+ * kubelet's own text, also when the API server cannot be reached.
  */
 export function kubeletGuard(access: Access, judge: Judge): KubeletGuard {
   return async (req, namespace) => {
-    // The kubelet too says 401 when it cannot find out whose token it is.
+    // The kubelet also answers 401 if it cannot authenticate the token.
     const identity = await identify(req, access).catch(() => undefined)
     if (identity === undefined) return { status: 401, body: 'Unauthorized' }
     const { principal } = identity

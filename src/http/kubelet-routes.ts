@@ -10,7 +10,7 @@ import { readKubeletTimeout } from './kubelet-timeout.ts'
 import type { Rates } from './rates.ts'
 import type { KubeletServices } from './capture-services.ts'
 
-/** One answer of the kubelet's, byte for byte. */
+/** A response that matches the kubelet's byte for byte. */
 interface KubeletAnswer {
   readonly status: number
   readonly body: string
@@ -18,9 +18,9 @@ interface KubeletAnswer {
 }
 
 /**
- * The kubelet's `POST /checkpoint/{namespace}/{pod}/{container}`, with the kubelet's answers to everything else under
- * that path. It stands before the router of express, which would decode and normalize what the kubelet redirects or
- * answers, and it reads `Accept` and the query by itself for the same reason.
+ * Serves the kubelet's `POST /checkpoint/{namespace}/{pod}/{container}`, with the kubelet's responses to all other
+ * requests under that path. It runs before Express' router, which would decode and normalize paths that the kubelet
+ * redirects or answers. It parses `Accept` and the query itself for the same reason.
  */
 export function kubeletRoutes(
   kubelet: KubeletServices,
@@ -32,7 +32,7 @@ export function kubeletRoutes(
       next()
       return
     }
-    // A body means nothing here, but one left unread for the hour of a capture would end the connection.
+    // Discards the body: left unread during a capture of up to an hour, it would end the connection.
     req.resume()
 
     if (target.kind === 'malformed') {
@@ -46,7 +46,7 @@ export function kubeletRoutes(
       const { segments, query } = target
       const signal = presenceOf(res)
       const [namespace] = segments.length === 3 ? readableNames(segments) : []
-      // The kubelet asks for who it is and what it may after redirects and before all else.
+      // The kubelet authenticates and authorizes after redirects and before everything else.
       const refusal = (await guard(req, namespace)) ?? routeError(req, segments)
       const answer = refusal ?? (await checkpoint(req, res, { segments, query, signal }))
       if (!res.destroyed) send(res, answer)
@@ -67,7 +67,7 @@ export function kubeletRoutes(
       return { status: 500, body: `checkpointing of ${namespace}/${pod}/${container} failed (${reason})` }
     }
 
-    // A runtime that fails is told last: the kubelet looks pods up in its own memory and asks the runtime later.
+    // Reports a runtime failure last: the kubelet finds pods in its own memory and queries the runtime later.
     const found = await kubelet
       .lookUp(namespace, pod, container)
       .catch((error: unknown) => ({ error: failureText(error) }))
@@ -87,7 +87,7 @@ export function kubeletRoutes(
         signal,
       })
       if ('error' in outcome) return failed(outcome.error)
-      // The kubelet puts the path between the quotes as it is, and so do we.
+      // The kubelet does not escape the path in this JSON either.
       const headers = { 'content-type': 'application/json' }
       return { status: 200, body: `{"items":["${outcome.path}"]}`, headers }
     } catch (error) {
@@ -106,7 +106,7 @@ function readableNames(segments: readonly string[]): string[] {
   return segments.map((segment) => readableText(Buffer.from(segment, 'latin1')))
 }
 
-/** What the kubelet's router refuses before its handler is asked: the path, then the method, then the media type. */
+/** Returns the errors of the kubelet's router, in its order: path, method, media type. */
 function routeError(req: IncomingMessage, segments: readonly string[]): KubeletAnswer | undefined {
   if (segments.length !== 3) return { status: 404, body: '404: Page Not Found' }
   if (req.method !== 'POST') return { status: 405, body: '405: Method Not Allowed', headers: { allow: 'POST' } }
@@ -116,7 +116,10 @@ function routeError(req: IncomingMessage, segments: readonly string[]): KubeletA
   return undefined
 }
 
-/** Only the first `Accept` header counts, `application/*` is not understood, and a quality of 0 is none. */
+/**
+ * Evaluates `Accept` as the kubelet does: only the first header counts, `application/*` does not match, and quality
+ * values are ignored.
+ */
 function acceptsJson(req: IncomingMessage): boolean {
   const name = req.rawHeaders.findIndex((header, at) => at % 2 === 0 && header.toLowerCase() === 'accept')
   const accept = name === -1 ? '' : (req.rawHeaders[name + 1] ?? '')
@@ -137,7 +140,7 @@ function send(res: Response, { status, body, headers = {} }: KubeletAnswer): voi
   res.end(bytes)
 }
 
-/** Go's http.Redirect: a small page for GET, its type alone for HEAD, nothing for the other methods. */
+/** Redirects like Go's http.Redirect: a small page for GET, only its type for HEAD, nothing for other methods. */
 function sendRedirect(res: Response, location: string): void {
   const { method } = res.req
   if (method === 'HEAD') {

@@ -1,20 +1,20 @@
 /**
- * The target of a request as the kubelet reads it, which is Go's net/http: its server, its mux and its query parser.
- * Everything here works on the bytes of the request line. Node hands them over as a string with one character for
- * each byte, and these functions keep it so: a name may be any bytes.
+ * The target of a request as the kubelet's Go net/http parses it: server, mux and query parser. All functions here work
+ * on the bytes of the request line. Node.js passes them as a string with one character per byte, and these functions
+ * preserve that, because a name may contain any bytes.
  */
 export type KubeletTarget =
-  /** Not a path of the kubelet's endpoint. */
+  /** A path outside the kubelet's endpoint. */
   | { readonly kind: 'elsewhere' }
-  /** A percent sign that begins no escape. */
+  /** An invalid percent escape. */
   | { readonly kind: 'malformed' }
   | { readonly kind: 'redirect'; readonly location: string }
-  /** `segments` follow `/checkpoint`. */
+  /** A path under the endpoint; `segments` follow `/checkpoint`. */
   | { readonly kind: 'endpoint'; readonly segments: readonly string[]; readonly query: string }
 
 const ROOT = 'checkpoint'
 
-/** Without the endpoint there is no `/checkpoint/` that `/checkpoint` could be redirected to. */
+/** Parses a request target. `/checkpoint` redirects to `/checkpoint/` only while the endpoint is served. */
 export function readKubeletTarget(url: string, options: { readonly isServed: boolean }): KubeletTarget {
   const { rawPath, query } = splitTarget(url)
   const decoded = unescapePath(rawPath)
@@ -25,17 +25,17 @@ export function readKubeletTarget(url: string, options: { readonly isServed: boo
   if (firstSegment(escaped) !== ROOT && firstSegment(clean) !== ROOT) return { kind: 'elsewhere' }
 
   if (options.isServed && unescapePath(clean) === `/${ROOT}`) return redirectTo(cleanPath(`${decoded}/`), query)
-  // Go takes the escaped path for a decoded one here, so a "%" in it is escaped again.
+  // Go treats the escaped path as decoded here and escapes its "%" again.
   if (clean !== escaped) return redirectTo(clean, query)
 
   const segments = trimOf(decoded, '/').split('/').slice(1)
   return { kind: 'endpoint', segments, query }
 }
 
-/** The most parameters that Go's query parser accepts; beyond that it sees none at all. */
+/** Parameters that Go's query parser accepts; with more, it returns none at all. */
 const MAX_PARAMETERS = 10_000
 
-/** The values of one parameter, in order. A pair with a bad escape or a semicolon is as good as absent. */
+/** Returns the values of one parameter, in order. Ignores pairs with an invalid escape or a semicolon. */
 export function queryValues(query: string, name: string): string[] {
   const pairs = query.split('&')
   if (pairs.length > MAX_PARAMETERS) return []
@@ -48,7 +48,7 @@ export function queryValues(query: string, name: string): string[] {
   })
 }
 
-/** The text without this character at both ends. A regular expression would need quadratic time for a long run of it. */
+/** Trims a character from both ends. A regular expression would take quadratic time for a long run of it. */
 export function trimOf(text: string, character: string): string {
   let start = 0
   let end = text.length
@@ -69,7 +69,7 @@ function redirectTo(path: string, query: string): KubeletTarget {
   return { kind: 'redirect', location }
 }
 
-/** Go's cleanPath: resolves dots and double slashes, keeps one slash at the end. */
+/** Cleans a path like Go's cleanPath: resolves dots and double slashes, keeps a trailing slash. */
 function cleanPath(path: string): string {
   const kept: string[] = []
   for (const segment of path.split('/')) {
@@ -93,7 +93,7 @@ function unescapeQuery(text: string): string | undefined {
   return unescapePath(text.replaceAll('+', ' '))
 }
 
-/** Whether the path can stand in a URL as it is. */
+/** Tells whether a path needs no further escaping in a URL. */
 function isValidPath(path: string): boolean {
   return /^[A-Za-z0-9\-_.~$&+,/:;=@!'()*[\]%]*$/.test(path)
 }

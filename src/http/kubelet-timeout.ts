@@ -3,18 +3,18 @@ import { queryValues } from './kubelet-target.ts'
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 
-/** The longest that a timer of Node can run, 24.8 days; a caller that waits longer is answered then. */
+/** Milliseconds that a timer of Node.js can run, 24.8 days. Longer waits are answered then. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export interface KubeletTimeout {
   /**
-   * How long the caller is made to wait: undefined for a negative timeout, which is refused later, and 0 for one so
-   * long that the kubelet's clock overflows, which is over before it begins.
+   * Time that the caller waits. Undefined for a negative timeout, which is rejected later. 0 for a timeout that
+   * overflows the kubelet's clock and has therefore already expired.
    */
   readonly timeoutMs: number | undefined
 }
 
-/** Reads the last `timeout` of the query, in seconds. Undefined when it is no 64-bit number. */
+/** Reads the last `timeout` in the query, in seconds. Returns undefined if it is not a 64-bit integer. */
 export function readKubeletTimeout(query: string, minimumWaitSeconds: number): KubeletTimeout | undefined {
   const seconds = parseInt64(queryValues(query, 'timeout').at(-1) ?? '0')
   if (seconds === undefined) return undefined
@@ -26,7 +26,7 @@ export function readKubeletTimeout(query: string, minimumWaitSeconds: number): K
   return { timeoutMs: Math.min(Math.ceil(Number(nanoseconds) / 1e6), MAX_TIMER_MS) }
 }
 
-/** Go's strconv.ParseInt with base 10. */
+/** Parses an integer like Go's strconv.ParseInt with base 10. */
 function parseInt64(text: string): bigint | undefined {
   if (!/^[+-]?0*[0-9]{1,19}$/.test(text)) return undefined
   const value = BigInt(text.replace(/^\+/, ''))

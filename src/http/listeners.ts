@@ -15,51 +15,53 @@ import type { ServingCertificate } from './serving-certificate.ts'
 import { listenOnUnixSocket } from './unix-socket.ts'
 
 export interface ListenOptions {
-  /** `host:port`, `[::]:port` for every address of both families; "" for none. */
+  /** Address as `host:port`, `[::]:port` for all IPv4 and IPv6 addresses, or "" for no TCP listener. */
   readonly address: string
-  /** "" for none. */
+  /** Path of the unix socket, or "" for none. */
   readonly socket: string
-  /** Plain HTTP without one. */
+  /** Serving certificate; without one, the listener uses plain HTTP. */
   readonly certificate?: ServingCertificate
-  /** The CAs of callers' certificates, where they may show any. None has to, and a bad one is answered, not cut off. */
+  /**
+   * CAs for client certificates. A certificate is optional, and a request with an invalid one still gets a response.
+   */
   readonly clientAuthorities?: TrustedAuthorities
-  /** How many the TCP listener holds; without it any number. */
+  /** Connections that the TCP listener holds; unlimited if absent. */
   readonly maxConnections?: number
   readonly logger: Logger
-  /** Tests cannot wait for the real ones. */
+  /** Replaces the default timeouts in tests. */
   readonly limits?: ServerOptions & { readonly handshakeTimeout?: number }
 }
 
 export interface Listeners {
-  /** Where the TCP listener ended up, for a port of 0. */
+  /** Actual address of the TCP listener, for example after port 0. */
   readonly tcp: AddressInfo | undefined
-  /** Accepts no more, lets the requests under way end, and cuts what is left after this time. */
+  /** Stops accepting connections, waits for running requests, then closes the remaining connections after this time. */
   readonly close: (drainMs: number) => Promise<void>
 }
 
 /**
- * No limit here ends a request that waits an hour for its capture: `requestTimeout` is for reading a request, and no
- * `timeout` is set. Dead peers are found by TCP's own probes.
+ * Limits of the servers. None of them ends a request that waits an hour for its capture: `requestTimeout` covers only
+ * reading a request, and `timeout` is not set. TCP keep-alive detects dead peers.
  */
 const LIMITS: ServerOptions = {
-  // Beside each other: how long it may take, and how often somebody looks.
+  // The time for reading the headers, and the interval between checks of it.
   headersTimeout: 20_000,
   connectionsCheckingInterval: 5_000,
   requestTimeout: 60_000,
   keepAliveTimeout: 90_000,
   maxHeaderSize: 64 * 1024,
   keepAlive: true,
-  // The app says it in the form of its other errors.
+  // The app reports a missing host in its own error format.
   requireHostHeader: false,
   keepAliveInitialDelay: 60_000,
 }
 
 const HANDSHAKE_TIMEOUT_MS = 20_000
 
-/** How often a closing listener looks for connections whose last request has ended. */
+/** Interval at which a closing listener closes idle connections. */
 const DRAIN_STEP_MS = 50
 
-/** Opens the listeners, all or none. Throws InvalidInputError, ConflictError or UnavailableError. */
+/** Opens all listeners or none. Throws InvalidInputError, ConflictError or UnavailableError. */
 export async function openListeners(app: RequestListener, options: ListenOptions): Promise<Listeners> {
   const { address, socket, logger } = options
   const servers: Server[] = []
@@ -115,7 +117,7 @@ function tcpServer(app: RequestListener, options: ListenOptions): Server {
       ...limits,
       ...secure(),
       requestCert: clientAuthorities !== undefined,
-      // What OpenSSL says of them is noted, and the request is answered: it may have a token.
+      // The verification result is recorded, and the request still gets a response because it may carry a token.
       rejectUnauthorized: false,
     },
     app,
@@ -127,7 +129,7 @@ function tcpServer(app: RequestListener, options: ListenOptions): Server {
   }
   server.on('tlsClientError', (error, socket) => {
     logger.debug({ err: error }, 'TLS handshake failed')
-    // What `answerClientErrors` has to say would wait for the end of the handshake, which never comes.
+    // A response from `answerClientErrors` would wait for the end of the handshake, which never comes.
     socket.destroy()
   })
   return server
@@ -153,7 +155,10 @@ async function listenOnTcp(server: Server, address: string): Promise<void> {
   }
 }
 
-/** Without a host Node takes `::` for both families, and `0.0.0.0` on a machine that has no IPv6. */
+/**
+ * Parses an address. Without a host, Node.js listens on `::` for both IP families, or on `0.0.0.0` if the machine has
+ * no IPv6.
+ */
 function parseAddress(address: string): { readonly host: string | undefined; readonly port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? []
   const port = Number(digits)

@@ -1,15 +1,15 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../shared/clock.ts'
 
-/** The longest that a timer can run. */
+/** Milliseconds that a timer can run at most. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** A new answer may hold no longer than the old one. */
+/** Milliseconds between two checks at least, because a new decision may expire at once. */
 const MIN_PAUSE_MS = 100
 
 /**
- * Asks again each time the answer by which this was allowed ends, until the response is closed. `again` gives the end of
- * the next answer; where it rejects, `end` is called.
+ * Reauthorizes a response whenever the current decision expires, until the response is closed. `again` resolves with
+ * the expiry of the new decision; if it rejects, `end` is called.
  */
 export function askAgain(
   response: ServerResponse,

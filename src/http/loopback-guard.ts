@@ -8,9 +8,9 @@ import { isHealthRequest } from './health-request.ts'
 const MAX_QUOTED = 100
 
 /**
- * Protects an agent without access control from web pages: any page in a browser on this machine can send requests to
- * a loopback port. Refuses, on every route but health, requests that name another host than this machine (DNS
- * rebinding) or that a page of another origin caused. Throws NotAllowedError. Browsers cannot reach the unix socket.
+ * Protects an agent without access control from web pages: any page in a browser on this machine can send requests to a
+ * loopback port. Except on health routes, it rejects requests that name another host (DNS rebinding) or that a page of
+ * another origin sent. Throws NotAllowedError. Browsers cannot reach the unix socket.
  */
 export function loopbackGuard(): RequestHandler {
   return (req, _res, next) => {
@@ -46,7 +46,10 @@ function assertOwnOrigin(req: Request): void {
   })
 }
 
-/** The host and port of an absolute request target (`GET http://host/path`), which counts more than the Host header. */
+/**
+ * Returns the host and port of an absolute request target (`GET http://host/path`), which takes precedence over the
+ * Host header.
+ */
 function targetAuthority(target: string): string | undefined {
   return /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(target)?.[1]
 }
@@ -55,8 +58,9 @@ const loopbackV6 = new BlockList()
 loopbackV6.addAddress('::1', 'ipv6')
 
 /**
- * Accepts `localhost`, addresses of 127.0.0.0/8 in four plain decimal parts and `[::1]` in any spelling, each with or
- * without a port. Other names are refused even where they usually lead here: somebody else's DNS may decide on them.
+ * Accepts `localhost`, addresses of 127.0.0.0/8 in dotted decimal and `[::1]` in any spelling, each with or without a
+ * port. Rejects other names even if they usually resolve to this machine, because a foreign DNS server may control
+ * them.
  */
 function isLoopbackAuthority(authority: string): boolean {
   const { host, v6 } = /^(?:(?<host>[a-z0-9.]+)|\[(?<v6>[0-9a-f:.]+)\])(?::\d{1,5})?$/i.exec(authority)?.groups ?? {}
@@ -64,7 +68,7 @@ function isLoopbackAuthority(authority: string): boolean {
   return host !== undefined && (host.toLowerCase() === 'localhost' || (isIPv4(host) && host.startsWith('127.')))
 }
 
-/** The default port may be written in one and left out in the other. */
+/** Compares origins; the default port may be explicit in one and omitted in the other. */
 function isSameOrigin(origin: string, own: string): boolean {
   const parsed = URL.parse(origin)
   return parsed !== null && parsed.origin === origin.toLowerCase() && parsed.origin === URL.parse(own)?.origin

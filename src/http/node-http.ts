@@ -1,7 +1,7 @@
 import process from 'node:process'
 
 /**
- * What an `import` of `node:http` would give, but for its price: that one reads whatever the module has, and so loads
- * Node's own fetch, which takes a twentieth of a second and some MB.
+ * Loads `node:http` without the cost of an `import`. An import reads every export of the module and thereby loads
+ * Node.js' own fetch, which takes about 50 ms and several MB.
  */
 export const { createServer, STATUS_CODES } = process.getBuiltinModule('node:http')
