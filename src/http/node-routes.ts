@@ -6,7 +6,7 @@ import type { HttpServices } from './services.ts'
 import type { NodeStatus } from './node-services.ts'
 import { shownText } from './shown-text.ts'
 
-/** What this node is and can, in counts: any caller may see it, so it names no pod. */
+/** Serves the node's capabilities and counts. Any caller may read them, so they name no pod. */
 export function nodeRoutes(node: HttpServices['node']): Router {
   const router = Router({ caseSensitive: true, strict: true })
 

@@ -7,14 +7,14 @@ export interface RunningContainer {
   readonly memoryBytes: number | undefined
   readonly writableLayerBytes: number | undefined
   readonly lastCheckpoint: { readonly id: string; readonly takenAt: Date } | undefined
-  /** The id of the job. */
+  /** Id of the running capture job. */
   readonly captureInFlight: string | undefined
 }
 
-/** What runs, at one moment. */
+/** The running containers at one moment. */
 export interface RunningLook {
   readonly namespaces: readonly string[]
-  /** In order, those of the namespaces that are seen; the runtime is asked about no other. */
+  /** Describes the containers in visible namespaces, in order; queries the runtime about no others. */
   readonly describe: (sees: (namespace: string) => boolean) => Promise<readonly RunningContainer[]>
 }
 
@@ -40,12 +40,12 @@ export interface NodeStatus {
     readonly running: number
     readonly queued: number
     readonly queueLimit: number
-    /** Whole archives that could not be published and are kept in staging. */
+    /** Complete archives that could not be published and remain in staging. */
     readonly unpublished: number
   }
   readonly freezeGuard: {
     readonly policy: 'report' | 'resume'
-    /** Containers somebody else left frozen; counts only, no names. */
+    /** Containers that another process left frozen; a count only, no names. */
     readonly frozenNow: number
     readonly resumedTotal: number
     readonly foreignResumedTotal: number
@@ -62,9 +62,9 @@ export type HealthCheck =
   | { readonly name: string; readonly state: 'ok' }
   | {
       readonly name: string
-      /** `degraded` is shown, and does not make the agent unready. */
+      /** `degraded` is reported but leaves the agent ready. */
       readonly state: 'degraded' | 'failed'
-      /** Shown to anybody: without names, paths and texts of others. */
+      /** Public text, free of names, paths and foreign error messages. */
       readonly reason: string
       readonly hint: string
     }

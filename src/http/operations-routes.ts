@@ -7,8 +7,8 @@ import type { HealthCheck } from './node-services.ts'
 import type { HttpServices } from './services.ts'
 
 /**
- * What runs the agent asks: health, readiness, metrics, the description of the API. Health and readiness need no
- * credentials, so they tell states, reasons and next steps without any name or path; the details are in the log.
+ * Serves health, readiness, metrics and the API description. Health and readiness need no credentials, so they report
+ * states, reasons and next steps without names or paths; the log has the details.
  */
 export function operationsRoutes({ health, metrics }: Pick<HttpServices, 'health' | 'metrics'>): Router {
   const router = Router({ caseSensitive: true, strict: true })

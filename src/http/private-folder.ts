@@ -3,8 +3,8 @@ import { dirname } from 'node:path'
 import { isSystemError } from '../shared/errors.ts'
 
 /**
- * Makes the folder and what is missing above it, for its owner only; one that is there stays as it is. Node's own
- * recursive mkdir never ends in a place such as /proc, where every attempt says that the folder above is missing.
+ * Creates a directory and its missing parents with mode 0700; existing directories stay unchanged. Node's recursive
+ * mkdir never returns in places such as /proc, where each attempt reports a missing parent.
  */
 export async function makePrivateFolder(path: string): Promise<void> {
   try {

@@ -7,7 +7,7 @@ import type { Rated } from '../api/operation.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { UserRate } from './user-rate.ts'
 
-/** How often one user may begin what costs the node, its log or the API server most. */
+/** Requests per minute that one user may start, for each expensive kind of request. */
 export interface RateLimits {
   readonly capturesPerMinute: number
   readonly contentPerMinute: number
@@ -26,7 +26,7 @@ export const UNLIMITED: RateLimits = {
   accessPerMinute: Number.POSITIVE_INFINITY,
 }
 
-/** By their settings, and in the words in which a user is told of them. */
+/** Setting and user-visible name of each kind of request. */
 const KINDS = {
   capture: { setting: 'capturesPerMinute', words: 'captures' },
   content: { setting: 'contentPerMinute', words: 'readings of content' },
@@ -36,19 +36,21 @@ const KINDS = {
   access: { setting: 'accessPerMinute', words: 'questions about permissions' },
 } as const satisfies Readonly<Record<Rated, { readonly setting: keyof RateLimits; readonly words: string }>>
 
-/** Counts what users begin. Root of the node, and everybody where nobody has a name, are not counted. */
+/** Counts requests per user. Local root is not counted, nor is anyone while access control is off. */
 export class Rates {
   readonly #judge: Judge
   readonly #limits: RateLimits
   readonly #rates = new Map<Rated, UserRate>()
 
-  /** What is not limited may be begun as often as anybody likes. */
+  /** Kinds without a limit are unlimited. */
   constructor(judge: Judge, limits: Partial<RateLimits>) {
     this.#judge = judge
     this.#limits = { ...UNLIMITED, ...limits }
   }
 
-  /** Throws UnavailableError (`TooManyRequests`), and tells the answer when to ask again. */
+  /**
+   * Counts a request. Throws UnavailableError (`TooManyRequests`) and sets `Retry-After` if the user exceeds the limit.
+   */
   count(req: IncomingMessage, res: ServerResponse, what: Rated): void {
     const principal = principalOf(req)
     if (this.#judge.isUnlimited(principal)) return

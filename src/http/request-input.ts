@@ -3,15 +3,15 @@ import type { z } from 'zod'
 import { InvalidInputError } from '../shared/errors.ts'
 import { escapeUnreadable } from '../shared/readable-text.ts'
 
-/** One thing that is wrong with a request; all of them are named at once. */
+/** A fault in a request; an error lists all of them. */
 interface InputProblem {
   readonly name: string
   readonly reason: string
 }
 
 /**
- * The query as the schema wants it, or InvalidInputError that names every parameter that is wrong or unknown. The
- * repeatable ones are lists.
+ * Parses the query by the schema; repeatable parameters become lists. Throws InvalidInputError that names every invalid
+ * or unknown parameter.
  */
 export function readQuery<Schema extends z.ZodType>(
   req: Request,
@@ -37,17 +37,17 @@ export function readQuery<Schema extends z.ZodType>(
   return check('query', { ...values }, schema, problems)
 }
 
-/** The body as the schema wants it, or InvalidInputError that names every field that is wrong or unknown. */
+/** Parses the body by the schema. Throws InvalidInputError that names every invalid or unknown field. */
 export function readBody<Schema extends z.ZodType>(req: Request, schema: Schema): z.infer<Schema> {
   return check('body', req.body as unknown, schema, [])
 }
 
-/** No request of this API comes near it. */
+/** Body size limit, far above the size of any valid request. */
 const MAX_BODY = '64kb'
 
 /**
- * Parses a JSON body. Another media type is refused, also because a browser can be made to send those to an agent on
- * the loopback address from any page, and JSON it cannot.
+ * Parses a JSON body and rejects other media types. Any web page can make a browser send those to an agent on the
+ * loopback address, but not JSON.
  */
 export function jsonBody(): RequestHandler {
   const parse = express.json({ limit: MAX_BODY, strict: false, inflate: false })
@@ -62,7 +62,7 @@ export function jsonBody(): RequestHandler {
   }
 }
 
-/** Without a body, or with one that is JSON. */
+/** Accepts a JSON body or none. */
 export function optionalJsonBody(): RequestHandler {
   const parse = jsonBody()
   return (req, res, next) => {

@@ -5,13 +5,13 @@ import { callerOf } from './caller.ts'
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
 
-/** The URL is the caller's own, up to 64 KiB of it. */
+/** Characters of a URL in the log, since clients can send up to 64 KiB. */
 const MAX_URL = 1024
 
-/** Asked every few seconds by the kubelet and by Prometheus. */
+/** Routes that the kubelet and Prometheus request every few seconds. */
 const FREQUENT = /^\/(healthz|readyz|metrics)(\?|$)/
 
-/** Gives every answer an `X-Request-Id`, the caller's own where it is a plain one, and every request a line in the log. */
+/** Logs every request and sets `X-Request-Id`: the client's own id if it is well-formed, else a new one. */
 export function requestLog(logger: Logger): RequestHandler {
   return (req, res, next) => {
     const began = performance.now()
@@ -26,7 +26,7 @@ export function requestLog(logger: Logger): RequestHandler {
       address: req.socket.remoteAddress,
     }
     res.once('close', () => {
-      // Known by now, if at all.
+      // The caller is known by now, if authentication succeeded.
       const caller = callerOf(req)
       const millis = Math.round(performance.now() - began)
       if (!res.writableFinished) {

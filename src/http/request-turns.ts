@@ -8,16 +8,16 @@ interface Waiting {
   readonly start: () => void
 }
 
-/** Connections over which nobody has shown who they are yet share one place in the rotation. */
+/** The shared place in the rotation for all unauthenticated connections. */
 const STRANGERS = Symbol('strangers')
 const LOCAL_ROOT = Symbol('local root')
 
 type Lane = string | symbol
 
 /**
- * Starts at most one request in each turn of the event loop, users in rotation. A request can take tens of
- * milliseconds of the thread, such as a list of a thousand jobs; a user who sends many at once would otherwise have all
- * of them answered before the next health check is even read. Health does not wait here.
+ * Starts at most one request in each turn of the event loop, rotating among users. A request such as a list of a
+ * thousand jobs can block the thread for tens of milliseconds. Without turns, a burst from one user would delay even
+ * the reading of health checks. Health requests never wait here.
  */
 export function requestTurns(): RequestHandler {
   const lanes = new Map<Lane, Waiting[]>()
@@ -27,7 +27,7 @@ export function requestTurns(): RequestHandler {
     for (const [lane, waiting] of lanes) {
       lanes.delete(lane)
       const next = firstPresent(waiting)
-      // The lane goes behind the others.
+      // Moves the lane behind the others.
       if (waiting.length > 0) lanes.set(lane, waiting)
       if (next === undefined) continue
       setImmediate(startNext)
@@ -55,7 +55,7 @@ export function requestTurns(): RequestHandler {
   }
 }
 
-/** Takes it out, and before it those whose caller has left. */
+/** Removes and returns the first request whose client is still connected, dropping those before it. */
 function firstPresent(waiting: Waiting[]): Waiting | undefined {
   let next = waiting.shift()
   while (next?.response.closed === true) next = waiting.shift()

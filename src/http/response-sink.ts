@@ -3,10 +3,13 @@ import type { ByteSink } from '../streams/byte-sink.ts'
 import { CallerLeftError } from '../shared/errors.ts'
 import { PendingWrites } from '../shared/pending-writes.ts'
 
-/** A reader that takes nothing at all for this long is gone, or wants our memory and a place in the queue for nothing. */
+/** Time without progress after which a client counts as gone and stops occupying memory and a download slot. */
 const STALLED_MS = 5 * 60_000
 
-/** The body of an answer. Closed without an end, the connection is cut, so that the client sees that something is missing. */
+/**
+ * Returns a sink for the response body. Closing it before `end` cuts the connection, so that the client detects the
+ * truncation.
+ */
 export function responseSink(res: ServerResponse): ByteSink {
   const pending = new PendingWrites()
   res.once('close', () => pending.fail(new CallerLeftError()))
@@ -20,7 +23,7 @@ export function responseSink(res: ServerResponse): ByteSink {
   }
 }
 
-/** What cannot be written to a connection has nobody at its other end. */
+/** Reports a failed write as CallerLeftError, because it means that the client has disconnected. */
 function asLeaving(done: (error?: Error) => void): (error?: Error | null) => void {
   return (error) => done(error === undefined || error === null ? undefined : new CallerLeftError(error))
 }

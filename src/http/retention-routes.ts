@@ -28,7 +28,7 @@ const HISTORY_QUERY = retentionHistoryQuery.extend({
   continue: continueToken(z.strictObject({ before: z.string() })),
 })
 
-/** The policy in force, what it would remove and why, and to do it. */
+/** Serves the retention policy in force, its plan, sweeps and their history. */
 export function retentionRoutes(retention: RetentionServices): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
@@ -80,7 +80,7 @@ export function retentionRoutes(retention: RetentionServices): Router {
   return router
 }
 
-/** One list after the other: what goes, and then what stays. */
+/** Converts a page of the plan: first the archives to remove, then those to keep. */
 async function toPlan(
   { head, page }: OpenPlan,
   { skip, limit, withKept }: { readonly skip: number; readonly limit: number; readonly withKept: boolean },

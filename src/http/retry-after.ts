@@ -1,6 +1,6 @@
 /**
- * How many whole seconds to wait, at least so many: some add a part of it, so that those who were refused together do
- * not come back together.
+ * Returns the seconds to wait, at least `leastSeconds`. Random jitter of up to a quarter keeps rejected clients from
+ * returning all at once.
  */
 export function retryAfterSeconds(leastSeconds: number, random: () => number = Math.random): number {
   const seconds = Math.max(1, Math.ceil(leastSeconds))

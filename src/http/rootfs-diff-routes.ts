@@ -8,7 +8,7 @@ import { toMemberResponse, toProblems } from './checkpoint-response.ts'
 import { readQuery } from './request-input.ts'
 import type { ContentServices } from './content-services.ts'
 
-/** What the container had written over its image. */
+/** Serves the container's changes to its root filesystem. */
 export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff'>): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
@@ -30,7 +30,7 @@ export function rootfsDiffRoutes(contents: Pick<ContentServices, 'readRootfsDiff
       if (signal.aborted) return undefined
       throw error
     })
-    // Nobody is there any more to be told how it ended.
+    // The client has disconnected, so no response can be sent.
     if (diff === undefined) return
     const body: RootfsDiffResponse = {
       items: diff.changes.map(toChangeResponse),

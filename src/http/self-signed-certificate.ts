@@ -24,12 +24,15 @@ const CERTIFICATE_FILE = 'tls-certificate.pem'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const VALID_DAYS = 365
-/** Renewed while the old one still works, so that nobody meets an expired one. */
+/** Days before expiry at which the certificate is renewed, so that clients never see an expired one. */
 const RENEW_DAYS = 30
-/** For callers whose clock is behind ours. */
+/** Backdating that tolerates clients with a slow clock. */
 const BACKDATED_MS = 60 * 60 * 1000
 
-/** The certificate that is kept in this directory; a new one where there is none, it ends soon or the node's name is another. */
+/**
+ * Returns the certificate in this directory. Creates a new one if it is missing, damaged, near its expiry or for
+ * another node name.
+ */
 export async function selfSignedCertificate(options: SelfSignedOptions): Promise<CertificatePair> {
   const kept = await readKept(options.directory)
   if (kept !== undefined && isUsable(kept, options)) return kept
@@ -65,7 +68,7 @@ function isUsable({ key, certificate }: CertificatePair, { nodeName, clock }: Se
       })
     )
   } catch {
-    // A file that is damaged or cut short: a new pair takes its place.
+    // Replaces a damaged or truncated pair.
     return false
   }
 }
@@ -111,7 +114,7 @@ function alternativeNames(nodeName: string): readonly { readonly type: 'dns' | '
   ]
 }
 
-/** A reader, and an agent that is killed, sees the old file or the new one. */
+/** Replaces a file atomically, so that a reader or a crash sees either the old or the new content. */
 async function writeWhole(path: string, text: string, mode: number): Promise<void> {
   const temporary = `${path}.new`
   await writeFile(temporary, text, { mode, flush: true })

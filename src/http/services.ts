@@ -5,7 +5,7 @@ import type { ContentServices } from './content-services.ts'
 import type { CustodyServices } from './custody-services.ts'
 import type { HealthServices, NodeStatus, RunningLook } from './node-services.ts'
 
-/** What the routes need of the agent. `agent/` provides it; tests pass plain functions. */
+/** Services that the routes need. `agent/` provides them; tests pass plain functions. */
 export interface HttpServices {
   readonly node: { readonly status: () => Promise<NodeStatus> }
   readonly containers: { readonly look: () => Promise<RunningLook> }

@@ -6,36 +6,39 @@ import type { Logger } from '../shared/logger.ts'
 import { systemErrorReason } from '../shared/system-error.ts'
 import { selfSignedCertificate, type CertificatePair } from './self-signed-certificate.ts'
 
-/** Where the certificate of the TLS listener comes from. */
+/** Source of the TLS listener's certificate. */
 export type CertificateSource =
   | { readonly kind: 'files'; readonly certFile: string; readonly keyFile: string }
   | { readonly kind: 'selfSigned' }
 
 export interface ServingCertificateOptions {
   readonly source: CertificateSource
-  /** Keeps the self-signed pair. */
+  /** Directory of the self-signed pair. */
   readonly stateDirectory: string
   readonly nodeName: string
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** The certificate of the TLS listener, kept up to date while the agent runs. */
+/** The TLS listener's certificate, kept up to date while the agent runs. */
 export interface ServingCertificate {
   readonly current: () => CertificatePair
   /** SHA-256 of the certificate, `AA:BB:…` as openssl prints it. */
   readonly fingerprint: () => string
-  /** Calls back with each new pair. */
+  /** Calls the listener with each new pair. */
   readonly onChange: (listener: (pair: CertificatePair) => void) => void
-  /** Looks once whether there is a new pair. */
+  /** Checks once for a new pair. */
   readonly refresh: () => Promise<void>
   readonly stop: () => void
 }
 
-/** cert-manager and the kubelet replace files long before the old ones end. */
+/** Interval between checks for a new pair; cert-manager and the kubelet replace files long before expiry. */
 const REFRESH_MS = 60_000
 
-/** Throws InvalidInputError when the files cannot be used at the start; later, the pair in use stays. */
+/**
+ * Loads the certificate and keeps it up to date. Throws InvalidInputError if the files are unusable at startup; later
+ * errors leave the current pair in use.
+ */
 export async function loadServingCertificate(options: ServingCertificateOptions): Promise<ServingCertificate> {
   const { logger } = options
   let pair = await read(options)
@@ -49,7 +52,7 @@ export async function loadServingCertificate(options: ServingCertificateOptions)
       for (const listener of listeners) listener(next)
       logger.info({ fingerprint: fingerprintOf(next) }, 'TLS certificate replaced')
     } catch (error) {
-      // Key and certificate may be seen half replaced; the next look finds them whole.
+      // The files may be half replaced; the next check finds them complete.
       logger.warn({ err: error }, 'TLS certificate cannot be read again, the old one stays in use')
     }
   }

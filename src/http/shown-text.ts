@@ -1,7 +1,7 @@
 import { withoutHostPaths } from '../shared/host-paths.ts'
 import { escapeLines } from '../shared/readable-text.ts'
 
-/** Why something failed, as callers see it: nothing of where things are on the node, nothing that moves a cursor. */
+/** Redacts host paths from an error text and escapes control characters and line breaks. */
 export function shownText(text: string): string {
   return withoutHostPaths(escapeLines(text))
 }

@@ -6,13 +6,16 @@ import { AgentError, ConflictError, InvalidInputError, isSystemError, Unavailabl
 import { whyNotMade } from '../shared/make-directory.ts'
 import { makePrivateFolder } from './private-folder.ts'
 
-/** Linux keeps 108 bytes for the path of a socket, its end included. The path that is bound first is a little longer. */
+/**
+ * Path bytes that Linux allows for a unix socket: 108 with the terminating zero. The temporary path is slightly longer
+ * than the final one.
+ */
 const MAX_PATH_BYTES = 107
 
 /**
- * Listens on a unix socket that only its owner can open, at no moment anybody else. A socket that a dead agent left
- * behind is replaced; one that answers is not: throws ConflictError. A parent folder that is missing is made, 0700.
- * Throws an UnavailableError where the system refuses.
+ * Listens on a unix socket that only its owner can ever open. Creates a missing parent directory with mode 0700 and
+ * replaces a stale socket. Throws ConflictError if another process answers on it, and UnavailableError if the system
+ * refuses.
  */
 export async function listenOnUnixSocket(server: Server, path: string): Promise<void> {
   try {
@@ -99,7 +102,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** Another agent may have taken the path over meanwhile. At once, since the process may be about to end. */
+/** Removes the socket unless another agent has replaced it. Synchronous, because the process may be about to exit. */
 function removeOwn(path: string, ino: number): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true })
 }

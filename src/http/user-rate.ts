@@ -1,24 +1,27 @@
 export interface UserRateOptions {
   readonly perMinute: number
-  /** Milliseconds that only ever grow. */
+  /** Monotonic clock in milliseconds. */
   readonly now?: () => number
   readonly maxUsers?: number
 }
 
 const MINUTE_MS = 60_000
 
-/** A user who was not seen for a minute is as good as a new one, so this many must come within one to be forgotten early. */
+/**
+ * Users remembered at most. More within one minute evict the oldest early; users idle for a minute are forgotten
+ * anyway.
+ */
 const MAX_USERS = 10_000
 
 /**
- * How often each user may begin something: a minute's worth at once, and from then on as it comes in again. By the
- * name of the user: behind a port-forward all come from one address.
+ * Limits how often each user may start something: a burst of one minute's quota, which then refills steadily. Counts by
+ * user name, because all clients behind a port-forward share one address.
  */
 export class UserRate {
   readonly #intervalMs: number
   readonly #now: () => number
   readonly #maxUsers: number
-  /** When what a user has taken will have come in again. Those who took something last are last. */
+  /** Time at which each user's quota is full again; the most recently active users are last. */
   readonly #settledAt = new Map<string, number>()
 
   constructor({ perMinute, now = () => performance.now(), maxUsers = MAX_USERS }: UserRateOptions) {
@@ -31,12 +34,12 @@ export class UserRate {
     return this.#settledAt.size
   }
 
-  /** 0 when it is given; otherwise the milliseconds until there is one again, and nothing is taken. */
+  /** Takes one unit and returns 0, or takes none and returns the milliseconds until one is available. */
   take(user: string): number {
     const now = this.#now()
     const settledAt = Math.max(this.#settledAt.get(user) ?? now, now) + this.#intervalMs
     const wait = settledAt - now - Math.max(MINUTE_MS, this.#intervalMs)
-    // What was divided may be a little more than the whole.
+    // Tolerates rounding errors of the division.
     if (wait > 0.001) return wait
     this.#settledAt.delete(user)
     this.#settledAt.set(user, settledAt)

@@ -3,36 +3,36 @@ import type { Decision } from '../access/question.ts'
 import type { Verb } from '../shared/rbac-verb.ts'
 import { forbidden, type Judge } from './judge.ts'
 
-/** Of which namespaces the caller may see rows. */
+/** The rows that a caller may see. */
 export interface Sight {
-  /** `node`: every row; `namespaces`: every row that belongs to a namespace. */
+  /** Scope: `node` is every row, `namespaces` every row with a namespace. */
   readonly of: 'node' | 'namespaces' | ReadonlySet<string>
-  /** Undefined: what belongs to no namespace. */
+  /** Tests a namespace; undefined stands for rows without one. */
   readonly sees: (namespace: string | undefined) => boolean
-  /** When to ask again, in milliseconds. */
+  /** Time in milliseconds at which the decision expires. */
   readonly until: number
 }
 
-/** How many namespaces are asked about at once. */
+/** Namespaces checked concurrently. */
 const AT_ONCE = 16
 
 export interface VisibleRowsOptions {
   readonly judge: Judge
   readonly principal: Principal
-  /** The same user, with the groups it has by now; rejects where nobody is known any more. */
+  /** Authenticates the user again to refresh its groups; rejects if that fails. */
   readonly identifyAgain: () => Promise<Principal>
   readonly verb: Verb
-  /** The only namespace that was asked for. */
+  /** The only namespace that was requested. */
   readonly named: string | undefined
 }
 
-/** Which rows of a list its caller may see. */
+/** Determines the rows of a list that its caller may see. */
 export class VisibleRows {
   readonly #judge: Judge
   #principal: Principal
   readonly #identifyAgain: () => Promise<Principal>
   readonly #verb: Verb
-  /** The only one that was asked for. */
+  /** The only namespace that was requested. */
   readonly #named: string | undefined
 
   constructor({ judge, principal, identifyAgain, verb, named }: VisibleRowsOptions) {
@@ -43,19 +43,19 @@ export class VisibleRows {
     this.#named = named
   }
 
-  /** Root of this node sees all there is, and nobody needs to be asked. */
+  /** Tells whether the caller may see every row, with no namespace requested and no authorizer query. */
   get isUnlimited(): boolean {
     return this.#named === undefined && this.isOfUnlimited
   }
 
-  /** Whether the caller may see all there is, whatever was named. */
+  /** Tells whether the caller may see everything, regardless of the requested namespace. */
   get isOfUnlimited(): boolean {
     return this.#judge.isUnlimited(this.#principal)
   }
 
   /**
-   * The whole node is asked about first, then all namespaces at once, then one by one those that there are rows of.
-   * Throws NotAllowedError where the caller may see nothing at all.
+   * Checks the whole node first, then all namespaces at once, then each namespace that has rows. Throws NotAllowedError
+   * if the caller may see nothing.
    */
   async among(namespaces: () => Iterable<string> | Promise<Iterable<string>>): Promise<Sight> {
     const named = this.#named
@@ -80,13 +80,13 @@ export class VisibleRows {
     }
   }
 
-  /** For whoever the caller is by now: it may have lost groups since the list was begun. */
+  /** Authenticates again before checking, because the caller may have lost groups since the list began. */
   async amongAgain(namespaces: () => Iterable<string> | Promise<Iterable<string>>): Promise<Sight> {
     this.#principal = await this.#identifyAgain()
     return this.among(namespaces)
   }
 
-  /** Asked again each time, for whoever the caller is by then, as far as the answers are not remembered. */
+  /** Authenticates and checks again on each call, except for cached decisions. */
   async seesNow(namespace: string | undefined): Promise<boolean> {
     this.#principal = await this.#identifyAgain()
     if (this.#named !== undefined && namespace !== this.#named) return false
@@ -115,7 +115,7 @@ export class VisibleRows {
     return this.#judge.mayAny(this.#principal, this.#question(namespace))
   }
 
-  /** With when to ask about each again. */
+  /** Returns the allowed namespaces with the expiry of each decision. */
   async #allowedOf(namespaces: readonly string[]): Promise<Map<string, number>> {
     const allowed = new Map<string, number>()
     for (let at = 0; at < namespaces.length; at += AT_ONCE) {

@@ -15,23 +15,25 @@ import type { VisibleRows } from './visible-rows.ts'
 export interface WatchOptions {
   readonly nodeName: string
   readonly clock: Clock
-  /** Ends every stream, and with them what the listeners wait for. */
+  /** Ends all streams, so that the listeners can close. */
   readonly ending?: AbortSignal
 }
 
-/** Shows proxies and readers that the stream lives, and us whether the reader does. */
+/** Interval of heartbeats, which keep proxies from closing the stream and detect dead clients. */
 const HEARTBEAT_MS = 15_000
 
-/** What waits for one reader, beyond what the kernel holds: more than the events that one who was away catches up on. */
+/**
+ * Bytes buffered per client beyond the kernel's buffer; enough for the events that a reconnecting client catches up on.
+ */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024
 
-/** Each costs a connection and up to the bytes above, and is written to for every event. */
+/** Streams in total; each costs a connection, its buffer and a write per event. */
 const MAX_READERS = 100
 
-/** Of one user, so that others find room. */
+/** Streams per user, so that others find room. */
 const MAX_READERS_OF_ONE = 25
 
-/** What happens to checkpoints and captures, as server-sent events. */
+/** Serves changes of checkpoints and captures as server-sent events. */
 export function watchRoutes(
   checkpoints: Pick<CheckpointServices, 'watch' | 'namespaces'>,
   options: WatchOptions,
@@ -80,7 +82,7 @@ export function watchRoutes(
       stop()
     })
     const lastEventId = req.get('last-event-id')
-    // It may throw: the headers go out only after it, and a caller that left is noticed in a later turn.
+    // `watch` may throw, so headers follow it; a disconnect is noticed in a later turn.
     const receive = rows.isUnlimited ? send : visibleEvents(rows, { send, end: () => res.end() })
     const unsubscribe = checkpoints.watch(lastEventId === '' ? undefined : lastEventId, receive)
     res.once('close', unsubscribe)
@@ -93,8 +95,8 @@ export function watchRoutes(
 }
 
 /**
- * Nothing here waits for the reader. One that falls behind loses events, and is told so by a `resync` once it has
- * caught up. One that takes nothing at all between two heartbeats is cut off.
+ * Sends events without waiting for the client. A slow client loses events and gets a `resync` once it has caught up. A
+ * client that reads nothing between two heartbeats is disconnected.
  */
 function eventStream(res: Response, nodeName: string) {
   let isBehind = false
@@ -125,7 +127,7 @@ function eventStream(res: Response, nodeName: string) {
       return
     }
     isHeartbeatWaiting = true
-    // It waits behind all that was written before.
+    // The heartbeat queues behind all earlier writes.
     res.write(':\n\n', () => {
       isHeartbeatWaiting = false
     })
@@ -133,10 +135,10 @@ function eventStream(res: Response, nodeName: string) {
   return { send, stop: () => clearInterval(timer) }
 }
 
-/** A reader whose events nobody can be asked about so fast reads the list again. */
+/** Events awaiting a permission check per client; beyond that the stream ends and the client lists again. */
 const MAX_UNDECIDED = 2000
 
-/** Sends on, in their order, the events that the caller may see. Where that cannot be found out, the stream ends. */
+/** Forwards the events that the caller may see, in order. Ends the stream if a check fails. */
 function visibleEvents(
   rows: VisibleRows,
   { send, end }: { readonly send: (event: NodeEvent) => void; readonly end: () => void },
@@ -159,7 +161,7 @@ function visibleEvents(
   }
 }
 
-/** The one that it belongs to; undefined for what only the whole node's viewers may see. */
+/** Returns the namespace of an event; undefined if it requires access to the whole node. */
 function namespaceOf({ checkpoint, namespace, job }: NodeEvent): string | undefined {
   if (job !== undefined) return job.captures[0]?.identity.namespace
   if (checkpoint === undefined) return namespace

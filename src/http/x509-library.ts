@@ -1,10 +1,10 @@
-/** Late, since most agents are given a certificate: the library takes some 20 MB and a fifth of a second. */
+/** Loads the library on demand, because most agents are given a certificate. It takes about 20 MB and 200 ms. */
 export async function importX509() {
   provideReflectMetadata()
   return import('@peculiar/x509')
 }
 
-/** The library's injector asks for three functions of a proposal that no engine has, and for no more of them than this. */
+/** Provides the three metadata functions of a TC39 proposal that the library's injector needs. */
 function provideReflectMetadata(): void {
   if ('getMetadata' in Reflect) return
   const known = new WeakMap<object, Map<unknown, unknown>>()
