@@ -4,9 +4,6 @@ import { describe, expect, it } from 'vitest'
 
 const SOURCES = join(import.meta.dirname, '../src')
 
-/** Directories of src/ whose comments are not rewritten yet. */
-const NOT_YET = new Set(['http'])
-
 /** A doc comment that begins like this describes the code around it instead of standing by itself. */
 const OPENINGS = /^(?:What|Who|Whose|Of|By|Its)\b/
 
@@ -15,7 +12,7 @@ const WORDS =
   /\b(?:deeds?|dear|dearer|giants?|strangers?|forerunners?|folders?|doomed|newcomers?|whoever|now and then|as it were|let go|set aside|looks? at)\b/i
 
 const files = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
-  .filter((path) => path.endsWith('.ts') && !NOT_YET.has(path.split('/')[0] ?? ''))
+  .filter((path) => path.endsWith('.ts'))
   .toSorted()
 
 describe('the comments of src/', () => {
