@@ -2,7 +2,18 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
-const SOURCES = join(import.meta.dirname, '../src')
+const ROOT = join(import.meta.dirname, '..')
+const SOURCES = join(ROOT, 'src')
+
+/** Pages for readers outside the project; decisions and the architecture keep the words of their time. */
+const PAGES = [
+  'README.md',
+  ...['docs', 'docs/concepts', 'docs/guides', 'docs/reference', 'charts/checkpoint-agent'].flatMap((directory) =>
+    readdirSync(join(ROOT, directory))
+      .filter((name) => name.endsWith('.md') && name !== 'architecture.md')
+      .map((name) => `${directory}/${name}`),
+  ),
+]
 
 /** A doc comment that begins like this describes the code around it instead of standing by itself. */
 const OPENINGS = /^(?:What|Who|Whose|Of|By|Its)\b/
@@ -32,6 +43,16 @@ describe('the comments of src/', () => {
         .map(({ text }) => `${path}: ${text.slice(0, 120)}`),
     )
     expect(wrong).toEqual([])
+  })
+})
+
+describe('the pages', () => {
+  it.each(PAGES)("%s uses the field's words", (path) => {
+    // Programs and their output say what they say.
+    const text = readFileSync(join(ROOT, path), 'utf8')
+      .replaceAll(/^```[\s\S]*?^```$/gm, '')
+      .replaceAll(/`[^`\n]*`/g, '')
+    expect(text.split('\n').filter((line) => WORDS.test(line))).toEqual([])
   })
 })
 

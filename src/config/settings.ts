@@ -46,7 +46,7 @@ export const SETTINGS = {
   'state.directory': {
     schema: path(),
     defaultText: '/var/lib/checkpoint-agent',
-    meaning: "the agent's own folder: its database, its self-signed certificate",
+    meaning: "the agent's own directory: its database, its self-signed certificate",
   },
   'runtime.socket': {
     schema: runtimeSocket(),
@@ -83,7 +83,7 @@ export const SETTINGS = {
     schema: integer({ min: 16, max: 65536 }),
     defaultText: '512',
     meaning:
-      "how many connections the TCP port holds; beyond that strangers' go first, then those of the user who has most",
+      'how many connections the TCP port holds; beyond that, unauthenticated connections are closed first, then those of the user with the most',
   },
   'server.limits.capturesPerMinute': {
     schema: integer({ min: 1, max: 100000 }),
@@ -277,7 +277,7 @@ export const SETTINGS = {
   'freezeGuard.interval': {
     schema: duration({ min: '100ms' }),
     defaultText: '30s',
-    meaning: 'how often the guard looks at all containers of the node',
+    meaning: 'how often the guard checks all containers of the node',
   },
   'freezeGuard.cgroupRoot': {
     schema: path(),

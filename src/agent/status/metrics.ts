@@ -207,7 +207,7 @@ export class AgentMetrics {
     )
     this.#gauge(
       'checkpoint_agent_rescan_duration_seconds',
-      'How long the last look at the whole directory took',
+      'How long the last scan of the whole directory took',
       () => read().lastRescanSeconds ?? 0,
     )
     const rescans = new Counter({
